@@ -1,0 +1,31 @@
+//! Pure compute that is built into titan and its agents: parameters in, bytes out, no I/O.
+//!
+//! A kernel has two lives. On the laptop it turns options into a [`Plan`] (how many tasks, what each of them is, which
+//! outputs) and its [`Sink`] turns results, in whatever order they arrive, into named outputs. On a host it turns the
+//! plan's parameter bytes into a [`Compute`] that computes one task at a time on one thread.
+//!
+//! # Layout
+//! - [`kernel`]: the traits, and what they speak of.
+//! - [`mandelbrot`]: escape times of z ← z² + c.
+//! - [`picture`]: what pictures need whatever is in them: banded PNG and `.npy` writers.
+//!
+//! Another kernel is one file (or folder) and one line in [`KERNELS`].
+
+#![deny(unsafe_code)]
+
+pub mod kernel;
+pub mod mandelbrot;
+pub mod picture;
+
+pub use kernel::{
+    Cancel, Compute, ComputeError, Kernel, OptionError, OptionSpec, OutputKind, OutputSpec, Outputs, Plan, Request,
+    Results, Sink, SinkReport,
+};
+
+/// Every kernel that this build knows.
+pub static KERNELS: &[&dyn Kernel] = &[&mandelbrot::Mandelbrot];
+
+/// The kernel of that name.
+pub fn find(name: &str) -> Option<&'static dyn Kernel> {
+    KERNELS.iter().copied().find(|kernel| kernel.name() == name)
+}
