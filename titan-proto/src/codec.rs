@@ -1,0 +1,162 @@
+//! Message ↔ bytes. The only module that knows bincode, so that it can be exchanged in one place.
+//!
+//! bincode 2 without a limit lets a length in the input abort the process, and it doesn't mind bytes left over: so every
+//! decoding here has the limit, and all input must be consumed.
+
+use bincode::config::{self, Configuration, Fixint, Limit, LittleEndian};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longest encoded message. Parameters of a kernel are the largest thing in any.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+type Config = Configuration<LittleEndian, Fixint, Limit<MAX_MESSAGE_BYTES>>;
+
+const CONFIG: Config =
+    config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<MAX_MESSAGE_BYTES>();
+
+/// Why bytes are no message, or a message can't be bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// The message is longer than [`MAX_MESSAGE_BYTES`].
+    #[error("a message doesn't fit into {MAX_MESSAGE_BYTES} bytes: {cause}")]
+    Encode {
+        /// What the encoder says.
+        cause: String,
+    },
+    /// The bytes aren't a message of this version.
+    #[error("{bytes} bytes are no message: {cause}")]
+    Decode {
+        /// How many there were.
+        bytes: usize,
+        /// What the decoder says.
+        cause: String,
+    },
+    /// A message, and then more.
+    #[error("{extra} bytes follow a message")]
+    Trailing {
+        /// How many.
+        extra: usize,
+    },
+}
+
+/// A message as bytes.
+///
+/// # Errors
+/// It is longer than [`MAX_MESSAGE_BYTES`].
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = bincode::serde::encode_to_vec(message, CONFIG)
+        .map_err(|error| CodecError::Encode { cause: error.to_string() })?;
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(CodecError::Encode { cause: format!("it has {}", bytes.len()) });
+    }
+    Ok(bytes)
+}
+
+/// The message that these bytes are.
+///
+/// # Errors
+/// They are none, or more than one.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (message, used) = bincode::serde::decode_from_slice(bytes, CONFIG)
+        .map_err(|error| CodecError::Decode { bytes: bytes.len(), cause: error.to_string() })?;
+    match bytes.len() - used {
+        0 => Ok(message),
+        extra => Err(CodecError::Trailing { extra }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::{AttemptId, Epoch, JobId, TaskId};
+    use crate::message::{Configure, Outcome, ResultSummary, ToAgent, ToManager, Work};
+
+    fn attempt() -> AttemptId {
+        AttemptId { epoch: Epoch(1), number: 2 }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn messages_to_agents_keep_their_bytes_within_a_protocol_version() {
+        let task = TaskId { job: JobId(3), index: 4 };
+        let work = Work::Kernel { name: "m".into(), params: vec![9] };
+        let golden = [
+            (
+                ToAgent::Configure(Configure { slots: 2, heartbeat_ms: 3, lease_ms: 4 }),
+                "000000000200000003000000000000000400000000000000",
+            ),
+            (ToAgent::Job { job: JobId(3), work }, "01000000030000000000000001000000000000006d010000000000000009"),
+            (ToAgent::Start { attempt: attempt(), task }, "0200000001000000020000000300000004000000"),
+            (ToAgent::Recall { attempt: attempt() }, "030000000100000002000000"),
+            (ToAgent::Cancel { attempt: attempt() }, "040000000100000002000000"),
+            (ToAgent::Acknowledge { attempt: attempt() }, "050000000100000002000000"),
+        ];
+        for (message, bytes) in golden {
+            assert_eq!(hex(&encode(&message).unwrap()), bytes, "{message:?}");
+            assert_eq!(decode::<ToAgent>(&encode(&message).unwrap()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn messages_to_managers_keep_their_bytes_within_a_protocol_version() {
+        let completed = Outcome::Completed(ResultSummary { bytes: 5, crc: 6, compute_us: 7 });
+        let golden = [
+            (ToManager::Started { attempt: attempt() }, "000000000100000002000000"),
+            (
+                ToManager::Finished { attempt: attempt(), outcome: completed },
+                "0100000001000000020000000000000005000000000000000600000007000000 00000000",
+            ),
+            (
+                ToManager::Finished { attempt: attempt(), outcome: Outcome::failed("x") },
+                "01000000010000000200000001000000010000000000000078",
+            ),
+            (
+                ToManager::Finished { attempt: attempt(), outcome: Outcome::Cancelled },
+                "01000000010000000200000002000000",
+            ),
+            (ToManager::Recalled { attempt: attempt() }, "020000000100000002000000"),
+            (ToManager::AlreadyStarted { attempt: attempt() }, "030000000100000002000000"),
+        ];
+        for (message, bytes) in golden {
+            assert_eq!(hex(&encode(&message).unwrap()), bytes.replace(' ', ""), "{message:?}");
+            assert_eq!(decode::<ToManager>(&encode(&message).unwrap()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn bytes_after_a_message_are_an_error() {
+        let mut bytes = encode(&ToAgent::Recall { attempt: attempt() }).unwrap();
+        bytes.push(0);
+        assert!(matches!(decode::<ToAgent>(&bytes), Err(CodecError::Trailing { extra: 1 })));
+    }
+
+    #[test]
+    fn a_length_beyond_the_limit_is_an_error_and_no_allocation() {
+        let mut bytes = vec![1, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+        bytes.extend(u64::MAX.to_le_bytes());
+        assert!(matches!(decode::<ToAgent>(&bytes), Err(CodecError::Decode { .. })));
+        bytes.truncate(12);
+        bytes.extend((1u64 << 40).to_le_bytes());
+        assert!(matches!(decode::<ToAgent>(&bytes), Err(CodecError::Decode { .. })));
+    }
+
+    #[test]
+    fn a_message_beyond_the_limit_is_refused_before_it_is_sent() {
+        let work = Work::Kernel { name: "m".into(), params: vec![0; MAX_MESSAGE_BYTES] };
+        assert!(matches!(encode(&ToAgent::Job { job: JobId(0), work }), Err(CodecError::Encode { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<ToAgent>(&bytes);
+            let _ = decode::<ToManager>(&bytes);
+        }
+    }
+}
