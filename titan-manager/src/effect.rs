@@ -1,0 +1,215 @@
+//! What the manager wants done. Effects are carried out in order: a `Record` before the `Acknowledge` that follows it.
+
+use std::time::Duration;
+
+use titan_proto::id::{AttemptId, JobId, TaskId};
+use titan_proto::message::ToAgent;
+
+use crate::event::{HostId, WorkerId};
+
+/// Something to be done by whoever drives the manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Send a message on a worker's session.
+    Send {
+        /// The worker.
+        worker: WorkerId,
+        /// The message.
+        message: ToAgent,
+    },
+    /// An attempt's result becomes its task's.
+    Keep {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its task.
+        task: TaskId,
+    },
+    /// An attempt's result, or the part of it that is there, doesn't count.
+    Discard {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// Append to the journal.
+    Record(Record),
+    /// Tell the sink that a task's result is there.
+    Deliver {
+        /// The task.
+        task: TaskId,
+    },
+    /// Tell the sink that a task's result will never come.
+    Missing {
+        /// The task.
+        task: TaskId,
+    },
+    /// A worker was silent for too long: close its connection; its session is already counted as lost.
+    EndSession {
+        /// The worker.
+        worker: WorkerId,
+    },
+    /// For people: progress, reports, logs.
+    Report(Report),
+    /// The batch has ended; said once.
+    Finished(Verdict),
+}
+
+/// A line of the journal: from these a batch can be resumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Record {
+    /// A job was accepted.
+    Submitted {
+        /// The job.
+        job: JobId,
+        /// Its tasks so far.
+        tasks: u32,
+    },
+    /// A job has more tasks.
+    Grown {
+        /// The job.
+        job: JobId,
+        /// How many more.
+        tasks: u32,
+    },
+    /// A job has all its tasks.
+    Closed {
+        /// The job.
+        job: JobId,
+    },
+    /// A task is COMPLETED by that attempt.
+    Completed {
+        /// The task.
+        task: TaskId,
+        /// The attempt that counts.
+        attempt: AttemptId,
+        /// Length of its result.
+        bytes: u64,
+        /// CRC-32 of its result.
+        crc: u32,
+    },
+    /// An attempt failed; its task may be tried again.
+    AttemptFailed {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Why.
+        reason: String,
+    },
+    /// A task is FAILED.
+    Failed {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// A task is CANCELLED.
+    Cancelled {
+        /// The task.
+        task: TaskId,
+    },
+}
+
+/// What people may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// An attempt runs.
+    Started {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Where.
+        host: HostId,
+    },
+    /// A task is COMPLETED.
+    Completed {
+        /// The task.
+        task: TaskId,
+        /// The attempt that counts.
+        attempt: AttemptId,
+        /// Where.
+        host: HostId,
+        /// How long it ran there.
+        compute: Duration,
+    },
+    /// An attempt failed.
+    AttemptFailed {
+        /// The task.
+        task: TaskId,
+        /// Where.
+        host: HostId,
+        /// Why.
+        reason: String,
+        /// Which try it was, from 1.
+        attempt: u32,
+        /// How many tries there are.
+        of: u32,
+    },
+    /// A task is FAILED.
+    Failed {
+        /// The task.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// An outcome came for an attempt that no longer counts, and was dropped.
+    Late {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Where it came from.
+        host: HostId,
+    },
+    /// A worker is silent: it gets no new work, and others get its rerunnable tasks.
+    Unhealthy {
+        /// The host.
+        host: HostId,
+        /// For how long it has been silent.
+        silent: Duration,
+        /// How many tasks are given to others.
+        given_back: u32,
+    },
+    /// A worker speaks again.
+    HealthyAgain {
+        /// The host.
+        host: HostId,
+    },
+    /// A worker's session is lost and its tasks are given back.
+    Lost {
+        /// The host.
+        host: HostId,
+        /// How many tasks were given back.
+        given_back: u32,
+    },
+    /// A worker's slots have less memory than any task needs: it gets none.
+    TooSmall {
+        /// The host.
+        host: HostId,
+        /// Memory of one of its slots, in bytes.
+        slot_bytes: u64,
+        /// Memory that a task needs, in bytes.
+        task_bytes: u64,
+    },
+}
+
+/// Why a batch has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Every task has run as far as it could.
+    Done,
+    /// [`crate::Event::Cancel`].
+    Cancelled,
+    /// No usable worker is up or being started, or fewer than `min_workers` from the beginning.
+    NoWorkers,
+}
+
+/// How a batch has ended: every task is counted in one of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Why.
+    pub end: End,
+    /// Tasks COMPLETED.
+    pub completed: u64,
+    /// Tasks FAILED.
+    pub failed: u64,
+    /// Tasks CANCELLED.
+    pub cancelled: u64,
+}
