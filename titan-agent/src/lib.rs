@@ -1,1 +1,18 @@
-//! titan-agent
+//! The program on a host that runs tasks, as a library: titan carries it as a hidden subcommand, tests run it in threads.
+//!
+//! # Layout
+//! - [`core`]: decides what to start, stop and say; no thread, clock or stream.
+//! - [`serve`]: carries a core's decisions out over any pair of byte streams.
+//! - `compute`: the pool that kernels run on.
+//! - [`machine`]: what this machine can do.
+//! - [`faults`]: makes chosen tasks misbehave, for tests.
+
+#![forbid(unsafe_code)]
+
+mod compute;
+pub mod core;
+pub mod faults;
+pub mod machine;
+pub mod serve;
+
+pub use serve::{Exit, Options, main, serve};

@@ -6,6 +6,7 @@
 //! connections each frame is delivered exactly once.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::frame::{self, Frame, FrameKind};
@@ -49,7 +50,8 @@ enum Goodbye {
 #[derive(Debug)]
 struct Bulk {
     stream: u64,
-    data: Vec<u8>,
+    /// Shared with the owner, who keeps a result until its outcome is acknowledged.
+    data: Arc<Vec<u8>>,
     offset: usize,
     then: Vec<u8>,
 }
@@ -141,7 +143,7 @@ impl Session {
     }
 
     /// Queues a stream of bulk, and the message that follows its last byte.
-    pub fn send_bulk(&mut self, stream: u64, data: Vec<u8>, then: Vec<u8>) {
+    pub fn send_bulk(&mut self, stream: u64, data: Arc<Vec<u8>>, then: Vec<u8>) {
         self.bulk.push_back(Bulk { stream, data, offset: 0, then });
     }
 

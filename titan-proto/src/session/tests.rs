@@ -81,8 +81,8 @@ fn messages_arrive_in_order_and_are_acknowledged() {
 fn the_message_after_a_stream_comes_after_its_last_byte() {
     let mut pair = Pair::new();
     let data: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
-    pair.agent.session.send_bulk(7, data.clone(), b"done".to_vec());
-    pair.agent.session.send_bulk(8, Vec::new(), b"empty".to_vec());
+    pair.agent.session.send_bulk(7, Arc::new(data.clone()), b"done".to_vec());
+    pair.agent.session.send_bulk(8, Arc::default(), b"empty".to_vec());
     loop {
         pair.now = pair.now + Duration::from_millis(1);
         let Some(bytes) = pair.agent.session.poll_transmit(pair.now) else { break };
@@ -98,7 +98,7 @@ fn the_message_after_a_stream_comes_after_its_last_byte() {
 #[test]
 fn control_passes_bulk_that_waits() {
     let mut pair = Pair::new();
-    pair.agent.session.send_bulk(7, vec![0; 10 << 20], b"done".to_vec());
+    pair.agent.session.send_bulk(7, Arc::new(vec![0; 10 << 20]), b"done".to_vec());
     while pair.agent.session.poll_transmit(pair.now).is_some() {}
     pair.agent.session.send(b"urgent".to_vec());
     let bytes = pair.agent.session.poll_transmit(pair.now).expect("control needs no window");
@@ -190,7 +190,7 @@ proptest! {
                 Step::AgentSendsBulk(length) => {
                     let data = vec![number as u8; usize::from(length)];
                     bulk.extend(&data);
-                    pair.agent.session.send_bulk(number as u64, data, message.clone());
+                    pair.agent.session.send_bulk(number as u64, Arc::new(data), message.clone());
                     said_by_agent.push(message);
                 }
                 Step::ToAgent { lost } => {

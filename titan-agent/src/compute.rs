@@ -1,0 +1,91 @@
+//! The pool that kernels run on: as many threads as slots, shared with nobody else. A kernel that panics is a failed task;
+//! the agent lives on.
+
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::Instant;
+
+use kernels::{Cancel, Compute, ComputeError};
+use titan_proto::id::{AttemptId, JobId, TaskId};
+use titan_proto::message::Work;
+
+use crate::core::Computed;
+use crate::faults::Faults;
+
+/// Loaded jobs, running computations, and the threads for them.
+pub(crate) struct Pool {
+    threads: rayon::ThreadPool,
+    jobs: BTreeMap<JobId, Result<Arc<dyn Compute>, String>>,
+    running: BTreeMap<AttemptId, Arc<Cancel>>,
+    faults: Arc<Faults>,
+}
+
+impl Pool {
+    /// A pool of that many threads.
+    pub(crate) fn new(slots: u32, faults: Arc<Faults>) -> Result<Self, rayon::ThreadPoolBuildError> {
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(slots as usize)
+            .thread_name(|number| format!("slot-{number}"))
+            .build()?;
+        Ok(Self { threads, jobs: BTreeMap::new(), running: BTreeMap::new(), faults })
+    }
+
+    /// Loads a job's kernel. What is wrong with it becomes the failure of each of its tasks.
+    pub(crate) fn prepare(&mut self, job: JobId, work: Work) {
+        let Work::Kernel { name, params } = work;
+        let loaded = match kernels::find(&name) {
+            Some(kernel) => kernel.load(&params).map(Arc::from).map_err(|error| error.to_string()),
+            None => Err(format!("this agent has no kernel '{name}'")),
+        };
+        self.jobs.insert(job, loaded);
+    }
+
+    /// Starts a computation; `done` is called on its thread when it has ended.
+    pub(crate) fn start(&mut self, attempt: AttemptId, task: TaskId, done: impl FnOnce(Computed) + Send + 'static) {
+        let cancel = Arc::new(Cancel::default());
+        self.running.insert(attempt, Arc::clone(&cancel));
+        let job = self.jobs.get(&task.job).cloned().unwrap_or_else(|| Err("its job was never described".to_owned()));
+        let faults = Arc::clone(&self.faults);
+        self.threads.spawn(move || {
+            done(match job {
+                Ok(kernel) => compute(&*kernel, task.index, &cancel, &faults),
+                Err(reason) => Computed::Failed { reason },
+            });
+        });
+    }
+
+    /// Asks a computation to stop.
+    pub(crate) fn stop(&self, attempt: AttemptId) {
+        if let Some(cancel) = self.running.get(&attempt) {
+            cancel.set();
+        }
+    }
+
+    /// Forgets a computation that has ended.
+    pub(crate) fn ended(&mut self, attempt: AttemptId) {
+        self.running.remove(&attempt);
+    }
+}
+
+fn compute(kernel: &dyn Compute, task: u32, cancel: &Cancel, faults: &Faults) -> Computed {
+    let started = Instant::now();
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+        faults.before(task, cancel)?;
+        kernel.compute(task, cancel)
+    }));
+    match outcome {
+        Ok(Ok(result)) => {
+            let crc = crc32fast::hash(&result);
+            Computed::Completed { result: Arc::new(result), crc, compute: started.elapsed() }
+        }
+        Ok(Err(ComputeError::Cancelled)) => Computed::Cancelled,
+        Ok(Err(error)) => Computed::Failed { reason: error.to_string() },
+        Err(payload) => Computed::Failed { reason: format!("the kernel panicked: {}", panic_text(&*payload)) },
+    }
+}
+
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}

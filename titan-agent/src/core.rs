@@ -1,0 +1,297 @@
+//! What an agent decides, without a thread, a clock or a stream: which attempt starts when, what is said of it, when the
+//! agent ends.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use titan_proto::id::{AttemptId, JobId, TaskId};
+use titan_proto::message::{Configure, Outcome, ResultSummary, ToAgent, ToManager, Work};
+use titan_proto::time::Timestamp;
+
+/// Results that the manager hasn't acknowledged: beyond that many bytes nothing new starts, so that a slow link fills no
+/// memory.
+pub const MAX_UNACKNOWLEDGED_BYTES: u64 = 64 << 20;
+/// A manager that sends more starts than this ahead is broken.
+const MAX_QUEUED: usize = 1 << 20;
+/// More slots than this are a mistake.
+const MAX_SLOTS: u32 = 4_096;
+/// The lease before a manager has set one.
+const FIRST_LEASE: Duration = Duration::from_secs(60);
+/// Between two ticks there shouldn't be more than this; if there is, this side slept.
+pub const MAX_TICK: Duration = Duration::from_secs(1);
+
+/// What happens to an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A message from the manager; also a sign of life.
+    Message(ToAgent),
+    /// A sign of life without a message.
+    Heard,
+    /// A computation has ended.
+    Computed {
+        /// Its attempt.
+        attempt: AttemptId,
+        /// How.
+        end: Computed,
+    },
+    /// The channel to the manager is gone.
+    ChannelClosed,
+    /// The manager ends the session.
+    Goodbye,
+    /// Time has passed.
+    Tick,
+}
+
+/// How a computation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Computed {
+    /// With a result.
+    Completed {
+        /// The result.
+        result: Arc<Vec<u8>>,
+        /// Its CRC-32.
+        crc: u32,
+        /// How long it took.
+        compute: Duration,
+    },
+    /// Without one.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+    /// It was told to stop.
+    Cancelled,
+}
+
+/// What an agent wants done, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Use that many slots and leave no longer silence than the heartbeat.
+    Configure(Configure),
+    /// Get a job's work ready.
+    Prepare {
+        /// The job.
+        job: JobId,
+        /// Its work.
+        work: Work,
+    },
+    /// Say something.
+    Send(ToManager),
+    /// Send a result and then say something.
+    SendResult {
+        /// The attempt that names the stream.
+        attempt: AttemptId,
+        /// The result.
+        result: Arc<Vec<u8>>,
+        /// What follows its last byte.
+        then: ToManager,
+    },
+    /// Start a computation; `Computed` follows.
+    Compute {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The task.
+        task: TaskId,
+    },
+    /// Stop a computation; `Computed` follows all the same.
+    Stop {
+        /// The attempt.
+        attempt: AttemptId,
+    },
+    /// End now: nothing is waited for.
+    Exit(Exit),
+}
+
+/// Why an agent ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    /// Its manager said so.
+    Goodbye,
+    /// Its channel is gone.
+    ChannelClosed,
+    /// It hasn't heard from its manager for the length of the lease.
+    LeaseOver,
+    /// The manager does what no manager does.
+    Protocol {
+        /// What that is.
+        reason: String,
+    },
+}
+
+/// An outcome that the manager hasn't acknowledged.
+#[derive(Debug)]
+struct Unacknowledged {
+    bytes: u64,
+}
+
+/// The agent's state. Changed only by [`Agent::handle`].
+#[derive(Debug)]
+pub struct Agent {
+    slots: u32,
+    lease: Duration,
+    jobs: BTreeSet<JobId>,
+    queue: VecDeque<(AttemptId, TaskId)>,
+    running: BTreeMap<AttemptId, TaskId>,
+    unacknowledged: BTreeMap<AttemptId, Unacknowledged>,
+    last_heard: Timestamp,
+    last_tick: Timestamp,
+    exited: bool,
+}
+
+impl Agent {
+    /// An agent that has just said hello.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            slots: 0,
+            lease: FIRST_LEASE,
+            jobs: BTreeSet::new(),
+            queue: VecDeque::new(),
+            running: BTreeMap::new(),
+            unacknowledged: BTreeMap::new(),
+            last_heard: now,
+            last_tick: now,
+            exited: false,
+        }
+    }
+
+    /// Takes an event and appends what is to be done about it. After [`Effect::Exit`] nothing changes any more.
+    pub fn handle(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
+        if self.exited {
+            return;
+        }
+        match event {
+            Event::Message(message) => {
+                self.last_heard = now;
+                self.on_message(message, effects);
+            }
+            Event::Heard => self.last_heard = now,
+            Event::Computed { attempt, end } => self.on_computed(attempt, end, effects),
+            Event::ChannelClosed => self.exit(Exit::ChannelClosed, effects),
+            Event::Goodbye => self.exit(Exit::Goodbye, effects),
+            Event::Tick => self.on_tick(now, effects),
+        }
+        self.start_what_fits(effects);
+    }
+
+    fn exit(&mut self, exit: Exit, effects: &mut Vec<Effect>) {
+        self.exited = true;
+        self.queue.clear();
+        effects.push(Effect::Exit(exit));
+    }
+
+    fn on_message(&mut self, message: ToAgent, effects: &mut Vec<Effect>) {
+        match message {
+            ToAgent::Configure(configure) => self.on_configure(configure, effects),
+            ToAgent::Job { job, work } => {
+                self.jobs.insert(job);
+                effects.push(Effect::Prepare { job, work });
+            }
+            ToAgent::Start { attempt, task } => self.on_start(attempt, task, effects),
+            ToAgent::Recall { attempt } => self.on_recall(attempt, effects),
+            ToAgent::Cancel { attempt } => self.on_cancel(attempt, effects),
+            ToAgent::Acknowledge { attempt } => {
+                self.unacknowledged.remove(&attempt);
+            }
+        }
+    }
+
+    fn on_configure(&mut self, configure: Configure, effects: &mut Vec<Effect>) {
+        self.slots = configure.slots.clamp(1, MAX_SLOTS);
+        self.lease = Duration::from_millis(configure.lease_ms);
+        effects.push(Effect::Configure(Configure { slots: self.slots, ..configure }));
+    }
+
+    fn on_start(&mut self, attempt: AttemptId, task: TaskId, effects: &mut Vec<Effect>) {
+        let reason = if self.slots == 0 {
+            "a task before the configuration"
+        } else if !self.jobs.contains(&task.job) {
+            "a task of an unknown job"
+        } else if self.queue.len() >= MAX_QUEUED {
+            "too many tasks ahead"
+        } else {
+            self.queue.push_back((attempt, task));
+            return;
+        };
+        self.exit(Exit::Protocol { reason: reason.to_owned() }, effects);
+    }
+
+    fn on_recall(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        let answer = match self.unqueue(attempt) {
+            true => ToManager::Recalled { attempt },
+            false => ToManager::AlreadyStarted { attempt },
+        };
+        effects.push(Effect::Send(answer));
+    }
+
+    fn on_cancel(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        if self.unqueue(attempt) {
+            self.end(attempt, Computed::Cancelled, effects);
+        } else if self.running.contains_key(&attempt) {
+            effects.push(Effect::Stop { attempt });
+        }
+    }
+
+    fn unqueue(&mut self, attempt: AttemptId) -> bool {
+        let before = self.queue.len();
+        self.queue.retain(|(queued, _)| *queued != attempt);
+        self.queue.len() < before
+    }
+
+    fn on_computed(&mut self, attempt: AttemptId, end: Computed, effects: &mut Vec<Effect>) {
+        if self.running.remove(&attempt).is_some() {
+            self.end(attempt, end, effects);
+        }
+    }
+
+    fn end(&mut self, attempt: AttemptId, end: Computed, effects: &mut Vec<Effect>) {
+        let finished = |outcome| ToManager::Finished { attempt, outcome };
+        let (bytes, effect) = match end {
+            Computed::Completed { result, crc, compute } => {
+                let bytes = result.len() as u64;
+                let compute_us = compute.as_micros() as u64;
+                let then = finished(Outcome::Completed(ResultSummary { bytes, crc, compute_us }));
+                (bytes, Effect::SendResult { attempt, result, then })
+            }
+            Computed::Failed { reason } => (0, Effect::Send(finished(Outcome::failed(reason)))),
+            Computed::Cancelled => (0, Effect::Send(finished(Outcome::Cancelled))),
+        };
+        self.unacknowledged.insert(attempt, Unacknowledged { bytes });
+        effects.push(effect);
+    }
+
+    fn start_what_fits(&mut self, effects: &mut Vec<Effect>) {
+        while !self.exited && self.running.len() < self.slots as usize && self.has_room_for_results() {
+            let Some((attempt, task)) = self.queue.pop_front() else { return };
+            self.running.insert(attempt, task);
+            effects.push(Effect::Send(ToManager::Started { attempt }));
+            effects.push(Effect::Compute { attempt, task });
+        }
+    }
+
+    fn has_room_for_results(&self) -> bool {
+        self.unacknowledged.values().map(|outcome| outcome.bytes).sum::<u64>() < MAX_UNACKNOWLEDGED_BYTES
+    }
+
+    fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let slept = now.since(self.last_tick) > MAX_TICK * 2;
+        self.last_tick = now;
+        // After a sleep of its own it first reads what arrived meanwhile: the next tick judges.
+        if !slept && !self.lease.is_zero() && now.since(self.last_heard) >= self.lease {
+            self.exit(Exit::LeaseOver, effects);
+        }
+    }
+
+    /// Attempts that run.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Outcomes that the manager hasn't acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.unacknowledged.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

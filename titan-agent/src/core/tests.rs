@@ -1,0 +1,166 @@
+//! What an agent says and does, message by message.
+
+use titan_proto::id::Epoch;
+
+use super::*;
+
+struct Host {
+    agent: Agent,
+    now: Timestamp,
+}
+
+impl Host {
+    fn new(slots: u32) -> Self {
+        let mut host = Self { agent: Agent::new(Timestamp::default()), now: Timestamp::default() };
+        host.told(ToAgent::Configure(Configure { slots, heartbeat_ms: 10_000, lease_ms: 60_000 }));
+        let work = Work::Kernel { name: "test".into(), params: vec![] };
+        host.told(ToAgent::Job { job: JobId(0), work });
+        host
+    }
+
+    fn on(&mut self, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.agent.handle(self.now, event, &mut effects);
+        effects
+    }
+
+    fn told(&mut self, message: ToAgent) -> Vec<Effect> {
+        self.on(Event::Message(message))
+    }
+
+    fn start(&mut self, number: u32) -> Vec<Effect> {
+        self.told(ToAgent::Start { attempt: attempt(number), task: task(number) })
+    }
+
+    fn ends(&mut self, number: u32, bytes: usize) -> Vec<Effect> {
+        let end = Computed::Completed { result: Arc::new(vec![0; bytes]), crc: 0, compute: Duration::from_secs(1) };
+        self.on(Event::Computed { attempt: attempt(number), end })
+    }
+
+    fn later(&mut self, seconds: u64) -> Vec<Effect> {
+        self.now = self.now + Duration::from_secs(seconds);
+        self.on(Event::Tick)
+    }
+}
+
+fn attempt(number: u32) -> AttemptId {
+    AttemptId { epoch: Epoch(1), number }
+}
+
+fn task(index: u32) -> TaskId {
+    TaskId { job: JobId(0), index }
+}
+
+fn computes(effects: &[Effect]) -> Vec<u32> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Compute { attempt, .. } => Some(attempt.number),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_start_is_announced_before_it_is_carried_out() {
+    let started = Effect::Send(ToManager::Started { attempt: attempt(1) });
+    let compute = Effect::Compute { attempt: attempt(1), task: task(1) };
+    assert_eq!(Host::new(1).start(1), [started, compute]);
+}
+
+#[test]
+fn no_more_run_than_there_are_slots() {
+    let mut host = Host::new(2);
+    assert_eq!(computes(&host.start(1)), [1]);
+    assert_eq!(computes(&host.start(2)), [2]);
+    assert_eq!(computes(&host.start(3)), []);
+    assert_eq!(computes(&host.ends(1, 10)), [3]);
+}
+
+#[test]
+fn what_has_not_begun_can_be_given_back() {
+    let mut host = Host::new(1);
+    host.start(1);
+    host.start(2);
+    let recall = |number| ToAgent::Recall { attempt: attempt(number) };
+    assert_eq!(host.told(recall(2)), [Effect::Send(ToManager::Recalled { attempt: attempt(2) })]);
+    assert_eq!(host.told(recall(1)), [Effect::Send(ToManager::AlreadyStarted { attempt: attempt(1) })]);
+    assert_eq!(computes(&host.ends(1, 0)), [], "attempt 2 is gone");
+}
+
+#[test]
+fn cancelled_attempts_are_answered_once_whether_they_run_or_wait() {
+    let mut host = Host::new(1);
+    host.start(1);
+    host.start(2);
+    let cancel = |number| ToAgent::Cancel { attempt: attempt(number) };
+    let cancelled =
+        |number| Effect::Send(ToManager::Finished { attempt: attempt(number), outcome: Outcome::Cancelled });
+    assert_eq!(host.told(cancel(2)), [cancelled(2)]);
+    assert_eq!(host.told(cancel(1)), [Effect::Stop { attempt: attempt(1) }]);
+    assert_eq!(host.on(Event::Computed { attempt: attempt(1), end: Computed::Cancelled }), [cancelled(1)]);
+    assert_eq!(host.told(cancel(1)), []);
+}
+
+#[test]
+fn an_outcome_is_kept_until_it_is_acknowledged() {
+    let mut host = Host::new(1);
+    host.start(1);
+    host.ends(1, 10);
+    assert_eq!(host.agent.unacknowledged(), 1);
+    host.told(ToAgent::Acknowledge { attempt: attempt(1) });
+    assert_eq!(host.agent.unacknowledged(), 0);
+}
+
+#[test]
+fn results_that_nobody_takes_hold_back_new_starts() {
+    let mut host = Host::new(1);
+    host.start(1);
+    host.start(2);
+    assert_eq!(computes(&host.ends(1, MAX_UNACKNOWLEDGED_BYTES as usize)), []);
+    assert_eq!(computes(&host.told(ToAgent::Acknowledge { attempt: attempt(1) })), [2]);
+}
+
+#[test]
+fn silence_for_the_length_of_the_lease_ends_the_agent() {
+    let mut host = Host::new(1);
+    for _ in 0..59 {
+        assert_eq!(host.later(1), []);
+    }
+    assert_eq!(host.later(1), [Effect::Exit(Exit::LeaseOver)]);
+}
+
+#[test]
+fn after_its_own_sleep_it_listens_before_it_judges() {
+    let mut host = Host::new(1);
+    assert_eq!(host.later(3_600), []);
+    host.on(Event::Heard);
+    assert_eq!(host.later(1), []);
+    assert_eq!(host.later(3_600), []);
+    assert_eq!(host.later(1), [Effect::Exit(Exit::LeaseOver)]);
+}
+
+#[test]
+fn a_lease_of_zero_never_ends_by_silence() {
+    let mut host = Host::new(1);
+    host.told(ToAgent::Configure(Configure { slots: 1, heartbeat_ms: 1, lease_ms: 0 }));
+    for _ in 0..1_000 {
+        assert_eq!(host.later(1), []);
+    }
+    assert_eq!(host.on(Event::ChannelClosed), [Effect::Exit(Exit::ChannelClosed)]);
+}
+
+#[test]
+fn a_goodbye_waits_for_nothing() {
+    let mut host = Host::new(1);
+    host.start(1);
+    assert_eq!(host.on(Event::Goodbye), [Effect::Exit(Exit::Goodbye)]);
+    assert_eq!(host.ends(1, 1), []);
+}
+
+#[test]
+fn a_task_of_an_unknown_job_is_a_protocol_error() {
+    let stranger = TaskId { job: JobId(9), index: 0 };
+    let effects = Host::new(1).told(ToAgent::Start { attempt: attempt(1), task: stranger });
+    assert!(matches!(effects[..], [Effect::Exit(Exit::Protocol { .. })]));
+}

@@ -1,0 +1,319 @@
+//! Carries an agent's decisions out over a pair of byte streams: one thread reads, one writes, one decides, and the pool
+//! computes. Whatever blocks, the deciding thread doesn't.
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use titan_proto::PROTOCOL_VERSION;
+use titan_proto::codec;
+use titan_proto::frame::{Decoder, Received};
+use titan_proto::handshake::{Hello, Opening, Role};
+use titan_proto::id::{AttemptId, Epoch};
+use titan_proto::message::ToManager;
+use titan_proto::session::{Incoming, Session};
+use titan_proto::time::Timestamp;
+
+use crate::compute::Pool;
+pub use crate::core::Exit;
+use crate::core::{Agent, Computed, Effect, Event, MAX_TICK};
+use crate::faults::{self, Faults};
+use crate::machine;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 << 10;
+/// Happenings that may wait for the deciding thread: beyond it readers and kernels wait.
+const MAX_WAITING: usize = 256;
+/// A manager that says nothing after the agent's hello for this long is none.
+const HANDSHAKE_SPAN: Duration = Duration::from_secs(60);
+/// The heartbeat before a manager has set one.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What an agent is told by whoever starts it.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Which build it is, for its hello.
+    pub build: String,
+    /// What is to go wrong, in tests.
+    pub faults: Faults,
+}
+
+/// What reaches the deciding thread.
+enum Happening {
+    Bytes(Vec<u8>),
+    ReadEnded,
+    Written,
+    WriteFailed,
+    Computed(AttemptId, Computed),
+}
+
+/// The agent as a program: serves standard input and output and never prints anything else there.
+pub fn main(build: &str) -> ExitCode {
+    // Its own session: a terminal's Ctrl-C reaches titan alone. Fails if it has one already, and that is as good.
+    let _ = rustix::process::setsid();
+    let faults = Faults::parse(&std::env::var(faults::VARIABLE).unwrap_or_default());
+    let options = Options { build: build.to_owned(), faults };
+    let exit = serve(io::stdin(), io::stdout(), &options);
+    // Not a return from main: kernels may still run, and a goodbye doesn't wait for them.
+    std::process::exit(match exit {
+        Ok(Exit::Goodbye | Exit::ChannelClosed) => 0,
+        Ok(Exit::LeaseOver) => {
+            eprintln!("titan-agent: nothing heard from titan for the length of the lease");
+            1
+        }
+        Ok(Exit::Protocol { reason }) | Err(reason) => {
+            eprintln!("titan-agent: {reason}");
+            1
+        }
+    })
+}
+
+/// Serves one session over these streams, until it ends.
+///
+/// # Errors
+/// A sentence: the other side is no titan, or has another version, or this machine can't run threads.
+pub fn serve(
+    input: impl Read + Send + 'static,
+    mut output: impl Write + Send + 'static,
+    options: &Options,
+) -> Result<Exit, String> {
+    if output.write_all(&hello(options).encode()).and_then(|()| output.flush()).is_err() {
+        return Ok(Exit::ChannelClosed);
+    }
+    let (sender, happenings) = mpsc::sync_channel(MAX_WAITING);
+    let (to_writer, writes) = mpsc::sync_channel::<Vec<u8>>(1);
+    spawn("reader", {
+        let sender = sender.clone();
+        move || read_all(input, &sender)
+    })?;
+    spawn("writer", {
+        let sender = sender.clone();
+        move || write_all(output, &writes, &sender)
+    })?;
+    let mut decoder = Decoder::default();
+    match handshake(&happenings)? {
+        Ok(rest) => decoder.push(&rest),
+        Err(exit) => return Ok(exit),
+    }
+    let clock = Instant::now();
+    let server = Server {
+        agent: Agent::new(Timestamp::default()),
+        session: Session::new(Timestamp::default(), FIRST_HEARTBEAT),
+        decoder,
+        clock,
+        pool: None,
+        faults: Arc::new(options.faults.clone()),
+        sender,
+        to_writer,
+        writer_busy: false,
+        exit: None,
+    };
+    server.run(&happenings)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let started = thread::Builder::new().name(name.to_owned()).spawn(body);
+    started.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+fn hello(options: &Options) -> Hello {
+    Hello {
+        version: PROTOCOL_VERSION,
+        role: Role::Agent,
+        build: options.build.clone(),
+        target: machine::target(),
+        cores: machine::cores(),
+        memory_bytes: machine::memory_bytes(),
+        kernels: kernels::KERNELS.iter().map(|kernel| kernel.name().to_owned()).collect(),
+        batch: None,
+        session: None,
+        epoch: Epoch(0),
+        last_seen: 0,
+    }
+}
+
+/// Waits for the manager's opening: what came after its hello, or the end.
+fn handshake(happenings: &Receiver<Happening>) -> Result<Result<Vec<u8>, Exit>, String> {
+    let deadline = Instant::now() + HANDSHAKE_SPAN;
+    let mut bytes = Vec::new();
+    loop {
+        match Opening::decode(&bytes).map_err(|error| error.to_string())? {
+            Some((Opening::Hello(hello), length)) => {
+                hello.check_version().map_err(|error| error.to_string())?;
+                return Ok(Ok(bytes.split_off(length)));
+            }
+            Some((Opening::Goodbye, _)) => return Ok(Err(Exit::Goodbye)),
+            None => {}
+        }
+        match happenings.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Happening::Bytes(more)) => bytes.extend(more),
+            Ok(Happening::ReadEnded | Happening::WriteFailed) => return Ok(Err(Exit::ChannelClosed)),
+            Ok(_) => {}
+            Err(_) => return Err("no titan has said hello".to_owned()),
+        }
+    }
+}
+
+fn read_all(mut input: impl Read, sender: &SyncSender<Happening>) {
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let happening = match input.read(&mut buffer) {
+            Ok(0) => Happening::ReadEnded,
+            Ok(length) => Happening::Bytes(buffer[..length].to_vec()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => Happening::ReadEnded,
+        };
+        let ended = matches!(happening, Happening::ReadEnded);
+        if sender.send(happening).is_err() || ended {
+            return;
+        }
+    }
+}
+
+fn write_all(mut output: impl Write, writes: &Receiver<Vec<u8>>, sender: &SyncSender<Happening>) {
+    while let Ok(bytes) = writes.recv() {
+        let written = output.write_all(&bytes).and_then(|()| output.flush());
+        let happening = if written.is_ok() { Happening::Written } else { Happening::WriteFailed };
+        if sender.send(happening).is_err() || written.is_err() {
+            return;
+        }
+    }
+}
+
+/// The deciding thread.
+struct Server {
+    agent: Agent,
+    session: Session,
+    decoder: Decoder,
+    clock: Instant,
+    pool: Option<Pool>,
+    faults: Arc<Faults>,
+    sender: SyncSender<Happening>,
+    to_writer: SyncSender<Vec<u8>>,
+    writer_busy: bool,
+    exit: Option<Exit>,
+}
+
+impl Server {
+    fn run(mut self, happenings: &Receiver<Happening>) -> Result<Exit, String> {
+        let mut next_tick = self.now();
+        self.receive()?;
+        loop {
+            if let Some(exit) = self.exit.take() {
+                return Ok(exit);
+            }
+            self.transmit();
+            let wake = self.session.next_deadline().min(next_tick);
+            match happenings.recv_timeout(wake.since(self.now())) {
+                Ok(happening) => self.on_happening(happening)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(Exit::ChannelClosed),
+            }
+            if self.now() >= next_tick {
+                self.decide(Event::Tick)?;
+                next_tick = self.now() + MAX_TICK / 4;
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::default() + self.clock.elapsed()
+    }
+
+    fn on_happening(&mut self, happening: Happening) -> Result<(), String> {
+        match happening {
+            Happening::Bytes(bytes) => {
+                self.decoder.push(&bytes);
+                self.receive()
+            }
+            Happening::Written => {
+                self.writer_busy = false;
+                Ok(())
+            }
+            Happening::ReadEnded | Happening::WriteFailed => self.decide(Event::ChannelClosed),
+            Happening::Computed(attempt, end) => {
+                if let Some(pool) = &mut self.pool {
+                    pool.ended(attempt);
+                }
+                self.decide(Event::Computed { attempt, end })
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<(), String> {
+        while let Some(received) = self.decoder.next_frame().map_err(|error| error.to_string())? {
+            let event = match received {
+                Received::Goodbye => Event::Goodbye,
+                Received::Frame(frame) => {
+                    match self.session.on_frame(self.now(), frame).map_err(|error| error.to_string())? {
+                        Incoming::Control(bytes) => {
+                            Event::Message(codec::decode(&bytes).map_err(|error| error.to_string())?)
+                        }
+                        Incoming::Bulk { .. } | Incoming::Heartbeat => Event::Heard,
+                    }
+                }
+            };
+            self.decide(event)?;
+        }
+        Ok(())
+    }
+
+    fn transmit(&mut self) {
+        if self.writer_busy {
+            return;
+        }
+        if let Some(bytes) = self.session.poll_transmit(self.now()) {
+            self.writer_busy = self.to_writer.send(bytes).is_ok();
+        }
+    }
+
+    fn decide(&mut self, event: Event) -> Result<(), String> {
+        let mut effects = Vec::new();
+        self.agent.handle(self.now(), event, &mut effects);
+        for effect in effects {
+            self.carry_out(effect)?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
+        match effect {
+            Effect::Configure(configure) => {
+                self.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
+                let pool = Pool::new(configure.slots, Arc::clone(&self.faults));
+                self.pool = Some(pool.map_err(|error| format!("cannot start {} threads: {error}", configure.slots))?);
+            }
+            Effect::Prepare { job, work } => {
+                if let Some(pool) = &mut self.pool {
+                    pool.prepare(job, work);
+                }
+            }
+            Effect::Send(message) => self.session.send(encode(&message)),
+            Effect::SendResult { attempt, result, then } => {
+                self.session.send_bulk(attempt.stream(), result, encode(&then));
+            }
+            Effect::Compute { attempt, task } => {
+                // What was said of it leaves first: if it takes the agent down, the manager knows which it was.
+                self.transmit();
+                let sender = self.sender.clone();
+                if let Some(pool) = &mut self.pool {
+                    pool.start(attempt, task, move |end| drop(sender.send(Happening::Computed(attempt, end))));
+                }
+            }
+            Effect::Stop { attempt } => {
+                if let Some(pool) = &self.pool {
+                    pool.stop(attempt);
+                }
+            }
+            Effect::Exit(exit) => self.exit = Some(exit),
+        }
+        Ok(())
+    }
+}
+
+fn encode(message: &ToManager) -> Vec<u8> {
+    codec::encode(message).expect("an agent's messages are short: reasons are cut")
+}
