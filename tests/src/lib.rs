@@ -1,1 +1,4 @@
-//! tests
+//! Whole-program tests of titan, and what they are made of.
+
+pub mod program;
+pub mod rig;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::{Configure, Outcome, ResultSummary, ToAgent, ToManager, Work};
+use titan_proto::message::{Configure, MAX_SLOTS, Outcome, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 /// Results that the manager hasn't acknowledged: beyond that many bytes nothing new starts, so that a slow link fills no
@@ -14,8 +14,6 @@ use titan_proto::time::Timestamp;
 pub const MAX_UNACKNOWLEDGED_BYTES: u64 = 64 << 20;
 /// A manager that sends more starts than this ahead is broken.
 const MAX_QUEUED: usize = 1 << 20;
-/// More slots than this are a mistake.
-const MAX_SLOTS: u32 = 4_096;
 /// The lease before a manager has set one.
 const FIRST_LEASE: Duration = Duration::from_secs(60);
 /// Between two ticks there shouldn't be more than this; if there is, this side slept.

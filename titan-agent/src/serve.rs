@@ -206,7 +206,8 @@ impl Server {
                 return Ok(exit);
             }
             self.transmit();
-            let wake = self.session.next_deadline().min(next_tick);
+            // While a write is under way nothing is added to it, so a heartbeat that is due has to wait.
+            let wake = if self.writer_busy { next_tick } else { self.session.next_deadline().min(next_tick) };
             match happenings.recv_timeout(wake.since(self.now())) {
                 Ok(happening) => self.on_happening(happening)?,
                 Err(RecvTimeoutError::Timeout) => {}

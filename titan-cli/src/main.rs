@@ -1,1 +1,58 @@
-fn main() {}
+//! titan: many machines, one command.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod commands;
+mod config;
+mod driver;
+mod exit;
+mod json;
+mod launch;
+mod progress;
+
+use std::io::Write;
+use std::panic;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::Failure;
+
+fn main() -> ExitCode {
+    // Before anything else: an agent has a panic hook, threads and a way to end of its own.
+    if commands::agent::is_asked_for() {
+        return commands::agent::run();
+    }
+    let outcome = panic::catch_unwind(|| dispatch(Cli::parse()));
+    let code = match outcome {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => report(&failure),
+        Err(_) => {
+            let _ = writeln!(std::io::stderr(), "error: this is a bug of titan; the lines above say where");
+            exit::BUG
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn dispatch(cli: Cli) -> Result<u8, Failure> {
+    match cli.command {
+        Some(Command::Run(args)) => commands::run::run(&args),
+        Some(Command::Hosts(args)) => commands::hosts::run(&args),
+        Some(Command::Init(args)) => commands::init::run(&args),
+        Some(Command::Completions { shell }) => commands::completions::run(shell),
+        Some(Command::Man) => commands::man::run(),
+        Some(Command::Agent) => unreachable!("main has looked for it before it parsed anything"),
+        None => commands::overview(),
+    }
+}
+
+fn report(failure: &Failure) -> u8 {
+    if let Some(message) = &failure.message {
+        // A stderr that nobody reads is no reason to end otherwise.
+        let _ = writeln!(std::io::stderr(), "{message}");
+    }
+    failure.code
+}

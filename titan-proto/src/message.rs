@@ -40,6 +40,9 @@ pub enum ToAgent {
     },
 }
 
+/// Most slots of one agent: far beyond what a machine can run, and few enough that counting them costs nothing.
+pub const MAX_SLOTS: u32 = 4_096;
+
 /// What a manager sets when a session begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configure {

@@ -1,0 +1,165 @@
+//! What can be done to a host.
+
+use super::host::{Host, is_sshd};
+use super::processes::{self, Process};
+use super::wait::wait_until;
+use super::{Signal, etc, tools};
+use std::fs;
+use std::io;
+use std::time::Duration;
+
+/// sshd and the kernel answer in milliseconds; this is for machines under load.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The states of a bridge's port that let nothing or everything pass.
+const PORT_DISABLED: &str = "0";
+const PORT_FORWARDING: &str = "3";
+
+impl Host {
+    /// Cuts the host off: packets vanish in both directions, and nobody is told.
+    pub fn cut(&self) {
+        self.set_port(PORT_DISABLED);
+    }
+
+    /// Mends what [`cut`](Self::cut) did.
+    pub fn heal(&self) {
+        self.set_port(PORT_FORWARDING);
+    }
+
+    /// Takes the power away: every process ends at once, and not one packet says so. /tmp is lost, the home is kept.
+    pub fn power_off(&self) {
+        if self.is_up() {
+            self.cut();
+            self.end();
+        }
+    }
+
+    /// Switches the host on (again), and waits until its sshd listens.
+    pub fn power_on(&self) {
+        self.begin_boot();
+        self.finish_boot();
+    }
+
+    /// Ends the sshd that listens; sessions go on. New connections are refused.
+    ///
+    /// # Panics
+    /// When no sshd listens.
+    pub fn stop_sshd(&self) {
+        let listener = self.listener().unwrap_or_else(|| panic!("{} has no sshd that listens", self.name()));
+        self.run(&format!("rm /run/sshd.pid && kill -KILL {listener}"));
+        let ended = || self.sshd_processes().iter().all(|process| process.pid != listener);
+        wait_until(PATIENCE, "sshd has ended", ended);
+    }
+
+    /// Ends the sshd processes of all sessions: their connections are closed, their programs see the end of stdin.
+    pub fn end_sessions(&self) {
+        let listener = self.listener();
+        for session in self.sshd_processes().iter().filter(|process| Some(process.pid) != listener) {
+            // One session is several processes; the others may have ended with the first.
+            self.exec(&format!("kill -KILL {}", session.pid));
+        }
+    }
+
+    /// Starts sshd, after [`stop_sshd`](Self::stop_sshd) or on a host without one, and waits until it listens.
+    pub fn start_sshd(&self) {
+        let sshd = tools::find("sshd").expect("available() has found it");
+        self.run(&format!("{} -E /etc/ssh/sshd.log </dev/null >/dev/null 2>&1", sshd.display()));
+        self.wait_for_sshd();
+    }
+
+    /// Gives the host a new key, which the laptop doesn't know; the running sshd is replaced.
+    pub fn change_host_key(&self) {
+        etc::renew_host_key(self.dir());
+        self.stop_sshd();
+        self.start_sshd();
+    }
+
+    /// Signals the processes whose command line contains `text` (never sshd), and returns them.
+    pub fn signal(&self, text: &str, signal: Signal) -> Vec<Process> {
+        let mut processes = self.processes();
+        processes.retain(|process| process.line().contains(text));
+        for process in &processes {
+            self.exec(&format!("kill -{} {}", signal.as_raw(), process.pid));
+        }
+        processes
+    }
+
+    /// Kills the processes whose command line contains `text`.
+    ///
+    /// # Panics
+    /// When there is none: a test that breaks nothing proves nothing.
+    #[track_caller]
+    pub fn kill(&self, text: &str) -> Vec<Process> {
+        let killed = self.signal(text, Signal::KILL);
+        assert!(!killed.is_empty(), "no process on {} has {text:?} in its command line", self.name());
+        killed
+    }
+
+    /// Stops the processes whose command line contains `text`, as if their machine slept.
+    pub fn freeze(&self, text: &str) -> Vec<Process> {
+        self.signal(text, Signal::STOP)
+    }
+
+    /// Lets frozen processes go on.
+    pub fn thaw(&self, text: &str) -> Vec<Process> {
+        self.signal(text, Signal::CONT)
+    }
+
+    /// Delays packets by `delay` in each direction.
+    ///
+    /// # Errors
+    /// `Unsupported` when the kernel has no netem.
+    pub fn delay(&self, delay: Duration) -> io::Result<()> {
+        self.shape(&["netem", "delay", &format!("{}us", delay.as_micros()), "limit", "100000"])
+    }
+
+    /// Limits each direction to that many kilobits per second.
+    ///
+    /// # Errors
+    /// `Unsupported` when the kernel has no tbf.
+    pub fn limit_rate(&self, kbit_per_second: u32) -> io::Result<()> {
+        self.shape(&["tbf", "rate", &format!("{kbit_per_second}kbit"), "burst", "16kb", "latency", "200ms"])
+    }
+
+    /// Waits until sshd listens: it writes its pid after that.
+    pub(super) fn wait_for_sshd(&self) {
+        let written = || self.root().is_some_and(|root| root.join("run/sshd.pid").exists());
+        wait_until(PATIENCE, &format!("{}'s sshd listens; its log: {}", self.name(), self.sshd_log()), written);
+    }
+
+    /// The pid of the sshd that listens, as the host knows it.
+    fn listener(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.root()?.join("run/sshd.pid")).ok()?;
+        text.trim().parse().ok()
+    }
+
+    fn sshd_processes(&self) -> Vec<Process> {
+        self.root().map(|root| processes::read(&root.join("proc"), is_sshd)).unwrap_or_default()
+    }
+
+    fn set_port(&self, state: &str) {
+        let mut command = self.laptop.network_command("bridge");
+        tools::run(command.args(["link", "set", "dev", &self.port(), "state", state]));
+    }
+
+    fn shape(&self, discipline: &[&str]) -> io::Result<()> {
+        let port = self.port();
+        let line = |device: &str| format!("tc qdisc replace dev {device} root {}", discipline.join(" "));
+        let there = self.laptop.network_command("sh").args(["-c", &line(&port)]).output()?;
+        let back = self.exec(&line("eth0"));
+        for output in [there, back] {
+            if !output.status.success() {
+                let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+            }
+        }
+        Ok(())
+    }
+
+    #[track_caller]
+    fn run(&self, line: &str) {
+        let output = self.exec(line);
+        let reason = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line:?} failed on {}: {reason}", self.name());
+    }
+}

@@ -1,0 +1,105 @@
+//! `titan run KERNEL`: the kernels' own lists of options as arguments.
+
+use std::collections::BTreeMap;
+
+use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand};
+
+use kernels::{KERNELS, Kernel, OptionSpec, OutputSpec};
+
+use crate::config::suggest::nearest;
+
+/// A kernel and what was typed for it.
+#[derive(Clone)]
+pub(crate) struct KernelCommand {
+    pub(crate) kernel: &'static dyn Kernel,
+    /// Option to value, only those that were typed.
+    pub(crate) options: BTreeMap<String, String>,
+    /// Output to where it goes, defaults included.
+    pub(crate) outputs: BTreeMap<String, String>,
+}
+
+impl std::fmt::Debug for KernelCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?} {:?}", self.kernel.name(), self.options, self.outputs)
+    }
+}
+
+impl Subcommand for KernelCommand {
+    fn augment_subcommands(command: Command) -> Command {
+        KERNELS.iter().fold(command, |command, kernel| command.subcommand(kernel_command(*kernel)))
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        kernels::find(name).is_some()
+    }
+}
+
+impl FromArgMatches for KernelCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let Some((name, matches)) = matches.subcommand() else {
+            return Err(clap::Error::raw(ErrorKind::MissingSubcommand, "name a kernel: titan run --help lists them\n"));
+        };
+        let kernel = kernels::find(name).ok_or_else(|| unknown_kernel(name))?;
+        let typed = |name: &str| matches.get_one::<String>(name).cloned();
+        let options = kernel.options().iter().filter_map(|spec| Some((spec.name.to_owned(), typed(spec.name)?)));
+        let outputs = kernel.outputs().iter().filter_map(|spec| {
+            let value = typed(spec.name).or_else(|| spec.default.map(str::to_owned))?;
+            Some((spec.name.to_owned(), value))
+        });
+        Ok(Self { kernel, options: options.collect(), outputs: outputs.collect() })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn kernel_command(kernel: &'static dyn Kernel) -> Command {
+    let options = kernel.options().iter().map(option);
+    let outputs = kernel.outputs().iter().map(output);
+    Command::new(kernel.name())
+        .about(kernel.about())
+        .args(options)
+        .args(outputs)
+        .after_help(format!("Examples:\n{}", kernel.examples().trim_end()))
+}
+
+fn option(spec: &'static OptionSpec) -> Arg {
+    let help = match spec.default {
+        Some(default) => format!("{} [default: {default}]", spec.help),
+        None => spec.help.to_owned(),
+    };
+    let arg = Arg::new(spec.name).long(spec.name).value_name(spec.value).allow_hyphen_values(true).help(help);
+    if spec.choices.is_empty() { arg } else { arg.value_parser(PossibleValuesParser::new(spec.choices)) }
+}
+
+fn output(spec: &'static OutputSpec) -> Arg {
+    let help = match spec.default {
+        Some(default) => format!("{} [default: {default}]", spec.help),
+        None => spec.help.to_owned(),
+    };
+    let arg = Arg::new(spec.name).long(spec.name).value_name(spec.value).help(help).help_heading("Output");
+    match spec.short {
+        Some(short) => arg.short(short),
+        None => arg,
+    }
+}
+
+fn unknown_kernel(name: &str) -> clap::Error {
+    let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
+    let near = nearest(name, names.iter().copied()).map(|near| format!("; did you mean '{near}'?"));
+    let text = format!(
+        "titan run is for kernels ({}), and '{}' is none{}\n",
+        names.join(", "),
+        crate::config::text::shorten(name),
+        near.unwrap_or_default()
+    );
+    clap::Error::raw(ErrorKind::InvalidSubcommand, text)
+}

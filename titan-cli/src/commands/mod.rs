@@ -1,0 +1,108 @@
+//! One file for each command, and what they share.
+
+pub(crate) mod agent;
+pub(crate) mod completions;
+pub(crate) mod hosts;
+pub(crate) mod init;
+pub(crate) mod kernel_command;
+pub(crate) mod man;
+pub(crate) mod run;
+mod space;
+
+use std::fs::DirBuilder;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use crate::args::PlaceOptions;
+use crate::config::cluster::SshOptions;
+use crate::config::place::{Place, Surroundings};
+use crate::driver::batch_dir::Temporaries;
+use crate::exit::{self, Failure};
+
+/// What `titan` alone says.
+const OVERVIEW: &str = "\
+titan turns the machines that you can already ssh into, into one computer, for the duration of one command.
+
+  titan run mandelbrot -o out.png                a picture, from this machine's cores
+  titan run mandelbrot --hosts render1,render2   the same picture, from two machines
+  titan init render1 render2 && titan hosts      write ./cluster.toml and look at its hosts
+
+titan COMMAND --help shows more, with examples.
+";
+
+/// `titan` without a command.
+pub(crate) fn overview() -> Result<u8, Failure> {
+    print(OVERVIEW)
+}
+
+/// The version, the protocol, and the hash of the agent that would be sent.
+pub(crate) fn version() -> String {
+    format!("{} (protocol {})", env!("CARGO_PKG_VERSION"), titan_proto::PROTOCOL_VERSION)
+}
+
+/// Writes to stdout. A reader that has left is no error to talk about.
+pub(crate) fn print(text: &str) -> Result<u8, Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(exit::SUCCESS),
+        Err(error) => Err(stdout_failure(&error)),
+    }
+}
+
+/// What a failed write to stdout means.
+pub(crate) fn stdout_failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::silent(exit::BROKEN_PIPE),
+        _ => Failure::plain(exit::CANNOT_WRITE, format!("cannot write to stdout: {error}")),
+    }
+}
+
+/// Where a command runs.
+pub(crate) fn resolve_place(options: &PlaceOptions) -> Result<Place, Failure> {
+    let surroundings = Surroundings::of_this_process()
+        .map_err(|error| Failure::plain(exit::USAGE, format!("the current directory can't be found: {error}")))?;
+    Place::resolve(&options.to_place_args(), &surroundings).map_err(|error| Failure::complete(exit::USAGE, error))
+}
+
+/// A runtime for what waits for hosts.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot start threads: {error}")))
+}
+
+/// The longest path of a control socket: a socket's address holds 108 bytes, and ssh adds 17 of its own.
+const MAX_SOCKET_PATH_BYTES: usize = 80;
+
+/// A folder for ssh's control sockets: short, ours alone, and noted as temporary if there is a batch.
+pub(crate) fn control_directory(
+    options: &SshOptions,
+    name: &str,
+    temporaries: Option<&Temporaries>,
+) -> Result<PathBuf, Failure> {
+    let runtime = dirs::runtime_dir().filter(|folder| folder.is_dir());
+    let candidates = match &options.control_directory {
+        Some(folder) => vec![folder.clone()],
+        None => runtime.into_iter().chain([PathBuf::from("/tmp"), PathBuf::from("/var/tmp")]).collect(),
+    };
+    let mut problem = String::new();
+    for parent in candidates {
+        let folder = parent.join(format!("titan-{name}"));
+        if folder.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
+            problem = format!("{} is too long for a socket", folder.display());
+            continue;
+        }
+        let made = temporaries
+            .map_or(Ok(()), |temporaries| temporaries.add(&folder))
+            .and_then(|()| DirBuilder::new().mode(0o700).create(&folder));
+        match made {
+            Ok(()) => return Ok(folder),
+            Err(error) => problem = format!("{}: {error}", folder.display()),
+        }
+    }
+    let hint = "set control_directory in [ssh] to a short path that you can write";
+    Err(Failure::hinted(exit::CANNOT_WRITE, format!("no folder for ssh's sockets: {problem}"), hint))
+}

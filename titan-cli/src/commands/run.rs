@@ -1,0 +1,391 @@
+//! `titan run KERNEL`: checks what can be checked here, then drives the batch and puts the outputs in their places.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
+
+use kernels::{OutputKind, Plan, Request};
+use titan_manager::{End, HostId, JobSpec, Manager};
+use titan_proto::codec::MAX_MESSAGE_BYTES;
+use titan_proto::id::JobId;
+use titan_proto::message::Work;
+use tokio::sync::{mpsc, watch};
+
+use super::kernel_command::KernelCommand;
+use super::space;
+use crate::args::{NoiseOptions, RunArgs, ScheduleOptions};
+use crate::config::cluster::{Cluster, Host, Reach, Scheduler};
+use crate::config::jobs::Slots;
+use crate::config::place::Place;
+use crate::config::units::human_size;
+use crate::driver::batch_dir::BatchDir;
+use crate::driver::clock::Clock;
+use crate::driver::host::{Common, HostTask};
+use crate::driver::outputs::{self, Outputs, Target};
+use crate::driver::signals::Signals;
+use crate::driver::sink::SinkThread;
+use crate::driver::{Driver, Ended, MAX_NEWS};
+use crate::exit::{self, Failure};
+use crate::launch::{Binaries, Gates, Launching, launcher_for};
+use crate::progress::Progress;
+use crate::progress::summary::Summary;
+
+/// Further tries of a kernel's task where nothing else was said.
+const KERNEL_RETRIES: u32 = 2;
+/// What a host is taken to have, for splitting, before its agent has said it.
+const GUESSED_CORES: u32 = 8;
+
+/// Runs a kernel.
+pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let Place { source, mut cluster } = super::resolve_place(&args.place)?;
+    override_schedule(&mut cluster.scheduler, &args.schedule)?;
+    let targets = targets(&args.kernel);
+    check_stdout(&targets, args)?;
+    let plan = plan(&args.kernel, &targets, &cluster)?;
+    if args.dry_run {
+        return dry_run(&*plan, &source.to_string(), &cluster);
+    }
+    check_targets(&targets)?;
+    check_local_memory(&*plan, &cluster)?;
+    let batch = create_batch()?;
+    space::check(&*plan, batch.path(), &targets)?;
+    if !args.noise.quiet {
+        crate::progress::to_stderr(&format!("titan: {source}"));
+    }
+    let batch_run = Batch { args, cluster: &cluster, plan: &*plan, targets, directory: &batch };
+    super::runtime()?.block_on(batch_run.run())
+}
+
+fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOptions) -> Result<(), Failure> {
+    scheduler.policy = options.policy.unwrap_or(scheduler.policy);
+    scheduler.heartbeat = options.heartbeat.unwrap_or(scheduler.heartbeat);
+    scheduler.unhealthy_after = options.unhealthy_after.unwrap_or(scheduler.unhealthy_after);
+    scheduler.lease = options.lease.unwrap_or(scheduler.lease);
+    scheduler.retries = options.retries.or(scheduler.retries);
+    scheduler.check().map_err(|error| Failure::hinted(exit::USAGE, &error, error.remedy()))
+}
+
+/// Where each wanted output goes.
+fn targets(kernel: &KernelCommand) -> BTreeMap<String, Target> {
+    let kind = |name: &str| kernel.kernel.outputs().iter().find(|spec| spec.name == name).map(|spec| spec.kind);
+    let target = |(name, value): (&String, &String)| {
+        let target = match kind(name) {
+            Some(OutputKind::File) if value == "-" => Target::Stdout,
+            Some(OutputKind::Folder) => Target::Folder(PathBuf::from(value)),
+            _ => Target::File(PathBuf::from(value)),
+        };
+        (name.clone(), target)
+    };
+    kernel.outputs.iter().map(target).collect()
+}
+
+fn check_stdout(targets: &BTreeMap<String, Target>, args: &RunArgs) -> Result<(), Failure> {
+    let to_stdout = targets.values().filter(|target| **target == Target::Stdout).count();
+    if to_stdout == 0 || args.dry_run {
+        return Ok(());
+    }
+    if to_stdout > 1 {
+        return Err(Failure::plain(exit::USAGE, "only one output can go to stdout"));
+    }
+    if args.noise.json {
+        return Err(Failure::hinted(exit::USAGE, "with --json stdout holds only JSON", "name a file instead of -"));
+    }
+    if io::stdout().is_terminal() {
+        return Err(Failure::hinted(exit::USAGE, "stdout is a terminal", "name a file instead of -, or pipe it on"));
+    }
+    Ok(())
+}
+
+fn plan(
+    kernel: &KernelCommand,
+    targets: &BTreeMap<String, Target>,
+    cluster: &Cluster,
+) -> Result<Box<dyn Plan>, Failure> {
+    let outputs: BTreeSet<String> = targets.keys().cloned().collect();
+    let request = Request { options: kernel.options.clone(), outputs, slots: guessed_slots(cluster) };
+    let plan = kernel.kernel.plan(&request).map_err(|error| match &error.hint {
+        Some(hint) => Failure::hinted(exit::USAGE, &error, hint),
+        None => Failure::plain(exit::USAGE, &error),
+    })?;
+    let bytes = plan.params().len();
+    if bytes > MAX_MESSAGE_BYTES / 2 {
+        return Err(Failure::plain(
+            exit::USAGE,
+            format!("the parameters take {bytes} bytes, which is too many to send"),
+        ));
+    }
+    Ok(plan)
+}
+
+fn guessed_slots(cluster: &Cluster) -> u32 {
+    let slots = |host: &Host| match host.reach {
+        Reach::Local => host.slots.resolve(titan_agent::machine::cores()),
+        _ => host.slots.resolve(GUESSED_CORES),
+    };
+    cluster.hosts.iter().map(slots).fold(0, u32::saturating_add)
+}
+
+fn dry_run(plan: &dyn Plan, source: &str, cluster: &Cluster) -> Result<u8, Failure> {
+    crate::progress::to_stderr(&format!("titan: {source}"));
+    for host in &cluster.hosts {
+        let slots = match host.slots {
+            Slots::Cores => "as many slots as cores".to_owned(),
+            Slots::Exactly(1) => "1 slot".to_owned(),
+            Slots::Exactly(slots) => format!("{slots} slots"),
+            Slots::Jobs(jobs) => format!("slots: {jobs}"),
+        };
+        crate::progress::to_stderr(&format!("  {}: {slots}", crate::config::text::printable(&host.name)));
+    }
+    let bytes: u64 = (0..plan.tasks()).map(|task| plan.result_bytes(task)).sum();
+    crate::progress::to_stderr(&format!(
+        "  {} tasks, no files to send, {} of results",
+        plan.tasks(),
+        human_size(bytes)
+    ));
+    let lines: String = (0..plan.tasks()).map(|task| plan.describe(task) + "\n").collect();
+    super::print(&lines)
+}
+
+fn check_targets(targets: &BTreeMap<String, Target>) -> Result<(), Failure> {
+    for (name, target) in targets {
+        outputs::check(target).map_err(|reason| Failure::plain(exit::USAGE, format!("--{name}: {reason}")))?;
+    }
+    Ok(())
+}
+
+/// What this machine's agents have can be known before any of them runs.
+fn check_local_memory(plan: &dyn Plan, cluster: &Cluster) -> Result<(), Failure> {
+    let (needed, share) = (plan.task_memory_bytes(), local_share_bytes(cluster));
+    let fits = |host: &Host| match host.reach {
+        Reach::Local => {
+            let slots = u64::from(host.slots.resolve(titan_agent::machine::cores()));
+            host.memory.unwrap_or(u64::MAX).min(share) / slots >= needed
+        }
+        _ => true,
+    };
+    if cluster.hosts.iter().any(fits) {
+        return Ok(());
+    }
+    let problem = format!("a task needs {} of memory, more than any slot here has", human_size(needed));
+    Err(Failure::hinted(exit::USAGE, problem, plan.smaller_tasks_hint()))
+}
+
+/// The part of this machine's memory that each of its agents may count on.
+fn local_share_bytes(cluster: &Cluster) -> u64 {
+    let agents = cluster.hosts.iter().filter(|host| host.reach == Reach::Local).count() as u64;
+    titan_agent::machine::memory_bytes() / agents.max(1)
+}
+
+fn create_batch() -> Result<BatchDir, Failure> {
+    let state = dirs::state_dir().ok_or_else(|| {
+        let hint = "set HOME, or XDG_STATE_HOME to a directory of yours";
+        Failure::hinted(exit::CANNOT_WRITE, "there is no state directory", hint)
+    })?;
+    BatchDir::create(&state.join("titan").join("batches")).map_err(|error| {
+        let hint = "free space there, or set XDG_STATE_HOME to a directory of yours";
+        Failure::hinted(exit::CANNOT_WRITE, format!("cannot make a batch's directory: {error}"), hint)
+    })
+}
+
+/// A batch whose arguments are all right.
+struct Batch<'a> {
+    args: &'a RunArgs,
+    cluster: &'a Cluster,
+    plan: &'a dyn Plan,
+    targets: BTreeMap<String, Target>,
+    directory: &'a BatchDir,
+}
+
+impl Batch<'_> {
+    async fn run(self) -> Result<u8, Failure> {
+        let noise = &self.args.noise;
+        let name = self.args.kernel.kernel.name();
+        let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
+        let names = self.cluster.hosts.iter().map(|host| host.name.clone());
+        let mut progress = Progress::new(noise, name, names);
+        let outputs = Outputs::new(self.targets.clone(), self.directory.id().to_string(), self.directory.temporaries());
+        let ended = self.drive(&outputs, &mut progress, &mut signals).await?;
+        let committed = match ended.written {
+            Some(_) if ended.ending.is_none() => outputs.commit(),
+            _ => Ok(Vec::new()),
+        };
+        progress.clear();
+        let (code, committed) = self.judge(&ended, committed, &mut progress)?;
+        let summary = Summary {
+            batch: self.directory.id().as_str(),
+            name,
+            tally: &progress.tally,
+            verdict: ended.verdict,
+            written: ended.written.as_ref(),
+            outputs: &committed,
+            exit_code: code,
+            ended: Instant::now(),
+        };
+        conclude(&summary, noise, &ended)
+    }
+
+    async fn drive(&self, outputs: &Outputs, progress: &mut Progress, signals: &mut Signals) -> Result<Ended, Failure> {
+        let cannot = |error: io::Error| Failure::plain(exit::CANNOT_WRITE, error);
+        let sink = self.plan.sink(Box::new(outputs.clone())).map_err(cannot)?;
+        let sink = SinkThread::start(sink, self.directory.spool().reader(JobId(0))).map_err(cannot)?;
+        let clock = Clock::start();
+        let (news_sender, news) = mpsc::channel(MAX_NEWS);
+        let (stop, stopped) = watch::channel(false);
+        let config = self.manager_config();
+        let hosts = self.host_tasks(clock, config.epoch, news_sender, stopped)?;
+        let manager = Manager::new(config);
+        let driver = Driver::new(manager, clock, self.directory.spool(), sink, news, progress);
+        Ok(driver.run(self.spec(), hosts, self.cluster.scheduler.tick, stop, signals).await)
+    }
+
+    fn spec(&self) -> JobSpec {
+        let work = Work::Kernel { name: self.args.kernel.kernel.name().to_owned(), params: self.plan.params() };
+        JobSpec {
+            work,
+            tasks: self.plan.tasks(),
+            closed: true,
+            retries: self.cluster.scheduler.retries.unwrap_or(KERNEL_RETRIES),
+            task_memory_bytes: self.plan.task_memory_bytes(),
+            rerunnable: true,
+        }
+    }
+
+    fn manager_config(&self) -> titan_manager::Config {
+        let Scheduler { policy, tick, heartbeat, unhealthy_after, lease, crash_limit, min_workers, .. } =
+            self.cluster.scheduler;
+        titan_manager::Config {
+            policy,
+            tick,
+            heartbeat,
+            unhealthy_after,
+            lease,
+            crash_limit,
+            min_workers,
+            ..titan_manager::Config::default()
+        }
+    }
+
+    fn host_tasks(
+        &self,
+        clock: Clock,
+        epoch: titan_proto::id::Epoch,
+        news: mpsc::Sender<crate::driver::host::News>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Vec<HostTask>, Failure> {
+        let Scheduler { heartbeat, lease, .. } = self.cluster.scheduler;
+        let common = Arc::new(Common {
+            launching: launching(self.cluster, self.directory)?,
+            spool: self.directory.spool(),
+            clock,
+            news,
+            stop,
+            batch: self.directory.id().clone(),
+            epoch,
+            heartbeat,
+            lease,
+            start_timeout: self.cluster.ssh.start_timeout,
+            max_result_bytes: (0..self.plan.tasks()).map(|task| self.plan.result_bytes(task)).max().unwrap_or(0),
+            next_worker: AtomicU32::new(0),
+        });
+        let share = local_share_bytes(self.cluster);
+        let task = |(number, host): (usize, &Host)| HostTask {
+            id: HostId(number as u32),
+            slots: host.slots,
+            memory_bytes: match host.reach {
+                Reach::Local => Some(host.memory.unwrap_or(share).min(share)),
+                _ => host.memory,
+            },
+            launcher: launcher_for(host, &self.cluster.ssh),
+            common: Arc::clone(&common),
+        };
+        Ok(self.cluster.hosts.iter().enumerate().map(task).collect())
+    }
+
+    /// The exit code, and the files that are in place.
+    fn judge(
+        &self,
+        ended: &Ended,
+        committed: io::Result<Vec<PathBuf>>,
+        progress: &mut Progress,
+    ) -> Result<(u8, Vec<String>), Failure> {
+        if let Some(ending) = ended.ending {
+            let done = progress.tally.completed;
+            progress.say(&format!("interrupted: {done} of {} done", self.plan.tasks()));
+            return Ok((exit::of_signal(ending), Vec::new()));
+        }
+        if let Some(error) = &ended.write_error {
+            return Err(write_failure(error));
+        }
+        let files = committed.map_err(|error| write_failure(&error))?;
+        let code = match ended.verdict {
+            Some(verdict) if verdict.end == End::NoWorkers => {
+                self.explain_no_workers(progress);
+                exit::NO_WORKERS
+            }
+            Some(verdict) if verdict.failed + verdict.cancelled == 0 => exit::SUCCESS,
+            _ => exit::TASKS_FAILED,
+        };
+        Ok((code, files.iter().map(|path| shown(path)).collect()))
+    }
+
+    fn explain_no_workers(&self, progress: &Progress) {
+        let min = self.cluster.scheduler.min_workers;
+        let what = match min {
+            0 | 1 => "no usable worker".to_owned(),
+            min => format!("no usable worker, or fewer than min_workers = {min}"),
+        };
+        crate::progress::to_stderr(&format!("error: {what}:"));
+        for host in &progress.tally.hosts {
+            let (reason, hint) = host.trouble.clone().unwrap_or_else(|| (host.state.word().to_owned(), None));
+            let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            crate::progress::to_stderr(&format!("  {}: {reason}{hint}", crate::config::text::printable(&host.name)));
+        }
+        if progress
+            .tally
+            .hosts
+            .iter()
+            .any(|host| host.trouble.as_ref().is_some_and(|(why, _)| why.contains("slots have")))
+        {
+            crate::progress::to_stderr(&format!("  hint: {}", self.plan.smaller_tasks_hint()));
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn write_failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::silent(exit::BROKEN_PIPE),
+        _ => Failure::hinted(exit::CANNOT_WRITE, format!("cannot write: {error}"), "is there space left?"),
+    }
+}
+
+fn conclude(summary: &Summary<'_>, noise: &NoiseOptions, ended: &Ended) -> Result<u8, Failure> {
+    let ran = ended.ending.is_none() && summary.exit_code != exit::NO_WORKERS;
+    if ran && !noise.quiet {
+        crate::progress::to_stderr(&summary.text());
+    }
+    if noise.json {
+        super::print(&(summary.json() + "\n"))?;
+    }
+    Ok(summary.exit_code)
+}
+
+fn launching(cluster: &Cluster, directory: &BatchDir) -> Result<Launching, Failure> {
+    let needs_sockets = cluster.hosts.iter().any(|host| matches!(host.reach, Reach::Ssh { .. }));
+    let control_directory = match needs_sockets {
+        true => super::control_directory(&cluster.ssh, directory.id().as_str(), Some(&directory.temporaries()))?,
+        false => PathBuf::new(),
+    };
+    Ok(Launching {
+        binaries: Binaries::default(),
+        gates: Gates::default(),
+        control_directory,
+        ssh: cluster.ssh.clone(),
+    })
+}

@@ -1,0 +1,169 @@
+//! The directory of one batch: its name, its lock, its spool. It goes when the batch ends; what a killed titan left, the
+//! next one removes.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use titan_proto::id::BatchId;
+
+use super::spool::{Spool, named};
+
+/// Held while batches are made and swept, so that nobody sweeps what isn't locked yet.
+const DOOR: &str = ".lock";
+/// In a batch's directory: held while its titan lives.
+const LOCK: &str = "lock";
+/// In a batch's directory: what else is to go with it, a path on each line.
+const TEMPORARIES: &str = "temporaries";
+
+/// A batch's directory, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct BatchDir {
+    id: BatchId,
+    path: PathBuf,
+    temporaries: Temporaries,
+    _lock: File,
+}
+
+/// Files and folders outside the batch's directory that are ours: removed with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Temporaries {
+    list: Arc<Mutex<File>>,
+    paths: Arc<Mutex<Vec<PathBuf>>>,
+}
+
+impl Temporaries {
+    /// Notes a path before it is made. Its name must hold the batch's id, or the next titan won't touch it.
+    pub(crate) fn add(&self, path: &Path) -> io::Result<()> {
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.write_all(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())?;
+        self.paths.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+        Ok(())
+    }
+}
+
+impl BatchDir {
+    /// Makes one under `batches`, and removes those whose titan is gone.
+    ///
+    /// # Errors
+    /// The folder can't be made or written.
+    pub(crate) fn create(batches: &Path) -> io::Result<Self> {
+        make_folders(batches).map_err(|error| named(batches, &error))?;
+        let door = open_lock(&batches.join(DOOR))?;
+        door.lock()?;
+        sweep(batches);
+        let (id, path) = make_unused(batches).map_err(|error| named(batches, &error))?;
+        let lock = open_lock(&path.join(LOCK))?;
+        lock.try_lock().map_err(|error| named(&path, &io::Error::other(error.to_string())))?;
+        make_folders(&path.join("spool"))?;
+        let list = Arc::new(Mutex::new(File::create(path.join(TEMPORARIES))?));
+        Ok(Self { id, path, temporaries: Temporaries { list, paths: Arc::default() }, _lock: lock })
+    }
+
+    pub(crate) fn id(&self) -> &BatchId {
+        &self.id
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn spool(&self) -> Spool {
+        Spool::new(self.path.join("spool"))
+    }
+
+    pub(crate) fn temporaries(&self) -> Temporaries {
+        self.temporaries.clone()
+    }
+}
+
+impl Drop for BatchDir {
+    fn drop(&mut self) {
+        for path in self.temporaries.paths.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            remove(path);
+        }
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn make_folders(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    opened.map_err(|error| named(path, &error))
+}
+
+fn make_unused(batches: &Path) -> io::Result<(BatchId, PathBuf)> {
+    loop {
+        let id = BatchId::from_random(RandomState::new().hash_one(std::process::id()));
+        let path = batches.join(id.as_str());
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Ok(()) => return Ok((id, path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Removes every batch whose lock is free, with what it noted elsewhere.
+fn sweep(batches: &Path) {
+    for entry in fs::read_dir(batches).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(id) = name.to_str().and_then(BatchId::parse) else { continue };
+        let lock = File::open(entry.path().join(LOCK));
+        let held = lock.as_ref().is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+        if !held {
+            let list = fs::read_to_string(entry.path().join(TEMPORARIES)).unwrap_or_default();
+            let is_ours = |path: &&Path| {
+                path.is_absolute() && path.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str()))
+            };
+            list.lines().map(Path::new).filter(is_ours).for_each(remove);
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn remove(path: &Path) {
+    let is_folder = fs::symlink_metadata(path).is_ok_and(|data| data.is_dir());
+    let _ = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let batches = folder.path().join("titan/batches");
+        let batch = BatchDir::create(&batches).unwrap();
+        let temporary = folder.path().join(format!("x-{}", batch.id()));
+        batch.temporaries().add(&temporary).unwrap();
+        fs::write(&temporary, "x").unwrap();
+        assert!(batch.path().is_dir());
+        drop(batch);
+        assert!(!temporary.exists());
+        let left: Vec<_> = fs::read_dir(&batches).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [DOOR]);
+    }
+
+    #[test]
+    fn the_next_titan_removes_what_a_killed_one_left_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let living = BatchDir::create(folder.path()).unwrap();
+        let dead = folder.path().join("dead");
+        fs::create_dir(&dead).unwrap();
+        let (ours, theirs) = (folder.path().join("tmp-dead"), folder.path().join("precious"));
+        fs::write(&ours, "").unwrap();
+        fs::write(&theirs, "").unwrap();
+        fs::write(dead.join(TEMPORARIES), format!("{}\n{}\n", ours.display(), theirs.display())).unwrap();
+        let next = BatchDir::create(folder.path()).unwrap();
+        assert!(!dead.exists() && !ours.exists());
+        assert!(theirs.exists() && living.path().exists() && next.path().exists());
+    }
+}

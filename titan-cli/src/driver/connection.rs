@@ -1,0 +1,199 @@
+//! One connection to one agent: bytes to frames, frames to the session, results to the spool, messages to the driver.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use titan_manager::WorkerId;
+use titan_proto::codec;
+use titan_proto::frame::{Decoder, Received};
+use titan_proto::id::AttemptId;
+use titan_proto::message::{Outcome, ToAgent, ToManager};
+use titan_proto::session::{Incoming, Session};
+use titan_proto::time::Timestamp;
+
+use super::clock::Clock;
+use super::host::{Command, News};
+use super::spool::{SpoolError, Writer};
+
+/// Bytes read at once.
+const READ_BYTES: usize = 64 << 10;
+/// Signs of life without a message are passed on this often at most.
+const HEARD_SPAN: Duration = Duration::from_millis(200);
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// It broke, or the agent ended it; with what is known of it.
+    Lost(String),
+    /// The manager gave the worker up.
+    GivenUp,
+    /// titan ends: the goodbye is out.
+    Stopped,
+    /// This machine can't keep results.
+    Here(SpoolError),
+}
+
+/// What the loop woke up for.
+enum Step {
+    Wrote(usize),
+    Read(usize),
+    Told(Option<Command>),
+    Stop,
+    Due,
+}
+
+/// Everything that one connection needs.
+pub(crate) struct Connection {
+    pub(crate) worker: WorkerId,
+    pub(crate) session: Session,
+    pub(crate) decoder: Decoder,
+    pub(crate) spool: Writer,
+    pub(crate) clock: Clock,
+    pub(crate) news: mpsc::Sender<News>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Connection {
+    /// Talks until one side ends it.
+    pub(crate) async fn run(
+        mut self,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        writer: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> End {
+        match self.converse(reader, writer).await {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+        writer: &mut (dyn AsyncWrite + Send + Unpin),
+    ) -> Result<End, End> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut out: Vec<u8> = Vec::new();
+        let mut written = 0;
+        let mut stopping = false;
+        let mut last_heard = self.now();
+        self.receive(&mut last_heard).await?;
+        loop {
+            if written == out.len() {
+                out = self.session.poll_transmit(self.now()).unwrap_or_default();
+                written = 0;
+                if out.is_empty() && self.session.said_goodbye() {
+                    return Ok(End::Stopped);
+                }
+            }
+            let wake = self.clock.instant(self.session.next_deadline());
+            let step = tokio::select! {
+                wrote = writer.write(&out[written..]), if written < out.len() => Step::Wrote(checked(wrote)?),
+                read = reader.read(&mut buffer) => Step::Read(checked(read)?),
+                command = self.commands.recv() => Step::Told(command),
+                _ = self.stop.wait_for(|stop| *stop), if !stopping => Step::Stop,
+                // While a write is under way there is nothing to add to it.
+                () = sleep_until(Instant::from_std(wake)), if written == out.len() => Step::Due,
+            };
+            match step {
+                Step::Wrote(length) => {
+                    written += length;
+                    if written == out.len() {
+                        flush(writer).await?;
+                    }
+                }
+                Step::Read(length) => {
+                    self.decoder.push(&buffer[..length]);
+                    self.receive(&mut last_heard).await?;
+                }
+                Step::Told(Some(Command::Send(message))) => self.send(&message),
+                Step::Told(Some(Command::GiveUp) | None) => return Ok(End::GivenUp),
+                Step::Stop => {
+                    stopping = true;
+                    self.session.say_goodbye();
+                }
+                Step::Due => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn send(&mut self, message: &ToAgent) {
+        let bytes = codec::encode(message).expect("parameters were checked against the bound when the job was planned");
+        self.session.send(bytes);
+    }
+
+    /// Handles all frames that are complete.
+    async fn receive(&mut self, last_heard: &mut Timestamp) -> Result<(), End> {
+        while let Some(received) = self.decoder.next_frame().map_err(broken)? {
+            let Received::Frame(frame) = received else {
+                return Err(End::Lost("the agent said goodbye".to_owned()));
+            };
+            match self.session.on_frame(self.now(), frame).map_err(broken)? {
+                Incoming::Control(bytes) => {
+                    let message = codec::decode(&bytes).map_err(broken)?;
+                    let message = self.check_result(message)?;
+                    *last_heard = self.now();
+                    self.tell(News::Message { worker: self.worker, message }).await;
+                }
+                Incoming::Bulk { stream, data } => {
+                    self.spool.append(AttemptId::from_stream(stream), &data).map_err(spool_end)?;
+                }
+                Incoming::Heartbeat => {}
+            }
+        }
+        if self.now().since(*last_heard) >= HEARD_SPAN {
+            *last_heard = self.now();
+            self.tell(News::Heard { worker: self.worker }).await;
+        }
+        Ok(())
+    }
+
+    /// A result that didn't arrive whole is a failed attempt.
+    fn check_result(&mut self, message: ToManager) -> Result<ToManager, End> {
+        let ToManager::Finished { attempt, outcome: Outcome::Completed(summary) } = message else {
+            return Ok(message);
+        };
+        match self.spool.finish(attempt, summary).map_err(spool_end)? {
+            true => Ok(message),
+            false => {
+                let outcome = Outcome::failed("its result arrived damaged");
+                Ok(ToManager::Finished { attempt, outcome })
+            }
+        }
+    }
+
+    async fn tell(&self, news: News) {
+        // It fails only when the driver has ended, and then `stop` is set too.
+        let _ = self.news.send(news).await;
+    }
+}
+
+fn checked(transferred: io::Result<usize>) -> Result<usize, End> {
+    match transferred {
+        Ok(0) => Err(End::Lost("the connection closed".to_owned())),
+        Ok(length) => Ok(length),
+        Err(error) => Err(End::Lost(format!("the connection broke: {error}"))),
+    }
+}
+
+async fn flush(writer: &mut (dyn AsyncWrite + Send + Unpin)) -> Result<(), End> {
+    writer.flush().await.map_err(|error| End::Lost(format!("the connection broke: {error}")))
+}
+
+fn broken(error: impl std::fmt::Display) -> End {
+    End::Lost(format!("it broke the protocol: {error}"))
+}
+
+fn spool_end(error: SpoolError) -> End {
+    match error {
+        SpoolError::Sender { reason } => broken(reason),
+        here @ SpoolError::Here { .. } => End::Here(here),
+    }
+}

@@ -1,0 +1,246 @@
+//! Drives a manager: owns the clock, the hosts' tasks, the journal, the spool and the sink; turns what happens into events
+//! and carries effects out, in order.
+//!
+//! # Layout
+//! - this file: the loop. One `select!` makes events; everything after it is synchronous.
+//! - [`host`], [`backoff`], [`connection`]: one host from start to end.
+//! - [`batch_dir`], [`spool`], [`journal`]: what lies in the batch's directory.
+//! - [`sink`], [`outputs`]: from results to files.
+//! - [`note`]: what progress and reports are told.
+
+pub(crate) mod backoff;
+pub(crate) mod batch_dir;
+pub(crate) mod clock;
+pub(crate) mod connection;
+pub(crate) mod host;
+pub(crate) mod journal;
+pub(crate) mod note;
+pub(crate) mod outputs;
+pub(crate) mod signals;
+pub(crate) mod sink;
+pub(crate) mod spool;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use kernels::SinkReport;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use titan_manager::{Effect, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
+
+use clock::Clock;
+use host::{Command, HostTask, News};
+use journal::Journal;
+use note::Note;
+use signals::{Ending, Signals};
+use sink::SinkThread;
+use spool::Spool;
+
+/// News that may wait for the driver: beyond it the connections wait.
+pub(crate) const MAX_NEWS: usize = 1_024;
+/// How long tasks may take to stop when the batch is cancelled.
+const STOP_SPAN: Duration = Duration::from_secs(5);
+/// How long hosts may take to part after the goodbye.
+const PART_SPAN: Duration = Duration::from_secs(5);
+/// Progress is redrawn this often.
+const REDRAW_SPAN: Duration = Duration::from_millis(100);
+
+/// Who is told what happens.
+pub(crate) trait Observer {
+    /// Something happened.
+    fn note(&mut self, note: &Note, manager: &Manager);
+    /// Time has passed.
+    fn tick(&mut self, manager: &Manager);
+}
+
+/// How a batch came to its end.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// What the manager says; None if it never came to an end.
+    pub(crate) verdict: Option<Verdict>,
+    /// The signal that ended it.
+    pub(crate) ending: Option<Ending>,
+    /// What couldn't be written here.
+    pub(crate) write_error: Option<io::Error>,
+    /// What the sink has written, if it came to its end.
+    pub(crate) written: Option<SinkReport>,
+}
+
+/// A running batch.
+pub(crate) struct Driver<'a> {
+    manager: Manager,
+    clock: Clock,
+    journal: Journal,
+    spool: Spool,
+    sink: SinkThread,
+    observer: &'a mut dyn Observer,
+    connections: BTreeMap<WorkerId, mpsc::UnboundedSender<Command>>,
+    news: mpsc::Receiver<News>,
+    ended: Ended,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(
+        manager: Manager,
+        clock: Clock,
+        spool: Spool,
+        sink: SinkThread,
+        news: mpsc::Receiver<News>,
+        observer: &'a mut dyn Observer,
+    ) -> Self {
+        let ended = Ended { verdict: None, ending: None, write_error: None, written: None };
+        let (journal, connections) = (Journal::default(), BTreeMap::new());
+        Self { manager, clock, journal, spool, sink, observer, connections, news, ended }
+    }
+
+    /// Runs one job on these hosts until it has ended, and parts from them.
+    pub(crate) async fn run(
+        mut self,
+        spec: JobSpec,
+        hosts: Vec<HostTask>,
+        tick: Duration,
+        stop: watch::Sender<bool>,
+        signals: &mut Signals,
+    ) -> Ended {
+        for host in &hosts {
+            self.handle(Event::HostStarting { host: host.id });
+        }
+        self.handle(Event::Submit(spec));
+        let mut tasks: JoinSet<()> = hosts.into_iter().map(HostTask::run).collect();
+        let hurried = self.decide(tick, signals).await;
+        // From here on nobody is needed any more; the sink may still have much to do.
+        let _ = stop.send(true);
+        if !hurried {
+            self.write_out(signals).await;
+            let parting = async { while tasks.join_next().await.is_some() {} };
+            let drain = async { while self.news.recv().await.is_some() {} };
+            let _ = timeout(PART_SPAN, async {
+                tokio::select! { () = parting => {}, () = drain => {} }
+            })
+            .await;
+        }
+        self.ended
+    }
+
+    /// Until the manager has come to its verdict. True: a person can't wait.
+    async fn decide(&mut self, tick: Duration, signals: &mut Signals) -> bool {
+        let mut ticks = interval(tick);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut redraws = interval(REDRAW_SPAN);
+        redraws.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut stop_by: Option<Instant> = None;
+        while self.ended.verdict.is_none() && self.ended.write_error.is_none() {
+            tokio::select! {
+                Some(news) = self.news.recv() => self.on_news(news),
+                _ = ticks.tick() => self.handle(Event::Tick),
+                _ = redraws.tick() => self.observer.tick(&self.manager),
+                ending = signals.next() => {
+                    if self.ended.ending.replace(ending).is_some() {
+                        return true;
+                    }
+                    stop_by = Some(Instant::now() + STOP_SPAN);
+                    self.tell(&Note::Stopping);
+                    self.handle(Event::Cancel);
+                }
+                end = self.sink.ended() => self.ended.write_error = end.err(),
+                () = sleep_until(stop_by.unwrap_or_else(Instant::now)), if stop_by.is_some() => return false,
+            }
+        }
+        false
+    }
+
+    /// After a batch that has run to its end: waits for the sink.
+    async fn write_out(&mut self, signals: &mut Signals) {
+        let is_done = self.ended.verdict.is_some_and(|verdict| verdict.end == titan_manager::End::Done);
+        if !is_done || self.ended.write_error.is_some() {
+            return;
+        }
+        self.sink.finish();
+        let mut redraws = interval(REDRAW_SPAN);
+        loop {
+            tokio::select! {
+                end = self.sink.ended() => {
+                    match end {
+                        Ok(report) => self.ended.written = Some(report),
+                        Err(error) => self.ended.write_error = Some(error),
+                    }
+                    return;
+                }
+                // Drained so that hosts can part while the sink works.
+                Some(_) = self.news.recv() => {}
+                _ = redraws.tick() => self.observer.tick(&self.manager),
+                ending = signals.next() => {
+                    self.ended.ending = Some(ending);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn on_news(&mut self, news: News) {
+        match news {
+            News::Joined { host, worker, capacity, commands, joined } => {
+                self.connections.insert(worker, commands);
+                self.tell(&Note::Joined { host, joined });
+                self.handle(Event::WorkerJoined { host, worker, capacity });
+            }
+            News::Message { worker, message } => self.handle(Event::Message { worker, message }),
+            News::Heard { worker } => self.handle(Event::Heard { worker }),
+            News::Lost { host, worker, reason } => {
+                self.connections.remove(&worker);
+                self.tell(&Note::Lost { host, reason });
+                self.handle(Event::SessionLost { worker });
+            }
+            News::Trouble { host, error } => self.tell(&Note::Trouble { host, error }),
+            News::Down { host, error } => self.on_down(host, error),
+            News::CannotKeep { reason } => self.ended.write_error = Some(io::Error::other(reason)),
+        }
+    }
+
+    fn on_down(&mut self, host: HostId, error: crate::launch::LaunchError) {
+        self.tell(&Note::Down { host, error });
+        self.handle(Event::HostDown { host });
+    }
+
+    fn handle(&mut self, event: Event) {
+        let mut effects = Vec::new();
+        self.manager.handle(self.clock.now(), event, &mut effects);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { worker, message } => {
+                if let Some(connection) = self.connections.get(&worker) {
+                    // It fails only if the connection has just ended, and `Lost` is on its way.
+                    let _ = connection.send(Command::Send(message));
+                }
+            }
+            Effect::Keep { attempt, task } => {
+                if let Err(error) = self.spool.keep(attempt, task) {
+                    self.ended.write_error = Some(error);
+                }
+            }
+            Effect::Discard { attempt } => self.spool.discard(attempt),
+            Effect::Record(record) => self.journal.append(record),
+            Effect::Deliver { task } => self.sink.completed(task.index),
+            Effect::Missing { task } => self.sink.missing(task.index),
+            Effect::EndSession { worker } => {
+                if let Some(connection) = self.connections.remove(&worker) {
+                    let _ = connection.send(Command::GiveUp);
+                }
+            }
+            Effect::Report(report) => self.tell(&Note::Manager(report)),
+            Effect::Finished(verdict) => self.ended.verdict = Some(verdict),
+        }
+    }
+
+    fn tell(&mut self, note: &Note) {
+        self.observer.note(note, &self.manager);
+    }
+}

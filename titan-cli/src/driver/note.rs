@@ -1,0 +1,43 @@
+//! What happens in a batch, as progress, reports and logs are told: all of them consume the same notes.
+
+use titan_manager::{HostId, Report};
+
+use super::host::Joined;
+use crate::launch::LaunchError;
+
+/// Something that a person may want to know.
+#[derive(Debug)]
+pub(crate) enum Note {
+    /// A host's agent has said hello.
+    Joined {
+        /// The host.
+        host: HostId,
+        /// What is known of the agent.
+        joined: Joined,
+    },
+    /// A start failed and will be tried again.
+    Trouble {
+        /// The host.
+        host: HostId,
+        /// Why.
+        error: LaunchError,
+    },
+    /// A host's session is lost; it is being started afresh.
+    Lost {
+        /// The host.
+        host: HostId,
+        /// Why.
+        reason: String,
+    },
+    /// A host is given up for this batch.
+    Down {
+        /// The host.
+        host: HostId,
+        /// Why.
+        error: LaunchError,
+    },
+    /// The manager says.
+    Manager(Report),
+    /// A person asked titan to end.
+    Stopping,
+}

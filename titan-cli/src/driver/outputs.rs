@@ -1,0 +1,137 @@
+//! Outputs on this machine: written under a temporary name beside their place, flushed to the disk, and renamed when the
+//! batch has ended well. What was there before stays until then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::batch_dir::Temporaries;
+use super::spool::named;
+
+/// Bytes gathered before a write.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// Where an output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Standard output, as it is made.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+    /// A folder of files; made if it isn't there.
+    Folder(PathBuf),
+}
+
+/// The outputs of a batch. A clone is the same outputs.
+#[derive(Debug, Clone)]
+pub(crate) struct Outputs {
+    targets: BTreeMap<String, Target>,
+    batch: String,
+    temporaries: Temporaries,
+    written: Arc<Mutex<Vec<Written>>>,
+}
+
+#[derive(Debug)]
+struct Written {
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl Outputs {
+    /// Outputs by the name of their option.
+    pub(crate) fn new(targets: BTreeMap<String, Target>, batch: String, temporaries: Temporaries) -> Self {
+        Self { targets, batch, temporaries, written: Arc::default() }
+    }
+
+    /// Gives every file its final name, once its bytes are on the disk.
+    ///
+    /// # Errors
+    /// A file can't be flushed or renamed; those before it are in place.
+    pub(crate) fn commit(&self) -> io::Result<Vec<PathBuf>> {
+        let written = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
+        for file in &written {
+            let flushed = File::open(&file.temporary).and_then(|open| open.sync_all());
+            flushed.map_err(|error| named(&file.target, &error))?;
+        }
+        for file in &written {
+            fs::rename(&file.temporary, &file.target).map_err(|error| named(&file.target, &error))?;
+        }
+        let folders: BTreeSet<&Path> = written.iter().map(|file| folder_of(&file.target)).collect();
+        for folder in folders {
+            let flushed = File::open(folder).and_then(|open| open.sync_all());
+            flushed.map_err(|error| named(folder, &error))?;
+        }
+        Ok(written.into_iter().map(|file| file.target).collect())
+    }
+
+    fn create_file(&self, target: &Path) -> io::Result<Box<dyn Write + Send>> {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = target.with_file_name(format!(".{name}.titan-{}.tmp", self.batch));
+        // Absolute: the next titan may run elsewhere.
+        let temporary = std::path::absolute(&temporary)?;
+        self.temporaries.add(&temporary)?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&temporary);
+        let file = file.map_err(|error| named(target, &error))?;
+        let written = Written { temporary, target: target.to_owned() };
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).push(written);
+        Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, file)))
+    }
+}
+
+impl kernels::Outputs for Outputs {
+    fn create(&mut self, output: &str, file: Option<&str>) -> io::Result<Box<dyn Write + Send>> {
+        let target = self.targets.get(output).ok_or_else(|| io::Error::other(format!("no output --{output}")))?;
+        match (target, file) {
+            (Target::Stdout, None) => Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))),
+            (Target::File(path), None) => self.create_file(path),
+            (Target::Folder(folder), Some(name)) => {
+                fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
+                self.create_file(&folder.join(name))
+            }
+            _ => Err(io::Error::other(format!("--{output} isn't that kind of output"))),
+        }
+    }
+}
+
+/// Whether an output could be written there, before anything is done for it.
+///
+/// # Errors
+/// Why not, and what to do.
+pub(crate) fn check(target: &Target) -> Result<(), String> {
+    match target {
+        Target::Stdout => Ok(()),
+        Target::File(path) => check_file(path),
+        Target::Folder(path) if path.is_dir() => check_writable(path),
+        Target::Folder(path) if path.exists() => Err(format!("{} is not a folder", path.display())),
+        Target::Folder(path) => check_writable(folder_of(path)),
+    }
+}
+
+fn check_file(path: &Path) -> Result<(), String> {
+    if path.is_dir() {
+        return Err(format!("{} is a folder: name a file in it", path.display()));
+    }
+    if path.file_name().is_none() {
+        return Err(format!("'{}' names no file", path.display()));
+    }
+    check_writable(folder_of(path))
+}
+
+/// The folder that a path is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    }
+}
+
+fn check_writable(folder: &Path) -> Result<(), String> {
+    if !folder.is_dir() {
+        return Err(format!("the folder {0} doesn't exist: mkdir -p {0}", folder.display()));
+    }
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+        .map_err(|error| format!("the folder {} can't be written: {error}", folder.display()))
+}

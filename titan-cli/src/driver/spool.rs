@@ -1,0 +1,224 @@
+//! The batch directory's place for results: written while they arrive, named after their task once they count, read by the
+//! sink in any order. Memory holds none of them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use titan_proto::id::{AttemptId, JobId, TaskId};
+use titan_proto::message::ResultSummary;
+
+/// Files that a reader keeps open: a row of tiles, and fewer than a shell's usual limit of 1,024.
+const MAX_OPEN_FILES: usize = 256;
+
+/// The folder.
+#[derive(Debug, Clone)]
+pub(crate) struct Spool {
+    folder: PathBuf,
+}
+
+impl Spool {
+    /// A spool in that folder, which exists.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// For one session: takes results as they arrive.
+    pub(crate) fn writer(&self, max_result_bytes: u64, max_parts: usize) -> Writer {
+        Writer { spool: self.clone(), parts: BTreeMap::new(), max_result_bytes, max_parts }
+    }
+
+    /// An attempt's result becomes its task's.
+    pub(crate) fn keep(&self, attempt: AttemptId, task: TaskId) -> io::Result<()> {
+        fs::rename(self.part(attempt), self.result(task))
+    }
+
+    /// An attempt's result, or what is there of it, goes.
+    pub(crate) fn discard(&self, attempt: AttemptId) {
+        let _ = fs::remove_file(self.part(attempt));
+    }
+
+    /// For the sink: reads results of a job's tasks.
+    pub(crate) fn reader(&self, job: JobId) -> Reader {
+        Reader { spool: self.clone(), job, open: RefCell::new(Vec::new()) }
+    }
+
+    fn part(&self, attempt: AttemptId) -> PathBuf {
+        self.folder.join(format!("{attempt}.part"))
+    }
+
+    fn result(&self, task: TaskId) -> PathBuf {
+        self.folder.join(task.to_string())
+    }
+}
+
+/// Why bytes can't be taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpoolError {
+    /// The sender does what no agent does.
+    #[error("{reason}")]
+    Sender {
+        /// What that is.
+        reason: String,
+    },
+    /// This machine can't keep them.
+    #[error("cannot write {}: {cause}", path.display())]
+    Here {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+}
+
+/// Takes the results of one session. What isn't finished goes when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    spool: Spool,
+    parts: BTreeMap<AttemptId, Part>,
+    max_result_bytes: u64,
+    max_parts: usize,
+}
+
+#[derive(Debug)]
+struct Part {
+    file: File,
+    bytes: u64,
+    crc: crc32fast::Hasher,
+}
+
+impl Writer {
+    /// The next bytes of an attempt's result.
+    pub(crate) fn append(&mut self, attempt: AttemptId, data: &[u8]) -> Result<(), SpoolError> {
+        let max_bytes = self.max_result_bytes;
+        let path = self.spool.part(attempt);
+        let part = self.part(attempt)?;
+        part.bytes += data.len() as u64;
+        if part.bytes > max_bytes {
+            let reason = format!("a result of more than the {max_bytes} bytes that it can have");
+            return Err(SpoolError::Sender { reason });
+        }
+        part.crc.update(data);
+        part.file.write_all(data).map_err(|cause| SpoolError::Here { path, cause })
+    }
+
+    /// The result is complete: whether it is whole.
+    pub(crate) fn finish(&mut self, attempt: AttemptId, summary: ResultSummary) -> Result<bool, SpoolError> {
+        self.part(attempt)?;
+        let part = self.parts.remove(&attempt).expect("the line above has made it");
+        Ok(part.bytes == summary.bytes && part.crc.finalize() == summary.crc)
+    }
+
+    fn part(&mut self, attempt: AttemptId) -> Result<&mut Part, SpoolError> {
+        if !self.parts.contains_key(&attempt) {
+            if self.parts.len() >= self.max_parts {
+                return Err(SpoolError::Sender { reason: "more results at once than it has tasks".to_owned() });
+            }
+            let path = self.spool.part(attempt);
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            let file = file.map_err(|cause| SpoolError::Here { path, cause })?;
+            self.parts.insert(attempt, Part { file, bytes: 0, crc: crc32fast::Hasher::new() });
+        }
+        Ok(self.parts.get_mut(&attempt).expect("the lines above have made it"))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        for attempt in self.parts.keys() {
+            self.spool.discard(*attempt);
+        }
+    }
+}
+
+/// Reads results, with the files used last kept open.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    spool: Spool,
+    job: JobId,
+    open: RefCell<Vec<(u32, File)>>,
+}
+
+impl kernels::Results for Reader {
+    fn read_at(&self, task: u32, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut open = self.open.borrow_mut();
+        let place = match open.iter().position(|(opened, _)| *opened == task) {
+            Some(place) => place,
+            None => {
+                if open.len() >= MAX_OPEN_FILES {
+                    open.remove(0);
+                }
+                let path = self.spool.result(TaskId { job: self.job, index: task });
+                open.push((task, File::open(&path).map_err(|error| named(&path, &error))?));
+                open.len() - 1
+            }
+        };
+        open[place].1.read_exact_at(buffer, offset)
+    }
+}
+
+/// The same error with the file's name in it.
+pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use kernels::Results;
+    use titan_proto::id::Epoch;
+
+    use super::*;
+
+    const ATTEMPT: AttemptId = AttemptId { epoch: Epoch(1), number: 1 };
+    const TASK: TaskId = TaskId { job: JobId(0), index: 7 };
+
+    fn summary(data: &[u8]) -> ResultSummary {
+        ResultSummary { bytes: data.len() as u64, crc: crc32fast::hash(data), compute_us: 0 }
+    }
+
+    #[test]
+    fn a_kept_result_can_be_read_anywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().to_owned());
+        let mut writer = spool.writer(100, 2);
+        writer.append(ATTEMPT, b"hello ").unwrap();
+        writer.append(ATTEMPT, b"world").unwrap();
+        assert!(writer.finish(ATTEMPT, summary(b"hello world")).unwrap());
+        spool.keep(ATTEMPT, TASK).unwrap();
+        let mut word = [0; 5];
+        spool.reader(JobId(0)).read_at(7, 6, &mut word).unwrap();
+        assert_eq!(&word, b"world");
+    }
+
+    #[test]
+    fn a_damaged_result_is_not_whole_and_an_empty_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Spool::new(folder.path().to_owned()).writer(100, 2);
+        writer.append(ATTEMPT, b"hellO").unwrap();
+        assert!(!writer.finish(ATTEMPT, summary(b"hello")).unwrap());
+        let other = AttemptId { number: 2, ..ATTEMPT };
+        assert!(writer.finish(other, summary(b"")).unwrap());
+    }
+
+    #[test]
+    fn a_sender_can_fill_neither_disk_nor_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = Spool::new(folder.path().to_owned()).writer(4, 1);
+        assert!(matches!(writer.append(ATTEMPT, b"12345"), Err(SpoolError::Sender { .. })));
+        let other = AttemptId { number: 2, ..ATTEMPT };
+        assert!(matches!(writer.append(other, b"1"), Err(SpoolError::Sender { .. })));
+    }
+
+    #[test]
+    fn what_is_not_finished_goes_with_its_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().to_owned());
+        let mut writer = spool.writer(100, 2);
+        writer.append(ATTEMPT, b"half").unwrap();
+        drop(writer);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,217 @@
+//! From a shell's stdin and stdout to an agent's: the script goes in, its marker comes out, the agent follows if the host
+//! lacks it, and from there on the streams are the agent's.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::binaries::{Binaries, Binary};
+use super::{LaunchError, Link, Shell, Story, script};
+use crate::config::cluster::Host;
+
+/// What rc files may print before they must come to an end.
+const MAX_CHATTER_BYTES: usize = 256 << 10;
+/// The longest line of the script's own.
+const MAX_LINE_BYTES: usize = 16 << 10;
+
+/// What an agent on a host needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Requirements {
+    host: String,
+    agent: Option<PathBuf>,
+    env: BTreeMap<String, String>,
+    workdir: Option<PathBuf>,
+}
+
+impl Requirements {
+    pub(crate) fn of(host: &Host) -> Self {
+        Self {
+            host: host.name.clone(),
+            agent: host.agent.clone(),
+            env: host.env.clone(),
+            workdir: host.workdir.clone(),
+        }
+    }
+}
+
+/// Makes the shell an agent.
+pub(crate) async fn start_agent(
+    mut shell: Shell,
+    requirements: &Requirements,
+    binaries: &Binaries,
+) -> Result<Link, LaunchError> {
+    let binaries = binaries.for_host(requirements.agent.as_deref()).await?;
+    let marker = marker();
+    let text = script::start(&marker, &binaries, &requirements.env, requirements.workdir.as_deref());
+    let mut lines = Lines::new(marker);
+    let sent = match converse(&mut shell, &mut lines, &text, &binaries, requirements).await {
+        Ok(sent) => sent,
+        Err(Stop::Because(error)) => return Err(error),
+        Err(Stop::Ended) => return Err(LaunchError::ended(&shell.stderr.last_words().await, &lines.chatter())),
+    };
+    let rest = io::Cursor::new(lines.into_rest());
+    Ok(Link {
+        reader: Box::new(rest.chain(shell.reader)),
+        writer: shell.writer,
+        stderr: shell.stderr,
+        way: shell.way,
+        story: Story { login: shell.login, sent_bytes: sent },
+    })
+}
+
+/// Why there is no agent.
+pub(crate) enum Stop {
+    /// The streams ended, or never said anything of ours.
+    Ended,
+    /// The host said why.
+    Because(LaunchError),
+}
+
+impl From<io::Error> for Stop {
+    fn from(_: io::Error) -> Self {
+        Self::Ended
+    }
+}
+
+async fn converse(
+    shell: &mut Shell,
+    lines: &mut Lines,
+    text: &str,
+    binaries: &[Binary],
+    requirements: &Requirements,
+) -> Result<u64, Stop> {
+    shell.writer.write_all(text.as_bytes()).await?;
+    shell.writer.flush().await?;
+    let mut sent = 0;
+    loop {
+        let line = lines.next(&mut shell.reader).await?;
+        let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        match word {
+            "have" | "placed" => return Ok(sent),
+            "want" => {
+                let fits = |binary: &&Binary| binary.uname == rest;
+                let missing = || Stop::Because(LaunchError::no_agent_for(rest));
+                let binary = binaries.iter().find(fits).ok_or_else(missing)?;
+                shell.writer.write_all(&binary.bytes).await?;
+                shell.writer.flush().await?;
+                sent = binary.bytes.len() as u64;
+            }
+            "target" => return Err(Stop::Because(LaunchError::no_agent_for(rest))),
+            "nowhere" => return Err(Stop::Because(LaunchError::nowhere(rest))),
+            "failed" => return Err(Stop::Because(LaunchError::not_placed(rest))),
+            _ => return Err(Stop::Because(LaunchError::strange(&requirements.host, &line))),
+        }
+    }
+}
+
+/// Runs the probe in a shell and returns its facts.
+pub(crate) async fn probe(
+    shell: &mut Shell,
+    requirements: &Requirements,
+    binaries: &Binaries,
+) -> Result<BTreeMap<String, String>, LaunchError> {
+    let binaries = binaries.for_host(requirements.agent.as_deref()).await?;
+    let marker = marker();
+    let text = script::probe(&marker, &binaries);
+    let mut lines = Lines::new(marker);
+    match read_facts(shell, &mut lines, &text).await {
+        Ok(facts) => Ok(facts),
+        Err(_) => Err(LaunchError::ended(&shell.stderr.last_words().await, &lines.chatter())),
+    }
+}
+
+async fn read_facts(shell: &mut Shell, lines: &mut Lines, text: &str) -> Result<BTreeMap<String, String>, Stop> {
+    shell.writer.write_all(text.as_bytes()).await?;
+    shell.writer.flush().await?;
+    let mut facts = BTreeMap::new();
+    loop {
+        let line = lines.next(&mut shell.reader).await?;
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            ["end"] => return Ok(facts),
+            ["fact", name, ref value @ ..] => facts.insert(name.to_owned(), value.join(" ")),
+            _ => continue,
+        };
+    }
+}
+
+/// A word that no rc file prints by chance.
+fn marker() -> String {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    format!("titan-{:x}-{:x}", nanos, std::process::id())
+}
+
+/// Finds the script's lines in what comes from the host, whatever else is printed before or between.
+struct Lines {
+    marker: Vec<u8>,
+    bytes: Vec<u8>,
+    chatter: Vec<u8>,
+}
+
+impl Lines {
+    fn new(marker: String) -> Self {
+        Self { marker: format!("{marker} ").into_bytes(), bytes: Vec::new(), chatter: Vec::new() }
+    }
+
+    async fn next(&mut self, reader: &mut (impl tokio::io::AsyncRead + Unpin + ?Sized)) -> Result<String, Stop> {
+        loop {
+            if let Some(line) = self.take_line() {
+                return Ok(line);
+            }
+            if self.chatter.len() > MAX_CHATTER_BYTES || self.bytes.len() > MAX_CHATTER_BYTES {
+                return Err(Stop::Ended);
+            }
+            let mut buffer = [0; 4 << 10];
+            match reader.read(&mut buffer).await? {
+                0 => {
+                    self.chatter.append(&mut self.bytes);
+                    return Err(Stop::Ended);
+                }
+                length => self.bytes.extend_from_slice(&buffer[..length]),
+            }
+        }
+    }
+
+    fn take_line(&mut self) -> Option<String> {
+        let start = self.bytes.windows(self.marker.len()).position(|window| window == self.marker)?;
+        let text = &self.bytes[start + self.marker.len()..];
+        let length = text.iter().position(|&byte| byte == b'\n')?;
+        let line = String::from_utf8_lossy(&text[..length.min(MAX_LINE_BYTES)]).into_owned();
+        let end = start + self.marker.len() + length + 1;
+        self.chatter.extend(self.bytes.drain(..end).take(start));
+        Some(line)
+    }
+
+    /// What was printed that isn't ours.
+    fn chatter(&self) -> String {
+        String::from_utf8_lossy(&self.chatter).into_owned()
+    }
+
+    fn into_rest(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_are_found_behind_chatter_and_the_rest_is_left() {
+        let mut lines = Lines::new("mark".to_owned());
+        let mut stream: &[u8] = b"Welcome!\nno newline at the endmark have /x y\nTITAN...";
+        let line = lines.next(&mut stream).await.unwrap_or_default();
+        assert_eq!(line, "have /x y");
+        assert_eq!(lines.chatter(), "Welcome!\nno newline at the end");
+        assert_eq!(lines.into_rest(), b"TITAN...");
+    }
+
+    #[tokio::test]
+    async fn endless_chatter_is_given_up() {
+        let mut lines = Lines::new("mark".to_owned());
+        let mut stream = tokio::io::repeat(b'x');
+        assert!(lines.next(&mut stream).await.is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! A process on this machine whose streams lead to a host: its end, and what it says beside the stream.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+
+use super::{BoxFuture, LaunchError, Shell, Way};
+
+/// What is kept of stderr: its end, which is where reasons stand.
+const TAIL_BYTES: usize = 8 << 10;
+/// How long a reason may take to arrive after the stream has ended.
+const LAST_WORDS_SPAN: Duration = Duration::from_millis(500);
+
+/// The end of what a process says on its stderr.
+#[derive(Clone)]
+pub(crate) struct StderrTail {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    ended: tokio::sync::watch::Receiver<bool>,
+}
+
+impl StderrTail {
+    /// Reads that stream until it ends, in the background.
+    pub(crate) fn read(mut stream: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (end, ended) = tokio::sync::watch::channel(false);
+        let kept = Arc::clone(&bytes);
+        tokio::spawn(async move {
+            let mut buffer = [0; 1 << 10];
+            while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                kept.extend_from_slice(&buffer[..length]);
+                let surplus = kept.len().saturating_sub(TAIL_BYTES);
+                kept.drain(..surplus);
+            }
+            let _ = end.send(true);
+        });
+        Self { bytes, ended }
+    }
+
+    /// What was said so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// All that was said, once the stream has ended or has had a moment to.
+    pub(crate) async fn last_words(&mut self) -> String {
+        let _ = tokio::time::timeout(LAST_WORDS_SPAN, self.ended.wait_for(|ended| *ended)).await;
+        self.text()
+    }
+}
+
+/// A child that is killed when this is dropped.
+struct ChildWay(Child);
+
+impl Way for ChildWay {
+    fn closed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async { drop(self.0.wait().await) })
+    }
+}
+
+/// Starts a command with all three streams piped, outside the terminal's foreground group.
+pub(crate) fn spawn(mut command: Command, program: &str) -> Result<Shell, LaunchError> {
+    let begun = Instant::now();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|error| LaunchError::no_program(program, &error))?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+        unreachable!("all three streams were piped in the lines above")
+    };
+    Ok(Shell {
+        reader: Box::new(stdout),
+        writer: Box::new(stdin),
+        stderr: StderrTail::read(stderr),
+        way: Box::new(ChildWay(child)),
+        login: begun.elapsed(),
+    })
+}

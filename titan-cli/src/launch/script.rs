@@ -1,0 +1,230 @@
+//! What a host's shell is told: find the agent, or take it, and become it. One POSIX compound command, so that the shell has
+//! read all of it before any of it runs: what follows on its stdin is the agent's.
+//!
+//! It says what it does in lines that begin with a word of our own choosing, since rc files may print anything before:
+//! `have`, `want UNAME`, `placed`, `target UNAME`, `nowhere REASONS`, `failed REASON`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::binaries::Binary;
+
+/// Beyond the agent's size: what must be free, in KiB.
+const SPARE_KIB: usize = 1 << 10;
+
+/// The directories that an agent may be cached in, as the shell spells them; the first that works is taken.
+const CANDIDATES: &str = r#""${XDG_CACHE_HOME:-$HOME/.cache}/titan" "/var/tmp/titan-$u" "/tmp/titan-$u" "/dev/shm/titan-$u" "/run/user/$u/titan""#;
+
+/// What starts an agent.
+pub(crate) fn start(
+    marker: &str,
+    binaries: &[Binary],
+    env: &BTreeMap<String, String>,
+    workdir: Option<&Path>,
+) -> String {
+    let exports: String = env.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
+    let enter = workdir.map(|folder| {
+        let folder = quote(&folder.to_string_lossy());
+        format!(
+            "cd {folder} 2>/dev/null || {{ say failed \"the host's workdir can't be entered:\" {folder}; exit 0; }}\n"
+        )
+    });
+    format!(
+        r#"{{ titan_start() {{
+{prologue}
+u=$(id -u)
+find_cached
+{exports}{enter}if [ -n "$d" ]; then say have; exec "$d/agent-$h" agent; exit 126; fi
+find_place
+if [ -z "$d" ]; then say nowhere "$why"; exit 0; fi
+x="$d/.agent-$(uname -n)-$$"
+trap 'rm -f "$x"' 0
+trap 'exit 1' 1 2 15
+say want "$t"
+head -c "$n" >"$x" 2>/dev/null
+if [ "$(wc -c <"$x")" -ne "$n" ]; then say failed "the agent didn't arrive whole in $d"; exit 0; fi
+s=$(sha256sum "$x" 2>/dev/null || shasum -a 256 "$x" 2>/dev/null)
+if [ "${{s%% *}}" != "$h" ]; then say failed "the agent arrived damaged, or there is no sha256sum"; exit 0; fi
+chmod 700 "$x" && mv -f "$x" "$d/agent-$h" || {{ say failed "the agent can't be put into $d"; exit 0; }}
+trap - 0 1 2 15
+say placed
+exec "$d/agent-$h" agent
+}}
+{functions}
+titan_start; }}
+"#,
+        prologue = prologue(marker, binaries),
+        functions = functions(),
+        enter = enter.unwrap_or_default(),
+    )
+}
+
+/// What looks around without changing anything: one `fact NAME VALUE` for each, then `end`.
+pub(crate) fn probe(marker: &str, binaries: &[Binary]) -> String {
+    format!(
+        r#"{{ titan_probe() {{
+{prologue}
+u=$(id -u)
+say fact uname "$(uname -s) $(uname -m)"
+say fact system "$(. /etc/os-release 2>/dev/null; echo "${{PRETTY_NAME:-}}")"
+say fact cores "$(nproc 2>/dev/null || grep -c ^processor /proc/cpuinfo)"
+while read k v w; do [ "$k" = MemTotal: ] && say fact memory_kib "$v"; done </proc/meminfo
+read v w </proc/loadavg && say fact load "$v"
+find_cached
+say fact cached "${{d:-no}}"
+say end
+}}
+{functions}
+titan_probe; }}
+"#,
+        prologue = prologue(marker, binaries).replace("say target \"$t\"; exit 0", "h=none; n=0"),
+        functions = functions(),
+    )
+}
+
+fn functions() -> String {
+    FUNCTIONS.replace("SPARE", &SPARE_KIB.to_string()).replace("CANDIDATES", CANDIDATES)
+}
+
+fn prologue(marker: &str, binaries: &[Binary]) -> String {
+    let cases: String = binaries
+        .iter()
+        .map(|binary| format!("'{}') h={}; n={};;\n", binary.uname, binary.hash, binary.bytes.len()))
+        .collect();
+    format!(
+        r#"m={marker}
+say() {{ printf '%s %s\n' "$m" "$*"; }}
+umask 077
+t="$(uname -s) $(uname -m)"
+case "$t" in
+{cases}*) say target "$t"; exit 0;;
+esac"#
+    )
+}
+
+/// `ours DIR`: a directory, no link, this user's, closed to others. `find_cached` and `find_place` set `d`.
+const FUNCTIONS: &str = r#"ours() {
+set -- $(ls -ldn "$1" 2>/dev/null)
+case "$1" in drwx------*) [ "$3" = "$u" ];; *) false;; esac
+}
+find_cached() {
+for d in CANDIDATES; do
+f="$d/agent-$h"
+if ours "$d" && [ -f "$f" ] && [ ! -L "$f" ] && [ -x "$f" ] && [ "$(wc -c <"$f")" -eq "$n" ]; then return; fi
+done
+d=
+}
+find_place() {
+why=
+for d in CANDIDATES; do
+made=
+[ -d "$d" ] || { mkdir -p "$d" 2>/dev/null && made=1; }
+if usable "$d"; then find "$d" -name '.agent-*' -mmin +60 -exec rm -f {} + 2>/dev/null; return; fi
+[ -z "$made" ] || rmdir "$d" 2>/dev/null
+done
+d=
+}
+usable() {
+if [ ! -d "$1" ]; then why="$why$1 can't be made; "; return 1; fi
+if ! ours "$1"; then why="$why$1 isn't ours with mode 700; "; return 1; fi
+k=$(df -Pk "$1" 2>/dev/null | { read a; read a b c k e; echo "$k"; })
+case "$k" in ''|*[!0-9]*) k=;; esac
+if [ -n "$k" ] && [ "$k" -lt $((n / 1024 + SPARE)) ]; then why="$why$1 has no space left; "; return 1; fi
+x="$1/.agent-probe-$(uname -n)-$$"
+if ! { printf '#!/bin/sh\nexit 0\n' >"$x"; } 2>/dev/null; then rm -f "$x"; why="$why$1 can't be written; "; return 1; fi
+chmod 700 "$x" 2>/dev/null
+if "$x" 2>/dev/null; then rm -f "$x"; return 0; fi
+rm -f "$x"
+why="$why$1 is mounted noexec; "
+return 1
+}"#;
+
+/// A word in single quotes.
+pub(crate) fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Output, Stdio};
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn binary(bytes: &[u8]) -> Binary {
+        use sha2::{Digest, Sha256};
+        let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Binary { bytes: Arc::new(bytes.to_vec()), hash, uname: "Linux x86_64" }
+    }
+
+    /// Runs a script with that home; what follows it on stdin is written in one go, as nothing would in truth.
+    fn run(shell: &str, script: &str, home: &Path) -> Output {
+        let mut child = Command::new(shell)
+            .env("HOME", home)
+            .env_remove("XDG_CACHE_HOME")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    #[test]
+    fn every_shell_that_is_here_understands_the_script() {
+        let home = tempfile::tempdir().unwrap();
+        for shell in ["sh", "dash", "bash", "zsh", "busybox"] {
+            let script = start("mark", &[binary(b"x")], &BTreeMap::new(), None);
+            if Command::new(shell).arg("-c").arg("exit 0").output().is_err() || shell == "busybox" {
+                continue;
+            }
+            let output = run(shell, &script, home.path());
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(text.contains("mark want "), "{shell}: {output:?}");
+            assert!(text.contains("mark failed the agent didn't arrive whole"), "{shell}: {output:?}");
+            let left = std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count();
+            assert_eq!(left, 0, "{shell} left something behind");
+        }
+    }
+
+    #[test]
+    fn a_target_without_an_agent_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let script = start("mark", &[], &BTreeMap::new(), None);
+        let output = run("sh", &script, home.path());
+        assert!(String::from_utf8_lossy(&output.stdout).starts_with("mark target Linux "));
+    }
+
+    #[test]
+    fn a_cache_that_is_a_link_or_open_to_others_is_passed_over() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = home.path().join("elsewhere");
+        std::fs::create_dir_all(home.path().join(".cache")).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+        symlink(&elsewhere, home.path().join(".cache/titan")).unwrap();
+        let script = start("mark", &[binary(b"x")], &BTreeMap::new(), None);
+        let said = |home: &Path| String::from_utf8_lossy(&run("sh", &script, home).stdout).into_owned();
+        assert!(!said(home.path()).contains(".cache/titan\n"), "a link");
+        let open = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(open.path().join(".cache/titan")).unwrap();
+        std::fs::set_permissions(open.path().join(".cache/titan"), PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(!said(open.path()).contains(".cache/titan\n"), "open to others");
+    }
+
+    #[test]
+    fn the_probe_changes_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let output = run("sh", &probe("mark", &[binary(b"x")]), home.path());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("mark fact cores ") && text.ends_with("mark end\n"), "{output:?}");
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn values_reach_the_agent_as_they_are() {
+        assert_eq!(quote("it's $HOME"), r"'it'\''s $HOME'");
+    }
+}

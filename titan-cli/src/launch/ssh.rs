@@ -1,0 +1,141 @@
+//! The system's own ssh, one master and one channel for each host, in which nothing ever prompts.
+//!
+//! The master is started here rather than by the openssh crate, so that it is never in the terminal's foreground group and
+//! a start that is given up leaves no login behind; the channel is the crate's (native-mux: no process for it, and binary
+//! safe both ways).
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use tokio::process::Command;
+
+use super::bootstrap::{self, Requirements};
+use super::ssh_options::{Destination, SSH};
+use super::{BoxFuture, LaunchError, Launcher, Launching, Link, Shell, StderrTail, Way};
+use crate::config::cluster::Host;
+
+/// How long a master outlives its last channel if titan can't end it: after SIGKILL of titan.
+const IDLE_S: u32 = 10;
+/// What gives a shell under every login shell.
+pub(crate) const SHELL_COMMAND: &str = "exec /bin/sh";
+
+/// A host that is reached by ssh, over a master of our own.
+pub(crate) struct Ssh {
+    destination: Destination,
+    requirements: Requirements,
+}
+
+impl Ssh {
+    pub(crate) fn new(host: &Host) -> Self {
+        Self { destination: Destination::of(host), requirements: Requirements::of(host) }
+    }
+
+    async fn open(&self, launching: &Launching) -> Result<Shell, LaunchError> {
+        let config = self.destination.user_config(&launching.ssh).await?;
+        let place = launching.gates.enter(&config.gate(), launching.ssh.max_logins).await;
+        let begun = Instant::now();
+        let master = Master::start(&self.destination, config.host_key_checking(), launching).await?;
+        drop(place);
+        let session = Arc::new(openssh::Session::resume_mux(master.socket.clone().into_boxed_path(), None));
+        let mut command = session.arc_raw_command(SHELL_COMMAND);
+        command.stdin(openssh::Stdio::piped()).stdout(openssh::Stdio::piped()).stderr(openssh::Stdio::piped());
+        let failed = |error: openssh::Error| LaunchError::ssh(&self.destination.typed(), &chain(&error));
+        let mut child = command.spawn().await.map_err(failed)?;
+        let (stdin, stdout, stderr) = (child.stdin().take(), child.stdout().take(), child.stderr().take());
+        let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
+            unreachable!("all three streams were piped in the lines above")
+        };
+        Ok(Shell {
+            reader: Box::new(stdout),
+            writer: Box::new(stdin),
+            stderr: StderrTail::read(stderr),
+            way: Box::new(SshWay { child: Some(child), _master: master }),
+            login: begun.elapsed(),
+        })
+    }
+}
+
+impl Launcher for Ssh {
+    fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
+        Box::pin(async {
+            let shell = self.open(launching).await?;
+            bootstrap::start_agent(shell, &self.requirements, &launching.binaries).await
+        })
+    }
+
+    fn shell<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>> {
+        Box::pin(self.open(launching))
+    }
+}
+
+struct SshWay {
+    child: Option<openssh::Child<Arc<openssh::Session>>>,
+    _master: Master,
+}
+
+impl Way for SshWay {
+    fn closed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            if let Some(child) = self.child.take() {
+                drop(child.wait().await);
+            }
+        })
+    }
+}
+
+/// An ssh master that ends when this is dropped.
+struct Master {
+    socket: PathBuf,
+    log: PathBuf,
+}
+
+impl Master {
+    async fn start(destination: &Destination, checking: &str, launching: &Launching) -> Result<Self, LaunchError> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let in_folder = |end: &str| launching.control_directory.join(format!("{number}{end}"));
+        let master = Self { socket: in_folder(""), log: in_folder(".log") };
+        let mut command = Command::new(SSH);
+        command.arg("-E").arg(&master.log).arg("-S").arg(&master.socket).args(["-M", "-f", "-N", "-T"]);
+        command.args(["-o", &format!("ControlPersist={IDLE_S}s"), "-o", &format!("StrictHostKeyChecking={checking}")]);
+        command.args(destination.arguments(&launching.ssh));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
+        // It returns when it has logged in and gone to the background.
+        let mut login = command.spawn().map_err(|error| LaunchError::no_program(SSH, &error))?;
+        let status = login.wait().await.map_err(|error| LaunchError::no_program(SSH, &error))?;
+        if status.success() {
+            return Ok(master);
+        }
+        Err(LaunchError::ssh(&destination.typed(), &std::fs::read_to_string(&master.log).unwrap_or_default()))
+    }
+
+    fn end(socket: &Path) {
+        let mut command = std::process::Command::new(SSH);
+        command.arg("-S").arg(socket).args(["-O", "exit", "--", "master"]);
+        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        if self.socket.exists() {
+            Self::end(&self.socket);
+        }
+        let _ = std::fs::remove_file(&self.socket);
+        let _ = std::fs::remove_file(&self.log);
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,52 @@
+//! The person's own ssh master: plain `ssh`, which joins a connection that they opened, and so needs no password or second
+//! factor of its own.
+
+use tokio::process::Command;
+
+use super::bootstrap::{self, Requirements};
+use super::ssh::SHELL_COMMAND;
+use super::ssh_options::{Destination, SSH};
+use super::{BoxFuture, LaunchError, Launcher, Launching, Link, Shell, child};
+use crate::config::cluster::Host;
+
+/// A host that is reached by plain ssh.
+pub(crate) struct UserSsh {
+    destination: Destination,
+    requirements: Requirements,
+}
+
+impl UserSsh {
+    pub(crate) fn new(host: &Host) -> Self {
+        Self { destination: Destination::of(host), requirements: Requirements::of(host) }
+    }
+
+    async fn open(&self, launching: &Launching) -> Result<Shell, LaunchError> {
+        let config = self.destination.user_config(&launching.ssh).await?;
+        let _place = launching.gates.enter(&config.gate(), launching.ssh.max_logins).await;
+        let mut command = Command::new(SSH);
+        command.arg("-T").args(["-o", &format!("StrictHostKeyChecking={}", config.host_key_checking())]);
+        command.args(self.destination.arguments(&launching.ssh)).arg(SHELL_COMMAND);
+        child::spawn(command, SSH)
+    }
+
+    fn explain(&self, error: LaunchError) -> LaunchError {
+        match error.stderr() {
+            Some(stderr) => LaunchError::ssh(&self.destination.typed(), stderr),
+            None => error,
+        }
+    }
+}
+
+impl Launcher for UserSsh {
+    fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
+        Box::pin(async {
+            let shell = self.open(launching).await?;
+            let link = bootstrap::start_agent(shell, &self.requirements, &launching.binaries).await;
+            link.map_err(|error| self.explain(error))
+        })
+    }
+
+    fn shell<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>> {
+        Box::pin(self.open(launching))
+    }
+}

@@ -1,0 +1,144 @@
+//! Progress on a terminal: one line for the whole and one for each host, as far as they fit. Owned and drawn by one task.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use titan_manager::Counts;
+
+use super::tally::{HostTally, Tally};
+use super::{Screen, whereabouts};
+use crate::config::text::{columns, printable};
+
+/// Nothing is drawn before this: short batches show no bars.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Draws in a second at most.
+const RATE_HZ: u8 = 10;
+/// The widest that a name is shown.
+const MAX_NAME_COLUMNS: usize = 24;
+
+/// The bars.
+pub(crate) struct Bars {
+    all: MultiProgress,
+    whole: ProgressBar,
+    hosts: Vec<ProgressBar>,
+    begun: Instant,
+    drawn: bool,
+}
+
+impl Bars {
+    pub(crate) fn new(title: &str, tally: &Tally) -> Self {
+        Self::on(ProgressDrawTarget::stderr_with_hz(RATE_HZ), terminal_lines(), title, tally)
+    }
+
+    fn on(target: ProgressDrawTarget, lines: usize, title: &str, tally: &Tally) -> Self {
+        let all = MultiProgress::with_draw_target(target);
+        let template = format!("{title} {{bar:30.cyan/blue}} {{wide_msg}}");
+        let style = ProgressStyle::with_template(&template).expect("the template is fixed");
+        let whole = ProgressBar::hidden().with_style(style.progress_chars("━╸─"));
+        let line = ProgressStyle::with_template("{wide_msg}").expect("the template is fixed");
+        // The whole's line, and one that is left free for the cursor.
+        let room = lines.saturating_sub(2).max(1);
+        let shown = if tally.hosts.len() > room { room - 1 } else { tally.hosts.len() };
+        let more = usize::from(shown < tally.hosts.len());
+        let hosts = (0..shown + more).map(|_| ProgressBar::hidden().with_style(line.clone())).collect();
+        Self { all, whole, hosts, begun: Instant::now(), drawn: false }
+    }
+
+    fn draw_first(&mut self) {
+        self.drawn = true;
+        self.whole = self.all.add(self.whole.clone());
+        for bar in &mut self.hosts {
+            *bar = self.all.add(bar.clone());
+        }
+    }
+}
+
+impl Screen for Bars {
+    fn say(&mut self, line: &str) {
+        self.all.suspend(|| super::to_stderr(line));
+    }
+
+    fn tick(&mut self, tally: &Tally, counts: &Counts) {
+        if self.begun.elapsed() < PATIENCE {
+            return;
+        }
+        if !self.drawn {
+            self.draw_first();
+        }
+        self.whole.set_length(counts.total);
+        self.whole.set_position(counts.completed + counts.failed + counts.cancelled);
+        self.whole.set_message(whereabouts(tally, counts));
+        let width = tally.hosts.iter().map(|host| columns(&printable(&host.name))).max().unwrap_or(0);
+        let cut = tally.hosts.len() > self.hosts.len();
+        for (number, bar) in self.hosts.iter().enumerate() {
+            let is_last = number + 1 == self.hosts.len();
+            bar.set_message(match cut && is_last {
+                true => rest_line(&tally.hosts[number..]),
+                false => host_line(&tally.hosts[number], width.min(MAX_NAME_COLUMNS)),
+            });
+        }
+    }
+
+    fn clear(&mut self) {
+        let _ = self.all.clear();
+    }
+}
+
+fn host_line(host: &HostTally, width: usize) -> String {
+    let name: String = printable(&host.name).chars().take(MAX_NAME_COLUMNS).collect();
+    let mut line =
+        format!("  {name:width$}  {:10}  {:3} running  {:5} done", host.state.word(), host.running, host.done);
+    if let (Some((reason, _)), false) = (&host.trouble, host.state == super::tally::HostState::Healthy) {
+        line.push_str("  ");
+        line.push_str(&printable(reason));
+    }
+    line
+}
+
+fn rest_line(hosts: &[HostTally]) -> String {
+    let running: u64 = hosts.iter().map(|host| host.running).sum();
+    let done: u64 = hosts.iter().map(|host| host.done).sum();
+    format!("  and {} more hosts  {running} running  {done} done", hosts.len())
+}
+
+/// Lines of the terminal; a screenful if it doesn't tell.
+fn terminal_lines() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or(24, |size| usize::from(size.ws_row.max(4)))
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::InMemoryTerm;
+
+    use super::*;
+
+    fn shown(hosts: usize, lines: u16) -> String {
+        let term = InMemoryTerm::new(lines, 70);
+        let tally = Tally::new((0..hosts).map(|number| format!("host{number}")));
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 255);
+        let mut bars = Bars::on(target, usize::from(lines), "mandelbrot", &tally);
+        bars.begun = Instant::now().checked_sub(PATIENCE).unwrap();
+        let counts = Counts { total: 16, completed: 4, running: 2, ..Counts::default() };
+        for _ in 0..3 {
+            bars.tick(&tally, &counts);
+            bars.whole.tick();
+        }
+        term.contents()
+    }
+
+    #[test]
+    fn there_is_one_line_for_the_whole_and_one_for_each_host() {
+        let screen = shown(2, 24);
+        assert_eq!(screen.lines().count(), 3, "{screen}");
+        assert!(screen.starts_with("mandelbrot ━") && screen.contains("4/16"), "{screen}");
+        assert!(screen.contains("  host1  starting      0 running      0 done"), "{screen}");
+    }
+
+    #[test]
+    fn hosts_beyond_the_terminals_height_share_a_line() {
+        let screen = shown(50, 10);
+        assert!(screen.lines().count() <= 9, "{screen}");
+        assert!(screen.contains("and 43 more hosts"), "{screen}");
+    }
+}

@@ -1,0 +1,63 @@
+//! Progress as JSON: an object on stderr for each thing that happens, with the names that docs/json.md gives.
+
+use serde_json::{Value, json};
+
+use titan_manager::{Counts, HostId, Report};
+
+use super::tally::Tally;
+use super::{Screen, to_stderr};
+use crate::driver::note::Note;
+use crate::json::line;
+
+/// Writes events.
+pub(crate) struct Events;
+
+impl Screen for Events {
+    fn say(&mut self, text: &str) {
+        to_stderr(&line("message", json!({ "text": text })));
+    }
+
+    fn note(&mut self, note: &Note, tally: &Tally) {
+        if let Some((kind, body)) = event(note, tally) {
+            to_stderr(&line(kind, body));
+        }
+    }
+
+    fn tick(&mut self, _tally: &Tally, _counts: &Counts) {}
+}
+
+fn event(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
+    let host_event = |host: &HostId, reason: Option<&str>| {
+        let state = tally.hosts[host.0 as usize].state.word();
+        Some(("host", json!({ "host": tally.name(*host), "state": state, "reason": reason })))
+    };
+    match note {
+        Note::Joined { host, .. } => host_event(host, None),
+        Note::Trouble { host, error } | Note::Down { host, error } => host_event(host, Some(&error.reason)),
+        Note::Lost { host, reason } => host_event(host, Some(reason)),
+        Note::Manager(report) => match report {
+            Report::Unhealthy { host, .. } | Report::HealthyAgain { host } | Report::TooSmall { host, .. } => {
+                host_event(host, None)
+            }
+            report => task_event(report, tally),
+        },
+        Note::Stopping => None,
+    }
+}
+
+fn task_event(report: &Report, tally: &Tally) -> Option<(&'static str, Value)> {
+    let (task, state, host, seconds, reason) = match report {
+        Report::Started { task, host, .. } => (task, "RUNNING", Some(host), None, None),
+        Report::Completed { task, host, compute, .. } => {
+            (task, "COMPLETED", Some(host), Some(compute.as_secs_f64()), None)
+        }
+        Report::AttemptFailed { task, host, reason, .. } => (task, "PENDING", Some(host), None, Some(reason)),
+        Report::Failed { task, reason } => (task, "FAILED", None, None, Some(reason)),
+        _ => return None,
+    };
+    let host = host.map(|host| tally.name(*host));
+    let body = json!({
+        "job": task.job.0, "task": task.index, "state": state, "host": host, "seconds": seconds, "reason": reason,
+    });
+    Some(("task", body))
+}

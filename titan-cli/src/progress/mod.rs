@@ -1,0 +1,206 @@
+//! What people see while a batch runs and when it has ended. Consumes notes; decides nothing.
+//!
+//! # Layout
+//! - this file: which way of showing, and what is said at once whatever the way.
+//! - [`tally`]: counts.
+//! - [`bars`], [`plain`], [`events`]: the ways.
+//! - [`summary`]: the end.
+
+pub(crate) mod bars;
+pub(crate) mod events;
+pub(crate) mod plain;
+pub(crate) mod summary;
+pub(crate) mod tally;
+
+use std::io::{self, IsTerminal, Write};
+
+use titan_manager::{Counts, Manager, Report};
+
+use crate::args::{NoiseOptions, ProgressMode};
+use crate::config::text::printable;
+use crate::config::units::{human_duration, human_size};
+use crate::driver::Observer;
+use crate::driver::note::Note;
+
+use tally::Tally;
+
+/// Failing attempts that are told one by one; after them only the summary.
+const MAX_TOLD_FAILURES: u32 = 10;
+
+/// A way of showing progress.
+trait Screen {
+    /// A line that stays.
+    fn say(&mut self, line: &str);
+    /// Something changed.
+    fn note(&mut self, _note: &Note, _tally: &Tally) {}
+    /// Time has passed.
+    fn tick(&mut self, tally: &Tally, counts: &Counts);
+    /// The end: whatever isn't to stay goes.
+    fn clear(&mut self) {}
+}
+
+/// Shows a batch.
+pub(crate) struct Progress {
+    pub(crate) tally: Tally,
+    screen: Box<dyn Screen>,
+    quiet: bool,
+    verbose: u8,
+    told_failures: u32,
+}
+
+impl Progress {
+    /// Progress for hosts of these names, as it was asked for.
+    pub(crate) fn new(noise: &NoiseOptions, title: &str, names: impl IntoIterator<Item = String>) -> Self {
+        let tally = Tally::new(names);
+        let mode = match noise.progress {
+            ProgressMode::Auto if noise.quiet => ProgressMode::None,
+            ProgressMode::Auto if io::stderr().is_terminal() => ProgressMode::Bar,
+            ProgressMode::Auto => ProgressMode::Plain,
+            asked => asked,
+        };
+        let screen: Box<dyn Screen> = match mode {
+            ProgressMode::Bar => Box::new(bars::Bars::new(title, &tally)),
+            ProgressMode::Json => Box::new(events::Events),
+            ProgressMode::None => Box::new(Silent),
+            ProgressMode::Plain | ProgressMode::Auto => Box::new(plain::Plain::new()),
+        };
+        Self { tally, screen, quiet: noise.quiet, verbose: noise.verbose, told_failures: 0 }
+    }
+
+    /// A line for people, unless they want quiet.
+    pub(crate) fn say(&mut self, line: &str) {
+        if !self.quiet {
+            self.screen.say(line);
+        }
+    }
+
+    /// Ends the show.
+    pub(crate) fn clear(&mut self) {
+        self.screen.clear();
+    }
+
+    /// What is said of a note as soon as it comes.
+    fn line(&mut self, note: &Note) -> Option<String> {
+        let name = |host: &titan_manager::HostId| printable(self.tally.name(*host));
+        let with_hint = |hint: &Option<String>| hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+        match note {
+            Note::Down { host, error } => Some(format!("{}: {}{}", name(host), error.reason, with_hint(&error.hint))),
+            Note::Lost { host, reason } => {
+                Some(format!("{}: lost: {}; starting it afresh", name(host), printable(reason)))
+            }
+            Note::Trouble { host, error } if self.verbose > 0 => {
+                Some(format!("{}: {}; trying again", name(host), error.reason))
+            }
+            Note::Joined { host, joined } if self.verbose > 0 => {
+                let sent = match joined.story.sent_bytes {
+                    0 => "agent there already".to_owned(),
+                    bytes => format!("{} of agent sent", human_size(bytes)),
+                };
+                Some(format!(
+                    "{}: up after {} ({} cores, {}, agent {}; {sent})",
+                    name(host),
+                    human_duration(joined.took),
+                    joined.cores,
+                    joined.target,
+                    joined.build
+                ))
+            }
+            Note::Stopping => Some("stopping; once more to stop at once".to_owned()),
+            Note::Manager(report) => self.manager_line(report),
+            _ => None,
+        }
+    }
+
+    fn manager_line(&mut self, report: &Report) -> Option<String> {
+        let name = |host: &titan_manager::HostId| printable(self.tally.name(*host));
+        match report {
+            Report::AttemptFailed { task, host, reason, attempt, of } => {
+                self.told_failures += 1;
+                let (task, host) = (task.index, name(host));
+                (self.told_failures <= MAX_TOLD_FAILURES)
+                    .then(|| format!("task {task} on {host}: {} (try {attempt} of {of})", printable(reason)))
+            }
+            Report::Unhealthy { host, silent, given_back } => Some(format!(
+                "{}: silent for {}; {given_back} of its tasks are given to others too",
+                name(host),
+                human_duration(*silent)
+            )),
+            Report::HealthyAgain { host } => Some(format!("{}: speaks again", name(host))),
+            Report::TooSmall { host, .. } => {
+                let trouble = self.tally.hosts[host.0 as usize].trouble.as_ref();
+                trouble.map(|(reason, _)| format!("{}: not used: {reason}", name(host)))
+            }
+            Report::Started { task, host, .. } if self.verbose > 0 => {
+                Some(format!("task {} starts on {}", task.index, name(host)))
+            }
+            Report::Completed { task, host, compute, .. } if self.verbose > 0 => {
+                Some(format!("task {} on {}: done in {}", task.index, name(host), human_duration(*compute)))
+            }
+            Report::Late { attempt, host } if self.verbose > 1 => {
+                Some(format!("{}: attempt {attempt} came too late and doesn't count", name(host)))
+            }
+            Report::Lost { host, given_back } if self.verbose > 1 => {
+                Some(format!("{}: {given_back} tasks given back", name(host)))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn note(&mut self, note: &Note, manager: &Manager) {
+        self.tally.note(note);
+        if let Some(line) = self.line(note) {
+            // What goes wrong is said even to those who want quiet.
+            let is_trouble = matches!(note, Note::Down { .. } | Note::Manager(Report::AttemptFailed { .. }));
+            if !self.quiet || is_trouble {
+                self.screen.say(&format!("titan: {line}"));
+            }
+        }
+        self.screen.note(note, &self.tally);
+        let _ = manager;
+    }
+
+    fn tick(&mut self, manager: &Manager) {
+        self.screen.tick(&self.tally, &manager.counts());
+    }
+}
+
+/// Shows nothing but what must be said.
+struct Silent;
+
+impl Screen for Silent {
+    fn say(&mut self, line: &str) {
+        to_stderr(line);
+    }
+
+    fn tick(&mut self, _tally: &Tally, _counts: &Counts) {}
+}
+
+/// A line to stderr. If nobody reads it, that is no reason to stop.
+pub(crate) fn to_stderr(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// `12 of 64, 3.1/s, about 20 s left`: where a batch is.
+pub(crate) fn whereabouts(tally: &Tally, counts: &Counts) -> String {
+    let ended = counts.completed + counts.failed + counts.cancelled;
+    let waiting = counts.total - ended - counts.running;
+    let mut text = format!("{ended}/{}", counts.total);
+    if let Some(first) = tally.first_start
+        && tally.completed > 0
+    {
+        let rate = tally.completed as f64 / first.elapsed().as_secs_f64().max(0.001);
+        text.push_str(&format!(", {rate:.1}/s"));
+    }
+    if counts.failed > 0 {
+        text.push_str(&format!(", {} failed", counts.failed));
+    }
+    match tally.remaining(waiting) {
+        Some(left) => text.push_str(&format!(", about {} left", human_duration(left))),
+        None if waiting == 0 && counts.running > 0 => text.push_str(&format!(", the last {} run", counts.running)),
+        None if ended == counts.total => text.push_str(", writing"),
+        None => {}
+    }
+    text
+}

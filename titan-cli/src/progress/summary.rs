@@ -1,0 +1,178 @@
+//! What is said when a batch has ended, for people and as JSON.
+
+use std::time::Instant;
+
+use kernels::SinkReport;
+use serde_json::{Value, json};
+
+use titan_manager::Verdict;
+
+use super::tally::{HostState, Tally};
+use crate::config::text::printable;
+use crate::config::units::human_duration;
+use crate::json::line;
+
+/// Tasks of one kind of failure that are listed.
+const MAX_LISTED_TASKS: usize = 10;
+
+/// Outputs that are named to people.
+const MAX_NAMED_OUTPUTS: usize = 3;
+
+/// Everything that a summary is made of.
+pub(crate) struct Summary<'a> {
+    pub(crate) batch: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) tally: &'a Tally,
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) written: Option<&'a SinkReport>,
+    pub(crate) outputs: &'a [String],
+    pub(crate) exit_code: u8,
+    pub(crate) ended: Instant,
+}
+
+impl Summary<'_> {
+    /// The lines for people.
+    pub(crate) fn text(&self) -> String {
+        let mut lines = vec![self.headline()];
+        let width = self.tally.hosts.iter().map(|host| printable(&host.name).chars().count()).max().unwrap_or(0);
+        for host in &self.tally.hosts {
+            let mut text = format!("  {:width$}  {:5} tasks", printable(&host.name), host.done);
+            if host.state != HostState::Healthy {
+                text.push_str(&format!("  ({})", host.state.word()));
+            }
+            lines.push(text);
+        }
+        lines.extend(self.failure_lines());
+        let parts = self.tally.division(self.ended);
+        lines.push(format!(
+            "  start-up {}, compute {}, transfer {}, encoding {}",
+            human_duration(parts.start_up),
+            human_duration(parts.compute),
+            human_duration(parts.transfer),
+            human_duration(parts.encoding),
+        ));
+        lines.join("\n")
+    }
+
+    fn headline(&self) -> String {
+        let seconds = (self.ended - self.tally.begun).as_secs_f64();
+        let made = match self.outputs {
+            [] => self.name.to_owned(),
+            outputs => outputs_named(outputs),
+        };
+        let mut text = format!("{made}: {} tasks in {seconds:.2} s", self.tally.completed);
+        if self.tally.retries > 0 {
+            text.push_str(&format!(", {} retried", self.tally.retries));
+        }
+        for (name, total) in self.written.map(|written| &written.totals[..]).unwrap_or_default() {
+            text.push_str(&format!(", {} {name}/s", metric(*total as f64 / seconds.max(1e-9))));
+        }
+        text
+    }
+
+    fn failure_lines(&self) -> Vec<String> {
+        let kind = |kind: &super::tally::FailureKind| {
+            let tasks: Vec<String> =
+                kind.tasks.iter().take(MAX_LISTED_TASKS).map(|task| task.index.to_string()).collect();
+            let more = if kind.tasks.len() > MAX_LISTED_TASKS { ", …" } else { "" };
+            let plural = if kind.tasks.len() == 1 { "task" } else { "tasks" };
+            format!(
+                "  {} {plural} FAILED: {} ({plural} {}{more})",
+                kind.tasks.len(),
+                printable(&kind.reason),
+                tasks.join(", ")
+            )
+        };
+        self.tally.failures.iter().map(kind).collect()
+    }
+
+    /// The object for programs.
+    pub(crate) fn json(&self) -> String {
+        let verdict = self.verdict.unwrap_or(Verdict {
+            end: titan_manager::End::Cancelled,
+            completed: self.tally.completed,
+            failed: 0,
+            cancelled: 0,
+        });
+        let parts = self.tally.division(self.ended);
+        let totals: serde_json::Map<String, Value> = self
+            .written
+            .map(|written| written.totals.iter().map(|(name, total)| ((*name).to_owned(), json!(total))).collect())
+            .unwrap_or_default();
+        line(
+            "summary",
+            json!({
+                "batch": self.batch,
+                "name": self.name,
+                "state": self.state(),
+                "exit_code": self.exit_code,
+                "tasks": {
+                    "completed": verdict.completed, "failed": verdict.failed, "cancelled": verdict.cancelled,
+                },
+                "retries": self.tally.retries,
+                "seconds": (self.ended - self.tally.begun).as_secs_f64(),
+                "phases": {
+                    "start_up": parts.start_up.as_secs_f64(),
+                    "compute": parts.compute.as_secs_f64(),
+                    "transfer": parts.transfer.as_secs_f64(),
+                    "encoding": parts.encoding.as_secs_f64(),
+                },
+                "totals": totals,
+                "hosts": self.tally.hosts.iter().map(host_json).collect::<Vec<_>>(),
+                "failures": self.tally.failures.iter().map(failure_json).collect::<Vec<_>>(),
+                "outputs": self.outputs,
+            }),
+        )
+    }
+
+    fn state(&self) -> &'static str {
+        match self.exit_code {
+            crate::exit::SUCCESS => "COMPLETED",
+            129..=143 => "CANCELLED",
+            _ => "FAILED",
+        }
+    }
+}
+
+fn outputs_named(outputs: &[String]) -> String {
+    let named: Vec<String> = outputs.iter().take(MAX_NAMED_OUTPUTS).map(|path| printable(path)).collect();
+    match outputs.len() - named.len() {
+        0 => named.join(", "),
+        more => format!("{} and {more} more files", named.join(", ")),
+    }
+}
+
+fn host_json(host: &super::tally::HostTally) -> Value {
+    let (reason, hint) = host.trouble.clone().map_or((None, None), |(reason, hint)| (Some(reason), hint));
+    json!({
+        "host": host.name, "state": host.state.word(), "completed": host.done, "sent_bytes": host.sent_bytes,
+        "reason": reason, "hint": hint,
+    })
+}
+
+fn failure_json(kind: &super::tally::FailureKind) -> Value {
+    let tasks: Vec<u32> = kind.tasks.iter().map(|task| task.index).collect();
+    json!({ "reason": kind.reason, "tasks": tasks })
+}
+
+/// A number in three digits or so with a metric prefix.
+fn metric(value: f64) -> String {
+    let (scaled, prefix) = match value {
+        v if v >= 1e9 => (v / 1e9, "G"),
+        v if v >= 1e6 => (v / 1e6, "M"),
+        v if v >= 1e3 => (v / 1e3, "k"),
+        v => (v, ""),
+    };
+    format!("{scaled:.1} {prefix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_short() {
+        assert_eq!(metric(1_234_567.0), "1.2 M");
+        assert_eq!(metric(9.0e9), "9.0 G");
+    }
+}

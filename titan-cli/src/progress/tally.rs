@@ -1,0 +1,241 @@
+//! What is counted while a batch runs, for progress and for the summary. Prints nothing.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use titan_manager::{HostId, Report};
+use titan_proto::id::TaskId;
+
+use crate::driver::note::Note;
+
+/// Failures of one kind that are told apart from others.
+const MAX_FAILURE_KINDS: usize = 1_000;
+
+/// What is known of one host.
+#[derive(Debug, Clone)]
+pub(crate) struct HostTally {
+    pub(crate) name: String,
+    pub(crate) state: HostState,
+    /// Tasks that it completed.
+    pub(crate) done: u64,
+    /// Tasks that it runs now.
+    pub(crate) running: u64,
+    /// Bytes of agent that were sent to it.
+    pub(crate) sent_bytes: u64,
+    /// Why it isn't up, with the remedy; or why it wasn't at some time.
+    pub(crate) trouble: Option<(String, Option<String>)>,
+}
+
+/// What a host is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostState {
+    Starting,
+    Healthy,
+    Unhealthy,
+    Restarting,
+    Down,
+}
+
+impl HostState {
+    /// One word for people and for JSON.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Restarting => "restarting",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// Identical failures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FailureKind {
+    pub(crate) reason: String,
+    pub(crate) tasks: Vec<TaskId>,
+}
+
+/// Counts and times of a batch.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) begun: Instant,
+    pub(crate) hosts: Vec<HostTally>,
+    pub(crate) first_start: Option<Instant>,
+    pub(crate) last_completion: Option<Instant>,
+    /// Time that completed attempts computed, summed.
+    pub(crate) compute: Duration,
+    /// Time from their starts to their completions as seen here, summed.
+    pub(crate) turnaround: Duration,
+    /// Attempts beyond each task's first that counted or failed.
+    pub(crate) retries: u64,
+    pub(crate) completed: u64,
+    pub(crate) failures: Vec<FailureKind>,
+    running: BTreeMap<TaskId, Vec<(HostId, Instant)>>,
+}
+
+impl Tally {
+    /// A batch on hosts of these names that begins now.
+    pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
+        let host =
+            |name| HostTally { name, state: HostState::Starting, done: 0, running: 0, sent_bytes: 0, trouble: None };
+        Self {
+            begun: Instant::now(),
+            hosts: names.into_iter().map(host).collect(),
+            first_start: None,
+            last_completion: None,
+            compute: Duration::ZERO,
+            turnaround: Duration::ZERO,
+            retries: 0,
+            completed: 0,
+            failures: Vec::new(),
+            running: BTreeMap::new(),
+        }
+    }
+
+    /// Name of a host.
+    pub(crate) fn name(&self, host: HostId) -> &str {
+        &self.hosts[host.0 as usize].name
+    }
+
+    fn host(&mut self, host: HostId) -> &mut HostTally {
+        &mut self.hosts[host.0 as usize]
+    }
+
+    /// Counts what happened.
+    pub(crate) fn note(&mut self, note: &Note) {
+        match note {
+            Note::Joined { host, joined } => {
+                let tally = self.host(*host);
+                tally.state = HostState::Healthy;
+                tally.sent_bytes += joined.story.sent_bytes;
+            }
+            Note::Trouble { host, error } => {
+                self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
+            }
+            Note::Lost { host, reason } => {
+                self.host(*host).state = HostState::Restarting;
+                self.host(*host).trouble = Some((reason.clone(), None));
+            }
+            Note::Down { host, error } => {
+                self.host(*host).state = HostState::Down;
+                self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
+            }
+            Note::Manager(report) => self.report(report),
+            Note::Stopping => {}
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        match report {
+            Report::Started { task, host, .. } => self.on_started(*task, *host),
+            Report::Completed { task, host, compute, .. } => self.on_completed(*task, *host, *compute),
+            Report::AttemptFailed { task, host, .. } => {
+                self.retries += 1;
+                self.stop_running(*task, Some(*host));
+            }
+            Report::Failed { task, reason } => {
+                self.stop_running(*task, None);
+                self.retries = self.retries.saturating_sub(1);
+                self.add_failure(*task, reason);
+            }
+            Report::Unhealthy { host, .. } => self.host(*host).state = HostState::Unhealthy,
+            Report::HealthyAgain { host } => self.host(*host).state = HostState::Healthy,
+            Report::Lost { host, given_back } => self.on_lost(*host, *given_back),
+            Report::TooSmall { host, slot_bytes, task_bytes } => {
+                let size = crate::config::units::human_size;
+                let reason = format!("its slots have {} each, a task needs {}", size(*slot_bytes), size(*task_bytes));
+                self.host(*host).trouble = Some((reason, None));
+            }
+            Report::Late { .. } => {}
+        }
+    }
+
+    fn on_started(&mut self, task: TaskId, host: HostId) {
+        let now = Instant::now();
+        self.first_start.get_or_insert(now);
+        self.host(host).running += 1;
+        self.running.entry(task).or_default().push((host, now));
+    }
+
+    fn on_completed(&mut self, task: TaskId, host: HostId, compute: Duration) {
+        let now = Instant::now();
+        self.completed += 1;
+        self.last_completion = Some(now);
+        self.host(host).done += 1;
+        self.compute += compute;
+        let started = self.running.get(&task).and_then(|places| places.iter().find(|place| place.0 == host));
+        self.turnaround += started.map_or(compute, |place| now - place.1);
+        self.stop_running(task, None);
+    }
+
+    fn on_lost(&mut self, host: HostId, given_back: u32) {
+        self.retries += u64::from(given_back);
+        self.host(host).running = 0;
+        for places in self.running.values_mut() {
+            places.retain(|place| place.0 != host);
+        }
+        self.running.retain(|_, places| !places.is_empty());
+    }
+
+    /// A task doesn't run any more on that host, or on any.
+    fn stop_running(&mut self, task: TaskId, only: Option<HostId>) {
+        let places = self.running.remove(&task).unwrap_or_default();
+        let (ended, left): (Vec<_>, Vec<_>) =
+            places.into_iter().partition(|place| only.is_none_or(|host| host == place.0));
+        for (host, _) in ended {
+            let tally = self.host(host);
+            tally.running = tally.running.saturating_sub(1);
+        }
+        if !left.is_empty() {
+            self.running.insert(task, left);
+        }
+    }
+
+    fn add_failure(&mut self, task: TaskId, reason: &str) {
+        if let Some(kind) = self.failures.iter_mut().find(|kind| kind.reason == reason) {
+            kind.tasks.push(task);
+        } else if self.failures.len() < MAX_FAILURE_KINDS {
+            self.failures.push(FailureKind { reason: reason.to_owned(), tasks: vec![task] });
+        }
+    }
+
+    /// Time until the end, if it can be told: not before some tasks are done, and not when the last ones run, since how
+    /// long those take is just what isn't known.
+    pub(crate) fn remaining(&self, waiting: u64) -> Option<Duration> {
+        const ENOUGH: u64 = 4;
+        if self.completed < ENOUGH || waiting == 0 {
+            return None;
+        }
+        let spent = self.first_start?.elapsed();
+        let running: u64 = self.hosts.iter().map(|host| host.running).sum();
+        let left = waiting as f64 + running as f64 / 2.0;
+        Some(spent.mul_f64(left / self.completed as f64))
+    }
+
+    /// How the wall time divides.
+    pub(crate) fn division(&self, ended: Instant) -> Division {
+        let first = self.first_start.unwrap_or(ended);
+        let last = self.last_completion.unwrap_or(first).max(first);
+        let work = last - first;
+        let share = match self.turnaround.as_secs_f64() {
+            0.0 => 1.0,
+            turnaround => (self.compute.as_secs_f64() / turnaround).clamp(0.0, 1.0),
+        };
+        let compute = work.mul_f64(share);
+        Division { start_up: first - self.begun, compute, transfer: work - compute, encoding: ended - last }
+    }
+}
+
+/// The parts of the wall time; together they are all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Division {
+    /// Until the first task ran.
+    pub(crate) start_up: Duration,
+    /// The part of the time from the first start to the last completion that tasks were computed in.
+    pub(crate) compute: Duration,
+    /// The rest of that time.
+    pub(crate) transfer: Duration,
+    /// After the last completion: encoding what hadn't been, flushing, renaming.
+    pub(crate) encoding: Duration,
+}
