@@ -1,7 +1,9 @@
-//! How near the kernel comes to what a core's floating-point units can do: `cargo run --release -p kernels --example limit`.
+//! How near the kernel comes to what a core's floating-point units can do: `cargo run --release -p kernels --example
+//! limit`.
 //!
-//! The limit is the iteration alone on independent vectors, three fused operations and an addition for each step, with no
-//! escape test. Shares are the kernel's counted iterations by the clock against that. The picture's encoding is measured too.
+//! The limit is the iteration alone on independent vectors, three fused operations and an addition for each step,
+//! with no escape test. Shares are the kernel's counted iterations by the clock against that. The picture's encoding
+//! is measured too.
 
 use kernels::mandelbrot::Tiles;
 use kernels::mandelbrot::escape::{Simd, bare_iterations};
@@ -107,7 +109,8 @@ fn print_encoding(view: &str) {
     let theirs = encode_by_image(&rgb);
     let their_rate = rgb.len() as f64 / start.elapsed().as_secs_f64() / 1e6;
     println!(
-        "png {view}: {bytes} bytes at {rate:.0} MB/s a core; image's default: {theirs} bytes at {their_rate:.0} MB/s; ratio {:.3}",
+        "png {view}: {bytes} bytes at {rate:.0} MB/s a core; \
+         image's default: {theirs} bytes at {their_rate:.0} MB/s; ratio {:.3}",
         bytes as f64 / theirs as f64
     );
 }

@@ -1,7 +1,7 @@
 //! Where pixels lie in the plane: the one definition that every host follows to the bit.
 //!
-//! Pixel (i, j) of a W x H picture has re = centre + (i + 0.5 - W/2) * step and im = centre - (j + 0.5 - H/2) * step with
-//! step = width / W, all in f64, with a multiplication and then an addition (never fused).
+//! Pixel (i, j) of a W x H picture has re = centre + (i + 0.5 - W/2) * step and im = centre - (j + 0.5 - H/2) * step
+//! with step = width / W, all in f64, with a multiplication and then an addition (never fused).
 
 /// A rectangle of pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

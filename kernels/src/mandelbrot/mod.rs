@@ -1,8 +1,9 @@
 //! Escape times of z <- z² + c as a kernel: a task is a tile, and the sink joins tiles to a picture.
 //!
 //! # Layout
-//! `options` reads what was typed, with `views` and `palettes`, into `params`, which `tiles` cuts; `escape` computes points of
-//! the `grid`, with `shortcuts`, and `tile` holds them; `plan` speaks of a picture before it is computed, `sink` writes it.
+//! `options` reads what was typed, with `views` and `palettes`, into `params`, which `tiles` cuts; `escape`
+//! computes points of the `grid`, with `shortcuts`, and `tile` holds them; `plan` speaks of a picture before it is
+//! computed, `sink` writes it.
 
 pub mod escape;
 mod gradient;
@@ -41,8 +42,10 @@ impl Kernel for Mandelbrot {
     fn examples(&self) -> &'static str {
         "titan run mandelbrot\n    the whole set, 4096x4096, to mandelbrot.png\n\
          titan run mandelbrot --view seahorse --palette fire -o seahorse.png\n    a place worth looking at\n\
-         titan run mandelbrot --center -0.746,0.102 --width 0.004 --size 16384x16384 -o big.png\n    any place, any size\n\
-         titan run mandelbrot --view titan --counts counts.npy --tiles-dir tiles\n    the counts for NumPy, and every tile"
+         titan run mandelbrot --center -0.746,0.102 --width 0.004 --size 16384x16384 -o big.png\n\
+         \x20   any place, any size\n\
+         titan run mandelbrot --view titan --counts counts.npy --tiles-dir tiles\n\
+         \x20   the counts for NumPy, and every tile"
     }
 
     fn options(&self) -> &'static [OptionSpec] {

@@ -106,8 +106,8 @@ fn table_entry(steps: f64, magnitude: f64) -> u64 {
     integer(place)
 }
 
-/// The nearest integer, for numbers from 0 to 2^51: adding 2^52 leaves it in the low bits. Faster than `as`, which has to
-/// think of every other number.
+/// The nearest integer, for numbers from 0 to 2^51: adding 2^52 leaves it in the low bits. Faster than `as`, which
+/// has to think of every other number.
 #[inline(always)]
 pub(super) fn integer(value: f64) -> u64 {
     (value + TWO_TO_52).to_bits() ^ TWO_TO_52.to_bits()

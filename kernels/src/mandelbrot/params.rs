@@ -256,7 +256,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn changed_bytes_are_refused_or_are_the_encoding_of_what_they_say(at in 0..ENCODED_BYTES, value in any::<u8>()) {
+        fn changed_bytes_are_refused_or_mean_what_they_say(at in 0..ENCODED_BYTES, value in any::<u8>()) {
             let mut bytes = small().encode();
             bytes[at] = value;
             if let Ok(params) = Params::decode(&bytes) {

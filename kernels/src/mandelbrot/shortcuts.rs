@@ -1,8 +1,8 @@
 //! Points whose count is known without iterating: the main cardioid and the period-2 disk, each less a safe margin, and
 //! the thin rim around |c| = 2 where blocks of steps may not be taken.
 
-/// How far inside the cardioid and the disk a point has to be, in the units of their polynomials. Rounding moves an orbit
-/// by about 2^-52 a step, and at this depth an orbit is attracted strongly enough for that to be forgotten.
+/// How far inside the cardioid and the disk a point has to be, in the units of their polynomials. Rounding moves an
+/// orbit by about 2^-52 a step, and at this depth an orbit is attracted strongly enough for that to be forgotten.
 const MARGIN: f64 = 1.0 / 65536.0;
 
 /// Half the thickness of the rim in |c|².

@@ -1,7 +1,7 @@
 //! Joins tiles, which come in any order, to a picture and its counts, which are written from the top.
 //!
-//! A band of rows is written when all tiles that it touches are known to be there or missing. Bands are read from the results
-//! only then, so that memory holds one group of bands, however late the first tile comes.
+//! A band of rows is written when all tiles that it touches are known to be there or missing. Bands are read from the
+//! results only then, so that memory holds one group of bands, however late the first tile comes.
 
 use super::options::{COUNTS, PICTURE, TILES_DIR};
 use super::params::Params;
@@ -205,8 +205,8 @@ impl BandReader<'_> {
         self.read(rows, Layout::count_at, |_, _| MISSING_COUNT)
     }
 
-    /// The values, of `BYTES` each, of all pixels in these rows: `at` says where a tile's result has them, and `missing`
-    /// what stands for them at the pixel (x, y).
+    /// The values, of `BYTES` each, of all pixels in these rows: `at` says where a tile's result has them, and
+    /// `missing` what stands for them at the pixel (x, y).
     fn read<const BYTES: usize>(
         &self,
         rows: Range<u32>,

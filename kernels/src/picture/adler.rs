@@ -96,7 +96,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_join_to_the_checksum_of_the_whole(bytes in proptest::collection::vec(any::<u8>(), 0..12_000), at in 0..12_000usize) {
+        fn parts_join_to_the_checksum_of_the_whole(
+            bytes in proptest::collection::vec(any::<u8>(), 0..12_000),
+            at in 0..12_000usize,
+        ) {
             let (front, back) = bytes.split_at(at.min(bytes.len()));
             prop_assert_eq!(adler(front).join(adler(back)), adler(&bytes));
             prop_assert_eq!(adler(&bytes).value(), slow(&bytes));

@@ -1,7 +1,7 @@
 //! A small deflate for filtered pixels: runs, and a Huffman code for each block.
 //!
-//! What filters leave of smooth pictures is noise around zero, in which only repetitions of the last byte or the last pixel are
-//! worth looking for. So the search is cheap, and most of the time is spent on writing codes.
+//! What filters leave of smooth pictures is noise around zero, in which only repetitions of the last byte or the last
+//! pixel are worth looking for. So the search is cheap, and most of the time is spent on writing codes.
 
 use super::bits::{BitWriter, MOST_BITS};
 use super::huffman::{Code, codes, lengths};

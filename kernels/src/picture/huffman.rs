@@ -9,8 +9,8 @@ pub(super) struct Code {
 
 /// The best code lengths of at most `limit` bits for symbols that occur that often; 0 for those that don't.
 ///
-/// A lone symbol gets one bit. Package-merge: of the cheapest coins and packages of two in each of `limit` rounds, a symbol's
-/// length is how often it is among the first 2n - 2 of the last.
+/// A lone symbol gets one bit. Package-merge: of the cheapest coins and packages of two in each of `limit` rounds, a
+/// symbol's length is how often it is among the first 2n - 2 of the last.
 pub(super) fn lengths(frequencies: &[u32], limit: u8) -> Vec<u8> {
     let mut lengths = vec![0; frequencies.len()];
     let mut coins: Vec<(u64, u16)> = Vec::new();

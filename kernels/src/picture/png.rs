@@ -1,7 +1,7 @@
 //! PNG files of RGB pixels, written from the top in bands that are compressed side by side.
 //!
-//! Each band of [`band_rows`] rows is filtered and deflated on its own and ends with a sync flush, so that bands join to
-//! one zlib stream; a band is one IDAT chunk. The file's bytes depend on the pixels alone.
+//! Each band of [`band_rows`] rows is filtered and deflated on its own and ends with a sync flush, so that bands join
+//! to one zlib stream; a band is one IDAT chunk. The file's bytes depend on the pixels alone.
 
 use super::adler::Adler;
 use super::deflate::{LAST_BLOCK, PartWriter};

@@ -117,9 +117,9 @@ mod tests {
         let say = |list| parse_hosts(&[list]).expect_err("refused").to_string();
         insta::assert_snapshot!(say("a,,b"), @"--hosts 'a,,b' names an empty host (hint: write HOST, USER@HOST:PORT, or ':' for this machine)");
         insta::assert_snapshot!(say(""), @"--hosts '' names an empty host (hint: write HOST, USER@HOST:PORT, or ':' for this machine)");
-        insta::assert_snapshot!(say("0/a"), @"--hosts: '0/a' has no valid number of slots (hint: write SLOTS/HOST with SLOTS from 1 to 65536)");
+        insta::assert_snapshot!(say("0/a"), @"--hosts: '0/a' has no valid number of slots (hint: write SLOTS/HOST with SLOTS from 1 to 4096)");
         insta::assert_snapshot!(say("4/"), @"--hosts: '4/' names no host (hint: write [USER@]HOST[:PORT])");
-        insta::assert_snapshot!(say("/a"), @"--hosts: '/a' has no valid number of slots (hint: write SLOTS/HOST with SLOTS from 1 to 65536)");
+        insta::assert_snapshot!(say("/a"), @"--hosts: '/a' has no valid number of slots (hint: write SLOTS/HOST with SLOTS from 1 to 4096)");
         insta::assert_snapshot!(say("a,-oProxyCommand=x"), @"--hosts: '-oProxyCommand=x' begins with '-', which ssh would take for an option");
         insta::assert_snapshot!(say("a\x1b"), @r"--hosts: 'a\u{1b}' holds a control character (hint: write USER@HOST:PORT, or a name from your ssh config)");
         insta::assert_snapshot!(say(&"a,".repeat(10_001)), @"--hosts names more than 10000 hosts");

@@ -46,7 +46,7 @@ pub(crate) async fn start_agent(
     let binaries = binaries.for_host(requirements.agent.as_deref()).await?;
     let marker = marker();
     let text = script::start(&marker, &binaries, &requirements.env, requirements.workdir.as_deref());
-    let mut lines = Lines::new(marker);
+    let mut lines = Lines::new(&marker);
     let sent = match converse(&mut shell, &mut lines, &text, &binaries, requirements).await {
         Ok(sent) => sent,
         Err(Stop::Because(error)) => return Err(error),
@@ -116,7 +116,7 @@ pub(crate) async fn probe(
     let binaries = binaries.for_host(requirements.agent.as_deref()).await?;
     let marker = marker();
     let text = script::probe(&marker, &binaries);
-    let mut lines = Lines::new(marker);
+    let mut lines = Lines::new(&marker);
     match read_facts(shell, &mut lines, &text).await {
         Ok(facts) => Ok(facts),
         Err(_) => Err(LaunchError::ended(&shell.stderr.last_words().await, &lines.chatter())),
@@ -151,7 +151,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(marker: String) -> Self {
+    fn new(marker: &str) -> Self {
         Self { marker: format!("{marker} ").into_bytes(), bytes: Vec::new(), chatter: Vec::new() }
     }
 
@@ -200,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_are_found_behind_chatter_and_the_rest_is_left() {
-        let mut lines = Lines::new("mark".to_owned());
+        let mut lines = Lines::new("mark");
         let mut stream: &[u8] = b"Welcome!\nno newline at the endmark have /x y\nTITAN...";
         let line = lines.next(&mut stream).await.unwrap_or_default();
         assert_eq!(line, "have /x y");
@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn endless_chatter_is_given_up() {
-        let mut lines = Lines::new("mark".to_owned());
+        let mut lines = Lines::new("mark");
         let mut stream = tokio::io::repeat(b'x');
         assert!(lines.next(&mut stream).await.is_err());
     }

@@ -2,9 +2,9 @@
 //!
 //! # Layout
 //! - this file: which way of showing, and what is said at once whatever the way.
-//! - [`tally`]: counts.
+//! - [`tally`]: what is counted, for all of them.
 //! - [`bars`], [`plain`], [`events`]: the ways.
-//! - [`summary`]: the end.
+//! - [`summary`]: what is said at the end.
 
 pub(crate) mod bars;
 pub(crate) mod events;
@@ -97,9 +97,10 @@ impl Progress {
                     bytes => format!("{} of agent sent", human_size(bytes)),
                 };
                 Some(format!(
-                    "{}: up after {} ({} cores, {}, agent {}; {sent})",
+                    "{}: up after {}, login {} ({} cores, {}, agent {}; {sent})",
                     name(host),
                     human_duration(joined.took),
+                    human_duration(joined.story.login),
                     joined.cores,
                     joined.target,
                     joined.build

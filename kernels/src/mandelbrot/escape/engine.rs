@@ -1,24 +1,22 @@
 //! The vector algorithm, as a macro that is expanded beside each instruction set's operations.
 //!
-//! Two groups of vectors take turns at blocks of [`BLOCK`] steps without a test; while one makes its block, the CPU finds
-//! out which lanes of the other are done, so that no guess about that costs time. Lanes that have escaped in a block leave
-//! with their state before it and are replaced by new pixels; so do lanes that are about to reach the limit.
-//! The `finish` macro, expanded beside this one, finds their exact counts. One test for a block is enough because an
-//! escaped point never comes back (`shortcuts::is_on_rim` holds the exceptions). All numbers in lanes are f64, counts and
-//! indices too.
+//! Two groups of vectors take turns at blocks of [`BLOCK`] steps without a test; while one makes its block, the CPU
+//! finds out which lanes of the other are done, so that no guess about that costs time. Lanes that have escaped in a
+//! block leave with their state before it and are replaced by new pixels; so do lanes that are about to reach the
+//! limit. The `finish` macro, expanded beside this one, finds their exact counts. One test for a block is enough
+//! because an escaped point never comes back (`shortcuts::is_on_rim` holds the exceptions). All numbers in lanes are
+//! f64, counts and indices too.
 
 /// Steps between two tests.
 pub(super) const BLOCK: u32 = 16;
 
-/// Blocks between two searches for cycles.
-pub(super) const BLOCKS_PER_SEARCH: u32 = 8;
-
-/// Blocks between two looks at `cancel`, a multiple of the above: a millisecond, or 20 where fused operations are slow.
-pub(super) const BLOCKS_PER_LOOK: u32 = 1024;
+/// Blocks between two searches for cycles, and between two looks at `cancel`: microseconds, or a fraction of a
+/// millisecond where fused operations are done in software.
+pub(super) const BLOCKS_PER_SEARCH: u32 = 16;
 
 macro_rules! engine {
     ($(#[$features:meta])*) => {
-        use super::engine::{BLOCK, BLOCKS_PER_LOOK, BLOCKS_PER_SEARCH};
+        use super::engine::{BLOCK, BLOCKS_PER_SEARCH};
         use super::feed::{Feed, IDLE};
         use super::{Cancelled, ESCAPE, Paint};
         use crate::Cancel;
@@ -87,10 +85,8 @@ macro_rules! engine {
                 if engine.cancel.is_set() {
                     return Err(Cancelled);
                 }
-                for _ in 0..BLOCKS_PER_LOOK / BLOCKS_PER_SEARCH {
-                    make_blocks(&mut engine)?;
-                    search_cycles(&mut engine)?;
-                }
+                make_blocks(&mut engine)?;
+                search_cycles(&mut engine)?;
             }
             let rest = engine.queue.length;
             finish(&mut engine, rest);
@@ -203,16 +199,17 @@ macro_rules! engine {
         #[inline]
         $(#[$features])*
         fn settle<P: Paint>(engine: &mut Engine<'_, '_, P>, group: usize) -> Result<(), Cancelled> {
-            while engine.groups[group].vectors_done != 0 {
-                let vector = engine.groups[group].vectors_done.trailing_zeros() as usize;
-                engine.groups[group].vectors_done &= engine.groups[group].vectors_done - 1;
+            let mut vectors_done = std::mem::take(&mut engine.groups[group].vectors_done);
+            while vectors_done != 0 {
+                let vector = vectors_done.trailing_zeros() as usize;
+                vectors_done &= vectors_done - 1;
                 leave(engine, (group, vector))?;
             }
             Ok(())
         }
 
-        /// Queues a vector's lanes that are done: with the state before the block if the escape is in it (or the limit, which
-        /// happens to limits below a block's length), otherwise with the state after it.
+        /// Queues a vector's lanes that are done: with the state before the block if the escape is in it (or the
+        /// limit, which happens to limits below a block's length), otherwise with the state after it.
         #[inline]
         $(#[$features])*
         fn leave<P: Paint>(
@@ -221,7 +218,7 @@ macro_rules! engine {
         ) -> Result<(), Cancelled> {
             let Group { points, before_x, before_y, escaped, done, .. } = &mut engine.groups[group];
             let (steps, done) = (points.steps[vector], done[vector]);
-            let before = either(escaped[vector], not_at_most(steps, splat(engine.limit)));
+            let before = if engine.limit < f64::from(BLOCK) { done } else { escaped[vector] };
             let steps_before = add(steps, splat(-f64::from(BLOCK)));
             points.x[vector] = select(before, before_x[vector], points.x[vector]);
             points.y[vector] = select(before, before_y[vector], points.y[vector]);

@@ -1,7 +1,7 @@
 //! The second half of the vector algorithm, a macro too: exact counts for the points that have left their group.
 //!
-//! Points wait in a queue until they fill a group. Then the count is found by halving: 8 steps, then 4, 2, 1, each kept if
-//! the point is still there. At last the points go on for their colours, and are painted.
+//! Points wait in a queue until they fill a group. Then the count is found by halving: 8 steps, then 4, 2, 1, each
+//! kept if the point is still there. At last the points go on for their colours, and are painted.
 
 macro_rules! finish {
     ($(#[$features:meta])*) => {
@@ -122,7 +122,8 @@ macro_rules! finish {
         /// Moves the points after the first `length` to the queue's start.
         fn drop_first(queue: &mut Queue, length: usize) {
             let rest = length..queue.length;
-            for array in [&mut queue.x, &mut queue.y, &mut queue.re, &mut queue.im, &mut queue.steps, &mut queue.index] {
+            let Queue { x, y, re, im, steps, index, .. } = queue;
+            for array in [x, y, re, im, steps, index] {
                 array.copy_within(rest.clone(), 0);
             }
             queue.length -= length;

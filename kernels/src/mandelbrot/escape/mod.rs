@@ -1,11 +1,12 @@
 //! Escape times of z <- z² + c, the same to the bit on every machine.
 //!
-//! The count of c is the first n < N with fma(x, x, y·y) > 4, starting from z = 0 and tested before each step, or N. A step
-//! is (x, y) <- (fma(x, x, fma(-y, y, re)), fma(x + x, y, im)). After its escape a point goes on, uncounted, until
-//! |z|² > 2^16 or for 8 steps, so that colours can be continuous. The module `reference` is that text as code.
+//! The count of c is the first n < N with fma(x, x, y·y) > 4, starting from z = 0 and tested before each step, or N.
+//! A step is (x, y) <- (fma(x, x, fma(-y, y, re)), fma(x + x, y, im)). After its escape a point goes on, uncounted,
+//! until |z|² > 2^16 or for 8 steps, so that colours can be continuous. The module `reference` is that text as code.
 //!
-//! `engine` and `finish` are the vector algorithm, written once and compiled for each instruction set with the operations of
-//! `portable`, `avx2` or `avx512`. The environment variable `TITAN_SIMD` (one of those names; read once) forces a set.
+//! `engine` and `finish` are the vector algorithm, written once and compiled for each instruction set with the
+//! operations of `portable`, `avx2` or `avx512`. The environment variable `TITAN_SIMD` (one of those names; read
+//! once) forces a set.
 
 #[macro_use]
 mod engine;

@@ -88,7 +88,7 @@ fn a_value_beyond_its_range_is_told_with_the_range() {
      --> cluster.toml:3:9
       |
     3 | slots = 0
-      |         ^ write a number from 1 to 65536
+      |         ^ write a number from 1 to 4096
 
     error: memory = '4GG' has no unit 'GG' (did you mean 'GB'?)
      --> cluster.toml:4:10

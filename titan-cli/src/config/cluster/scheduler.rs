@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_policy_is_read_by_the_name_that_it_shows() {
         for policy in Policy::ALL {
-            assert_eq!(parse_policy(&policy.to_string()), Ok(policy));
+            assert_eq!(parse_policy(policy.name()), Ok(policy));
         }
         insta::assert_snapshot!(parse_policy("roundrobin").expect_err("refused"), @"is no policy: did you mean 'round-robin'?");
     }

@@ -37,11 +37,6 @@ pub(crate) enum PlaceSource {
 }
 
 impl PlaceSource {
-    /// Whether the place is this machine because nothing else was said.
-    pub(crate) fn is_default(&self) -> bool {
-        *self == Self::Default
-    }
-
     pub(super) fn of(args: &PlaceArgs, chosen: &[Host], file: Option<&ClusterFile>, agents: usize) -> Self {
         let hosts = chosen.len();
         match file {

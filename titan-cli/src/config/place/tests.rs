@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::PlaceSource;
 use super::{Place, PlaceArgs, Surroundings, parse_local};
 use crate::config::cluster::Reach;
 use crate::config::jobs::{Jobs, Slots, parse_jobs};
@@ -82,8 +83,8 @@ fn with_nothing_it_is_this_machine() {
     hosts: this machine (no cluster file, no --hosts)
     localhost Cores
     ");
-    assert!(machine.place(&[]).source.is_default());
-    assert!(!machine.place(&["--local"]).source.is_default());
+    assert_eq!(machine.place(&[]).source, PlaceSource::Default);
+    assert_ne!(machine.place(&["--local"]).source, PlaceSource::Default);
 }
 
 #[test]
@@ -240,7 +241,7 @@ fn what_can_not_be_is_refused_with_what_to_do() {
 #[test]
 fn a_word_after_local_that_is_no_number_is_told_what_to_write() {
     assert_eq!(parse_local("4"), Ok(4));
-    insta::assert_snapshot!(parse_local("mandelbrot").expect_err("refused"), @"isn't a number of agents: write --local=N, or put the kernel first (titan run KERNEL --local), or for a command: titan map --local -- COMMAND");
+    insta::assert_snapshot!(parse_local("mandelbrot").expect_err("refused"), @"isn't a number of agents: write --local=N, or put the kernel first (titan run KERNEL --local)");
     for text in ["0", "1025", "99999999999"] {
         assert_eq!(parse_local(text), Err("isn't from 1 to 1024 agents".to_owned()));
     }
@@ -250,7 +251,7 @@ fn a_word_after_local_that_is_no_number_is_told_what_to_write() {
 fn a_folder_in_the_place_of_a_file_is_passed_over() {
     let machine = Machine::new();
     fs::create_dir(machine.surroundings.current_dir.join("cluster.toml")).expect("a folder");
-    assert!(machine.place(&[]).source.is_default());
+    assert_eq!(machine.place(&[]).source, PlaceSource::Default);
 }
 
 proptest! {
