@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 /// With this variable set to 1, a rig that can't be made is a failure instead of a skipped test.
 pub const REQUIRED_VARIABLE: &str = "TITAN_RIG_REQUIRED";
 
+/// With this variable set to 1, all tests that need a real sshd are skipped.
+pub const SKIP_VARIABLE: &str = "TITAN_RIG_SKIP";
+
 const PROGRAMS: [&str; 11] =
     ["sshd", "ssh", "ssh-keygen", "ip", "bridge", "unshare", "nsenter", "mount", "find", "stat", "setpriv"];
 
@@ -48,6 +51,8 @@ pub fn skipped() -> bool {
 /// The same for any other condition: `need` names it, `answer` is what is missing.
 #[must_use]
 pub fn skipped_for(need: &str, answer: Result<(), String>) -> bool {
+    let unwanted = env::var_os(SKIP_VARIABLE).is_some_and(|value| value == "1");
+    let answer = if unwanted { Err(format!("{SKIP_VARIABLE}=1")) } else { answer };
     let Err(why) = answer else { return false };
     assert!(!required(), "{REQUIRED_VARIABLE}=1, but {need}: {why}");
     // Not eprintln: the test harness would swallow that.

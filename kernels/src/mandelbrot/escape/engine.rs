@@ -208,8 +208,8 @@ macro_rules! engine {
             Ok(())
         }
 
-        /// Queues a vector's lanes that are done: with the state before the block if the escape is in it (or the
-        /// limit, which happens to limits below a block's length), otherwise with the state after it.
+        /// Queues a vector's lanes that are done: with the state before the block if the escape is in it, otherwise with
+        /// the state after it. The limit itself is within a block only if it is below a block's length.
         #[inline]
         $(#[$features])*
         fn leave<P: Paint>(
