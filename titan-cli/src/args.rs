@@ -14,7 +14,7 @@ use titan_manager::policy::PolicyKind;
 
 /// Turn the machines you can already `ssh` into, into one computer, for the duration of one command.
 #[derive(Debug, Parser)]
-#[command(name = "titan", version = crate::commands::version(), disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "titan", version, disable_help_subcommand = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,

@@ -25,7 +25,10 @@ fn main() -> ExitCode {
     if commands::agent::is_asked_for() {
         return commands::agent::run();
     }
-    let outcome = panic::catch_unwind(|| dispatch(Cli::parse()));
+    let outcome = panic::catch_unwind(|| match commands::is_version_asked_for() {
+        true => commands::version(),
+        false => dispatch(Cli::parse()),
+    });
     let code = match outcome {
         Ok(Ok(code)) => code,
         Ok(Err(failure)) => report(&failure),

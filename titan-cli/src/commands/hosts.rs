@@ -17,10 +17,14 @@ use crate::config::units::{human_duration, human_size};
 use crate::exit::{self, Failure};
 use crate::json::line;
 use crate::launch::bootstrap::{self, Requirements};
-use crate::launch::{Binaries, Gates, LaunchError, Launching, Shell, launcher_for};
+use crate::launch::gate::jittered;
+use crate::launch::{Binaries, Gates, Lasting, LaunchError, Launching, Shell, launcher_for};
 
 /// How often the round trip is measured; the shortest counts.
 const ROUND_TRIPS: usize = 3;
+
+/// How long about to wait for an sshd that has too many logins under way.
+const BUSY_WAIT: Duration = Duration::from_millis(500);
 
 /// What was seen of a host.
 #[derive(Debug, Clone)]
@@ -93,13 +97,23 @@ async fn look_at_all(cluster: &Cluster, launching: &Arc<Launching>) -> Vec<Look>
         looks.spawn(async move {
             let name = host.name.clone();
             let span = launching.ssh.start_timeout;
-            let result = tokio::time::timeout(span, look(&host, &launching)).await;
+            let result = tokio::time::timeout(span, look_until_let_in(&host, &launching)).await;
             (number, Look { name, result: result.unwrap_or_else(|_| Err(LaunchError::too_slow(span))) })
         });
     }
     let mut looks = looks.join_all().await;
     looks.sort_by_key(|(number, _)| *number);
     looks.into_iter().map(|(_, look)| look).collect()
+}
+
+/// A busy sshd is asked again, at slightly different times.
+async fn look_until_let_in(host: &Host, launching: &Launching) -> Result<Seen, LaunchError> {
+    loop {
+        match look(host, launching).await {
+            Err(error) if error.lasting == Lasting::Busy => tokio::time::sleep(jittered(BUSY_WAIT)).await,
+            result => return result,
+        }
+    }
 }
 
 async fn look(host: &Host, launching: &Launching) -> Result<Seen, LaunchError> {

@@ -36,9 +36,19 @@ pub(crate) fn overview() -> Result<u8, Failure> {
     print(OVERVIEW)
 }
 
-/// The version, the protocol, and the hash of the agent that would be sent.
-pub(crate) fn version() -> String {
-    format!("{} (protocol {})", env!("CARGO_PKG_VERSION"), titan_proto::PROTOCOL_VERSION)
+/// The version, the protocol, and the beginning of the hash that names this build's agent on hosts.
+pub(crate) fn version() -> Result<u8, Failure> {
+    const SHOWN_CHARS: usize = 12;
+    let hash = crate::launch::binaries::own_hash();
+    let agent = hash.as_ref().map_or("unknown", |hash| &hash[..SHOWN_CHARS]);
+    let (version, protocol) = (env!("CARGO_PKG_VERSION"), titan_proto::PROTOCOL_VERSION);
+    print(&format!("titan {version} (protocol {protocol}, agent {agent})\n"))
+}
+
+/// Whether only the version is asked for. Not clap's affair: the hash isn't worth its time on any other start.
+pub(crate) fn is_version_asked_for() -> bool {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    words.len() == 1 && (words[0] == "--version" || words[0] == "-V")
 }
 
 /// Writes to stdout. A reader that has left is no error to talk about.

@@ -213,7 +213,9 @@ impl Batch<'_> {
             _ => Ok(Vec::new()),
         };
         progress.clear();
-        let (code, committed) = self.judge(&ended, committed, &mut progress)?;
+        let judged = self.judge(&ended, committed, &mut progress);
+        let failure = judged.as_ref().err().cloned();
+        let (code, committed) = judged.unwrap_or_else(|failure| (failure.code, Vec::new()));
         let summary = Summary {
             batch: self.directory.id().as_str(),
             name,
@@ -224,7 +226,7 @@ impl Batch<'_> {
             exit_code: code,
             ended: Instant::now(),
         };
-        conclude(&summary, noise, &ended)
+        conclude(&summary, noise, &ended, failure)
     }
 
     async fn drive(&self, outputs: &Outputs, progress: &mut Progress, signals: &mut Signals) -> Result<Ended, Failure> {
@@ -365,15 +367,21 @@ fn write_failure(error: &io::Error) -> Failure {
     }
 }
 
-fn conclude(summary: &Summary<'_>, noise: &NoiseOptions, ended: &Ended) -> Result<u8, Failure> {
-    let ran = ended.ending.is_none() && summary.exit_code != exit::NO_WORKERS;
+/// Says how it ended; a failure is left to `main` to be said.
+fn conclude(
+    summary: &Summary<'_>,
+    noise: &NoiseOptions,
+    ended: &Ended,
+    failure: Option<Failure>,
+) -> Result<u8, Failure> {
+    let ran = ended.ending.is_none() && summary.exit_code != exit::NO_WORKERS && failure.is_none();
     if ran && !noise.quiet {
         crate::progress::to_stderr(&summary.text());
     }
     if noise.json {
         super::print(&(summary.json() + "\n"))?;
     }
-    Ok(summary.exit_code)
+    failure.map_or(Ok(summary.exit_code), Err)
 }
 
 fn launching(cluster: &Cluster, directory: &BatchDir) -> Result<Launching, Failure> {

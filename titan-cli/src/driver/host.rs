@@ -23,6 +23,7 @@ use super::clock::Clock;
 use super::connection::{Connection, End};
 use super::spool::Spool;
 use crate::config::jobs::Slots;
+use crate::launch::gate::jittered;
 use crate::launch::{LaunchError, Launcher, Launching, Link, Story};
 
 /// How long the other end may take to close after the goodbye.
@@ -128,7 +129,7 @@ impl HostTask {
             };
             self.tell(News::Trouble { host: self.id, error }).await;
             tokio::select! {
-                () = sleep(wait.mul_f64(0.5 + jitter())) => {}
+                () = sleep(jittered(wait)) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
@@ -256,9 +257,4 @@ async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), LaunchError> {
 
 fn random() -> u64 {
     RandomState::new().hash_one(0)
-}
-
-/// Between 0 and 1.
-fn jitter() -> f64 {
-    (random() % 1_000) as f64 / 1_000.0
 }

@@ -51,7 +51,7 @@ const REDRAW_SPAN: Duration = Duration::from_millis(100);
 /// Who is told what happens.
 pub(crate) trait Observer {
     /// Something happened.
-    fn note(&mut self, note: &Note, manager: &Manager);
+    fn note(&mut self, note: &Note);
     /// Time has passed.
     fn tick(&mut self, manager: &Manager);
 }
@@ -142,7 +142,7 @@ impl<'a> Driver<'a> {
                         return true;
                     }
                     stop_by = Some(Instant::now() + STOP_SPAN);
-                    self.tell(&Note::Stopping);
+                    self.tell(&Note::Stopping(ending));
                     self.handle(Event::Cancel);
                 }
                 end = self.sink.ended() => self.ended.write_error = end.err(),
@@ -241,6 +241,6 @@ impl<'a> Driver<'a> {
     }
 
     fn tell(&mut self, note: &Note) {
-        self.observer.note(note, &self.manager);
+        self.observer.note(note);
     }
 }

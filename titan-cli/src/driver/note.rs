@@ -3,6 +3,7 @@
 use titan_manager::{HostId, Report};
 
 use super::host::Joined;
+use super::signals::Ending;
 use crate::launch::LaunchError;
 
 /// Something that a person may want to know.
@@ -38,6 +39,6 @@ pub(crate) enum Note {
     },
     /// The manager says.
     Manager(Report),
-    /// A person asked titan to end.
-    Stopping,
+    /// A signal asks titan to end.
+    Stopping(Ending),
 }

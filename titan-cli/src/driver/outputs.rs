@@ -67,6 +67,8 @@ impl Outputs {
     }
 
     fn create_file(&self, target: &Path) -> io::Result<Box<dyn Write + Send>> {
+        // What a link leads to is replaced, not the link.
+        let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let temporary = target.with_file_name(format!(".{name}.titan-{}.tmp", self.batch));
         // Absolute: the next titan may run elsewhere.
@@ -85,6 +87,7 @@ impl kernels::Outputs for Outputs {
         let target = self.targets.get(output).ok_or_else(|| io::Error::other(format!("no output --{output}")))?;
         match (target, file) {
             (Target::Stdout, None) => Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))),
+            (Target::File(path), None) if is_special(path) => open_special(path),
             (Target::File(path), None) => self.create_file(path),
             (Target::Folder(folder), Some(name)) => {
                 fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
@@ -93,6 +96,16 @@ impl kernels::Outputs for Outputs {
             _ => Err(io::Error::other(format!("--{output} isn't that kind of output"))),
         }
     }
+}
+
+/// A device or a pipe: written as it is, never replaced.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
+}
+
+fn open_special(path: &Path) -> io::Result<Box<dyn Write + Send>> {
+    let file = OpenOptions::new().write(true).open(path).map_err(|error| named(path, &error))?;
+    Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, file)))
 }
 
 /// Whether an output could be written there, before anything is done for it.
@@ -110,6 +123,9 @@ pub(crate) fn check(target: &Target) -> Result<(), String> {
 }
 
 fn check_file(path: &Path) -> Result<(), String> {
+    if is_special(path) {
+        return Ok(());
+    }
     if path.is_dir() {
         return Err(format!("{} is a folder: name a file in it", path.display()));
     }

@@ -90,6 +90,11 @@ fn find_all() -> Result<Vec<Binary>, LaunchError> {
     Ok(found)
 }
 
+/// The hash of this build's own agent.
+pub(crate) fn own_hash() -> Option<String> {
+    read_binary(Path::new("/proc/self/exe")).ok().map(|binary| binary.hash)
+}
+
 /// Where an agent for another target is looked for.
 pub(crate) fn places(target: &str) -> Vec<PathBuf> {
     let name = format!("titan-agent-{target}");

@@ -2,9 +2,17 @@
 //! 10:30:100).
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A span between half and one and a half of that, so that those who were turned away together don't come back together.
+pub(crate) fn jittered(span: Duration) -> Duration {
+    let random = RandomState::new().hash_one(0);
+    span.mul_f64(0.5 + (random % 1_000) as f64 / 1_000.0)
+}
 
 /// One gate for each sshd or jump host.
 #[derive(Debug, Default)]

@@ -1,5 +1,6 @@
 //! Progress on a terminal: one line for the whole and one for each host, as far as they fit. Owned and drawn by one task.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,6 +10,8 @@ use titan_manager::Counts;
 use super::tally::{HostTally, Tally};
 use super::{Screen, whereabouts};
 use crate::config::text::{columns, printable};
+use crate::driver::note::Note;
+use crate::driver::signals::Ending;
 
 /// Nothing is drawn before this: short batches show no bars.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -57,6 +60,14 @@ impl Bars {
 impl Screen for Bars {
     fn say(&mut self, line: &str) {
         self.all.suspend(|| super::to_stderr(line));
+    }
+
+    fn note(&mut self, note: &Note, _tally: &Tally) {
+        if self.drawn && matches!(note, Note::Stopping(Ending::Interrupt)) {
+            // The bars' last line is filled to its end, so the terminal's own ^C stands on a line that the bars know
+            // nothing of: take it away.
+            let _ = write!(std::io::stderr(), "\r\x1b[K\x1b[A");
+        }
     }
 
     fn tick(&mut self, tally: &Tally, counts: &Counts) {

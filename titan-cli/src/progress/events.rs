@@ -41,7 +41,7 @@ fn event(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
             }
             report => task_event(report, tally),
         },
-        Note::Stopping => None,
+        Note::Stopping(_) => None,
     }
 }
 

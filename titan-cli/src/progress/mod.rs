@@ -106,7 +106,7 @@ impl Progress {
                     joined.build
                 ))
             }
-            Note::Stopping => Some("stopping; once more to stop at once".to_owned()),
+            Note::Stopping(_) => Some("stopping; once more to stop at once".to_owned()),
             Note::Manager(report) => self.manager_line(report),
             _ => None,
         }
@@ -149,8 +149,9 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn note(&mut self, note: &Note, manager: &Manager) {
+    fn note(&mut self, note: &Note) {
         self.tally.note(note);
+        self.screen.note(note, &self.tally);
         if let Some(line) = self.line(note) {
             // What goes wrong is said even to those who want quiet.
             let is_trouble = matches!(note, Note::Down { .. } | Note::Manager(Report::AttemptFailed { .. }));
@@ -158,8 +159,6 @@ impl Observer for Progress {
                 self.screen.say(&format!("titan: {line}"));
             }
         }
-        self.screen.note(note, &self.tally);
-        let _ = manager;
     }
 
     fn tick(&mut self, manager: &Manager) {

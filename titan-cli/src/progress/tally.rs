@@ -122,7 +122,7 @@ impl Tally {
                 self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
             }
             Note::Manager(report) => self.report(report),
-            Note::Stopping => {}
+            Note::Stopping(_) => {}
         }
     }
 
