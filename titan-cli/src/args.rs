@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::kernel_command::KernelCommand;
+use crate::commands::kernel_command::KernelChoice;
 use crate::config::cluster::parse_policy;
 use crate::config::jobs::{Jobs, parse_jobs};
 use crate::config::place::{PlaceArgs, parse_local};
@@ -60,7 +60,7 @@ pub(crate) struct RunArgs {
     #[arg(long, global = true, help_heading = "Output")]
     pub(crate) dry_run: bool,
     #[command(subcommand)]
-    pub(crate) kernel: KernelCommand,
+    pub(crate) kernel: KernelChoice,
 }
 
 /// Look at the hosts: reachable, how fast, what they have; nothing is sent to them

@@ -9,6 +9,17 @@ use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand};
 use kernels::{KERNELS, Kernel, OptionSpec, OutputSpec};
 
 use crate::config::suggest::nearest;
+use crate::config::text::shorten;
+use crate::exit::{self, Failure};
+
+/// What stands after `titan run`.
+#[derive(Debug, Clone)]
+pub(crate) enum KernelChoice {
+    /// A kernel that there is.
+    Known(KernelCommand),
+    /// A word that is none's name.
+    Unknown(String),
+}
 
 /// A kernel and what was typed for it.
 #[derive(Clone)]
@@ -26,7 +37,7 @@ impl std::fmt::Debug for KernelCommand {
     }
 }
 
-impl Subcommand for KernelCommand {
+impl Subcommand for KernelChoice {
     fn augment_subcommands(command: Command) -> Command {
         KERNELS.iter().fold(command, |command, kernel| command.subcommand(kernel_command(*kernel)))
     }
@@ -40,19 +51,21 @@ impl Subcommand for KernelCommand {
     }
 }
 
-impl FromArgMatches for KernelCommand {
+impl FromArgMatches for KernelChoice {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let Some((name, matches)) = matches.subcommand() else {
             return Err(clap::Error::raw(ErrorKind::MissingSubcommand, "name a kernel: titan run --help lists them\n"));
         };
-        let kernel = kernels::find(name).ok_or_else(|| unknown_kernel(name))?;
+        let Some(kernel) = kernels::find(name) else {
+            return Ok(Self::Unknown(name.to_owned()));
+        };
         let typed = |name: &str| matches.get_one::<String>(name).cloned();
         let options = kernel.options().iter().filter_map(|spec| Some((spec.name.to_owned(), typed(spec.name)?)));
         let outputs = kernel.outputs().iter().filter_map(|spec| {
             let value = typed(spec.name).or_else(|| spec.default.map(str::to_owned))?;
             Some((spec.name.to_owned(), value))
         });
-        Ok(Self { kernel, options: options.collect(), outputs: outputs.collect() })
+        Ok(Self::Known(KernelCommand { kernel, options: options.collect(), outputs: outputs.collect() }))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -92,14 +105,18 @@ fn output(spec: &'static OutputSpec) -> Arg {
     }
 }
 
-fn unknown_kernel(name: &str) -> clap::Error {
-    let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
-    let near = nearest(name, names.iter().copied()).map(|near| format!("; did you mean '{near}'?"));
-    let text = format!(
-        "titan run is for kernels ({}), and '{}' is none{}\n",
-        names.join(", "),
-        crate::config::text::shorten(name),
-        near.unwrap_or_default()
-    );
-    clap::Error::raw(ErrorKind::InvalidSubcommand, text)
+impl KernelChoice {
+    /// The kernel, or what `titan run` is for.
+    pub(crate) fn known(&self) -> Result<&KernelCommand, Failure> {
+        let name = match self {
+            Self::Known(command) => return Ok(command),
+            Self::Unknown(name) => name,
+        };
+        let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
+        let problem = format!("titan run is for kernels ({}), and '{}' is none", names.join(", "), shorten(name));
+        Err(match nearest(name, names) {
+            Some(near) => Failure::hinted(exit::USAGE, problem, format!("did you mean titan run {near}?")),
+            None => Failure::plain(exit::USAGE, problem),
+        })
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
-use kernels::{OutputKind, Plan, Request};
+use kernels::{Kernel, OutputKind, Plan, Request};
 use titan_manager::{End, HostId, JobSpec, Manager};
 use titan_proto::codec::MAX_MESSAGE_BYTES;
 use titan_proto::id::JobId;
@@ -40,11 +40,12 @@ const GUESSED_CORES: u32 = 8;
 
 /// Runs a kernel.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let kernel = args.kernel.known()?;
     let Place { source, mut cluster } = super::resolve_place(&args.place)?;
     override_schedule(&mut cluster.scheduler, &args.schedule)?;
-    let targets = targets(&args.kernel);
+    let targets = targets(kernel);
     check_stdout(&targets, args)?;
-    let plan = plan(&args.kernel, &targets, &cluster)?;
+    let plan = plan(kernel, &targets, &cluster)?;
     if args.dry_run {
         return dry_run(&*plan, &source.to_string(), &cluster);
     }
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     if !args.noise.quiet {
         crate::progress::to_stderr(&format!("titan: {source}"));
     }
-    let batch_run = Batch { args, cluster: &cluster, plan: &*plan, targets, directory: &batch };
+    let batch_run = Batch { args, kernel: kernel.kernel, cluster: &cluster, plan: &*plan, targets, directory: &batch };
     super::runtime()?.block_on(batch_run.run())
 }
 
@@ -193,6 +194,7 @@ fn create_batch() -> Result<BatchDir, Failure> {
 /// A batch whose arguments are all right.
 struct Batch<'a> {
     args: &'a RunArgs,
+    kernel: &'static dyn Kernel,
     cluster: &'a Cluster,
     plan: &'a dyn Plan,
     targets: BTreeMap<String, Target>,
@@ -202,7 +204,7 @@ struct Batch<'a> {
 impl Batch<'_> {
     async fn run(self) -> Result<u8, Failure> {
         let noise = &self.args.noise;
-        let name = self.args.kernel.kernel.name();
+        let name = self.kernel.name();
         let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
         let names = self.cluster.hosts.iter().map(|host| host.name.clone());
         let mut progress = Progress::new(noise, name, names);
@@ -244,7 +246,7 @@ impl Batch<'_> {
     }
 
     fn spec(&self) -> JobSpec {
-        let work = Work::Kernel { name: self.args.kernel.kernel.name().to_owned(), params: self.plan.params() };
+        let work = Work::Kernel { name: self.kernel.name().to_owned(), params: self.plan.params() };
         JobSpec {
             work,
             tasks: self.plan.tasks(),
