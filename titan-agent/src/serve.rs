@@ -94,7 +94,7 @@ pub fn serve(
         move || write_all(output, &writes, &sender)
     })?;
     let mut decoder = Decoder::default();
-    match handshake(&happenings)? {
+    match handshake(&happenings, &options.build)? {
         Ok(rest) => decoder.push(&rest),
         Err(exit) => return Ok(exit),
     }
@@ -136,13 +136,13 @@ fn hello(options: &Options) -> Hello {
 }
 
 /// Waits for the manager's opening: what came after its hello, or the end.
-fn handshake(happenings: &Receiver<Happening>) -> Result<Result<Vec<u8>, Exit>, String> {
+fn handshake(happenings: &Receiver<Happening>, build: &str) -> Result<Result<Vec<u8>, Exit>, String> {
     let deadline = Instant::now() + HANDSHAKE_SPAN;
     let mut bytes = Vec::new();
     loop {
         match Opening::decode(&bytes).map_err(|error| error.to_string())? {
             Some((Opening::Hello(hello), length)) => {
-                hello.check_version().map_err(|error| error.to_string())?;
+                hello.check(build).map_err(|error| error.to_string())?;
                 return Ok(Ok(bytes.split_off(length)));
             }
             Some((Opening::Goodbye, _)) => return Ok(Err(Exit::Goodbye)),

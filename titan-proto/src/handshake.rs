@@ -83,6 +83,14 @@ pub enum HandshakeError {
     /// A Hello with a body beyond its bound or not UTF-8, or a role that doesn't exist.
     #[error("the other side's hello is damaged")]
     Damaged,
+    /// The two sides are different builds: their kernels could compute different bits.
+    #[error("titan is build {manager} and the agent is build {agent}: build both from the same source")]
+    Build {
+        /// titan's build.
+        manager: String,
+        /// The agent's build.
+        agent: String,
+    },
     /// The two sides have different versions.
     #[error("titan speaks protocol {manager} and the agent speaks {agent}: update {}", older(*manager, *agent))]
     Version {
@@ -154,19 +162,29 @@ impl Hello {
         }
     }
 
-    /// Whether this side and the other can talk.
+    /// Whether this side, which is of that build, and the other can work together.
     ///
     /// # Errors
     /// A sentence that says which side is to be updated.
-    pub fn check_version(&self) -> Result<(), HandshakeError> {
+    pub fn check(&self, build: &str) -> Result<(), HandshakeError> {
         if self.version == PROTOCOL_VERSION {
-            return Ok(());
+            return self.check_build(build);
         }
         let (manager, agent) = match self.role {
             Role::Agent => (PROTOCOL_VERSION, self.version),
             Role::Manager => (self.version, PROTOCOL_VERSION),
         };
         Err(HandshakeError::Version { manager, agent })
+    }
+}
+
+impl Hello {
+    fn check_build(&self, build: &str) -> Result<(), HandshakeError> {
+        let (manager, agent) = match self.role {
+            Role::Agent => (build.to_owned(), self.build.clone()),
+            Role::Manager => (self.build.clone(), build.to_owned()),
+        };
+        if manager == agent { Ok(()) } else { Err(HandshakeError::Build { manager, agent }) }
     }
 }
 
@@ -256,11 +274,18 @@ mod tests {
     fn a_hello_of_another_version_is_read_and_refused_with_the_side_to_update() {
         let newer = Hello { version: 9, ..hello() };
         let Ok(Some((Opening::Hello(read), _))) = Opening::decode(&newer.encode()) else { panic!() };
-        let error = read.check_version().unwrap_err().to_string();
+        let error = read.check("0.1.0").unwrap_err().to_string();
         assert_eq!(error, "titan speaks protocol 1 and the agent speaks 9: update titan on this machine");
         let newer_titan = Hello { role: Role::Manager, ..newer };
-        let error = newer_titan.check_version().unwrap_err().to_string();
+        let error = newer_titan.check("0.1.0").unwrap_err().to_string();
         assert!(error.ends_with("update the agent (its host's `agent` key, or the file it was found as)"), "{error}");
+    }
+
+    #[test]
+    fn another_build_is_refused() {
+        assert_eq!(hello().check("0.1.0"), Ok(()));
+        let error = hello().check("0.2.0").unwrap_err().to_string();
+        assert_eq!(error, "titan is build 0.2.0 and the agent is build 0.1.0: build both from the same source");
     }
 
     #[test]

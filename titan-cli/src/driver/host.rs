@@ -235,7 +235,7 @@ async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), LaunchError> {
     loop {
         let opening = Opening::decode(&bytes).map_err(|error| LaunchError::handshake(&error))?;
         if let Some((Opening::Hello(hello), length)) = opening {
-            if let Err(error) = hello.check_version() {
+            if let Err(error) = hello.check(env!("CARGO_PKG_VERSION")) {
                 // An agent of another version still understands this.
                 let _ = link.writer.write_all(titan_proto::handshake::GOODBYE).await;
                 return Err(LaunchError::handshake(&error));
