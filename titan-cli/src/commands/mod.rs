@@ -7,7 +7,6 @@ pub(crate) mod init;
 pub(crate) mod kernel_command;
 pub(crate) mod man;
 pub(crate) mod run;
-mod space;
 
 use std::fs::DirBuilder;
 use std::io::{self, Write};

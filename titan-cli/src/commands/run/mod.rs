@@ -1,30 +1,29 @@
 //! `titan run KERNEL`: checks what can be checked here, then drives the batch and puts the outputs in their places.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IsTerminal};
+mod checks;
+mod dry_run;
+mod space;
+
+use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
-use kernels::{Kernel, OutputKind, Plan, Request};
+use kernels::{Kernel, Plan};
 use titan_manager::{End, HostId, JobSpec, Manager};
-use titan_proto::codec::MAX_MESSAGE_BYTES;
 use titan_proto::id::JobId;
 use titan_proto::message::Work;
 use tokio::sync::{mpsc, watch};
 
-use super::kernel_command::KernelCommand;
-use super::space;
 use crate::args::{NoiseOptions, RunArgs, ScheduleOptions};
 use crate::config::cluster::{Cluster, Host, Reach, Scheduler};
-use crate::config::jobs::Slots;
 use crate::config::place::Place;
-use crate::config::units::human_size;
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::clock::Clock;
 use crate::driver::host::{Common, HostTask};
-use crate::driver::outputs::{self, Outputs, Target};
+use crate::driver::outputs::{Outputs, Target};
 use crate::driver::signals::Signals;
 use crate::driver::sink::SinkThread;
 use crate::driver::{Driver, Ended, MAX_NEWS};
@@ -35,22 +34,20 @@ use crate::progress::summary::Summary;
 
 /// Further tries of a kernel's task where nothing else was said.
 const KERNEL_RETRIES: u32 = 2;
-/// What a host is taken to have, for splitting, before its agent has said it.
-const GUESSED_CORES: u32 = 8;
 
 /// Runs a kernel.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let kernel = args.kernel.known()?;
     let Place { source, mut cluster } = super::resolve_place(&args.place)?;
     override_schedule(&mut cluster.scheduler, &args.schedule)?;
-    let targets = targets(kernel);
-    check_stdout(&targets, args)?;
-    let plan = plan(kernel, &targets, &cluster)?;
+    let targets = checks::targets(kernel);
+    checks::stdout(&targets, args)?;
+    let plan = checks::plan(kernel, &targets, &cluster)?;
     if args.dry_run {
-        return dry_run(&*plan, &source.to_string(), &cluster);
+        return dry_run::dry_run(&*plan, &source.to_string(), &cluster);
     }
-    check_targets(&targets)?;
-    check_local_memory(&*plan, &cluster)?;
+    checks::targets_writable(&targets)?;
+    checks::local_memory(&*plan, &cluster)?;
     let batch = create_batch()?;
     space::check(&*plan, batch.path(), &targets)?;
     if !args.noise.quiet {
@@ -67,117 +64,6 @@ fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOptions) -> Re
     scheduler.lease = options.lease.unwrap_or(scheduler.lease);
     scheduler.retries = options.retries.or(scheduler.retries);
     scheduler.check().map_err(|error| Failure::hinted(exit::USAGE, &error, error.remedy()))
-}
-
-/// Where each wanted output goes.
-fn targets(kernel: &KernelCommand) -> BTreeMap<String, Target> {
-    let kind = |name: &str| kernel.kernel.outputs().iter().find(|spec| spec.name == name).map(|spec| spec.kind);
-    let target = |(name, value): (&String, &String)| {
-        let target = match kind(name) {
-            Some(OutputKind::File) if value == "-" => Target::Stdout,
-            Some(OutputKind::Folder) => Target::Folder(PathBuf::from(value)),
-            _ => Target::File(PathBuf::from(value)),
-        };
-        (name.clone(), target)
-    };
-    kernel.outputs.iter().map(target).collect()
-}
-
-fn check_stdout(targets: &BTreeMap<String, Target>, args: &RunArgs) -> Result<(), Failure> {
-    let to_stdout = targets.values().filter(|target| **target == Target::Stdout).count();
-    if to_stdout == 0 || args.dry_run {
-        return Ok(());
-    }
-    if to_stdout > 1 {
-        return Err(Failure::plain(exit::USAGE, "only one output can go to stdout"));
-    }
-    if args.noise.json {
-        return Err(Failure::hinted(exit::USAGE, "with --json stdout holds only JSON", "name a file instead of -"));
-    }
-    if io::stdout().is_terminal() {
-        return Err(Failure::hinted(exit::USAGE, "stdout is a terminal", "name a file instead of -, or pipe it on"));
-    }
-    Ok(())
-}
-
-fn plan(
-    kernel: &KernelCommand,
-    targets: &BTreeMap<String, Target>,
-    cluster: &Cluster,
-) -> Result<Box<dyn Plan>, Failure> {
-    let outputs: BTreeSet<String> = targets.keys().cloned().collect();
-    let request = Request { options: kernel.options.clone(), outputs, slots: guessed_slots(cluster) };
-    let plan = kernel.kernel.plan(&request).map_err(|error| match &error.hint {
-        Some(hint) => Failure::hinted(exit::USAGE, &error, hint),
-        None => Failure::plain(exit::USAGE, &error),
-    })?;
-    let bytes = plan.params().len();
-    if bytes > MAX_MESSAGE_BYTES / 2 {
-        return Err(Failure::plain(
-            exit::USAGE,
-            format!("the parameters take {bytes} bytes, which is too many to send"),
-        ));
-    }
-    Ok(plan)
-}
-
-fn guessed_slots(cluster: &Cluster) -> u32 {
-    let slots = |host: &Host| match host.reach {
-        Reach::Local => host.slots.resolve(titan_agent::machine::cores()),
-        _ => host.slots.resolve(GUESSED_CORES),
-    };
-    cluster.hosts.iter().map(slots).fold(0, u32::saturating_add)
-}
-
-fn dry_run(plan: &dyn Plan, source: &str, cluster: &Cluster) -> Result<u8, Failure> {
-    crate::progress::to_stderr(&format!("titan: {source}"));
-    for host in &cluster.hosts {
-        let slots = match host.slots {
-            Slots::Cores => "as many slots as cores".to_owned(),
-            Slots::Exactly(1) => "1 slot".to_owned(),
-            Slots::Exactly(slots) => format!("{slots} slots"),
-            Slots::Jobs(jobs) => format!("slots: {jobs}"),
-        };
-        crate::progress::to_stderr(&format!("  {}: {slots}", crate::config::text::printable(&host.name)));
-    }
-    let bytes: u64 = (0..plan.tasks()).map(|task| plan.result_bytes(task)).sum();
-    crate::progress::to_stderr(&format!(
-        "  {} tasks, no files to send, {} of results",
-        plan.tasks(),
-        human_size(bytes)
-    ));
-    let lines: String = (0..plan.tasks()).map(|task| plan.describe(task) + "\n").collect();
-    super::print(&lines)
-}
-
-fn check_targets(targets: &BTreeMap<String, Target>) -> Result<(), Failure> {
-    for (name, target) in targets {
-        outputs::check(target).map_err(|reason| Failure::plain(exit::USAGE, format!("--{name}: {reason}")))?;
-    }
-    Ok(())
-}
-
-/// What this machine's agents have can be known before any of them runs.
-fn check_local_memory(plan: &dyn Plan, cluster: &Cluster) -> Result<(), Failure> {
-    let (needed, share) = (plan.task_memory_bytes(), local_share_bytes(cluster));
-    let fits = |host: &Host| match host.reach {
-        Reach::Local => {
-            let slots = u64::from(host.slots.resolve(titan_agent::machine::cores()));
-            host.memory.unwrap_or(u64::MAX).min(share) / slots >= needed
-        }
-        _ => true,
-    };
-    if cluster.hosts.iter().any(fits) {
-        return Ok(());
-    }
-    let problem = format!("a task needs {} of memory, more than any slot here has", human_size(needed));
-    Err(Failure::hinted(exit::USAGE, problem, plan.smaller_tasks_hint()))
-}
-
-/// The part of this machine's memory that each of its agents may count on.
-fn local_share_bytes(cluster: &Cluster) -> u64 {
-    let agents = cluster.hosts.iter().filter(|host| host.reach == Reach::Local).count() as u64;
-    titan_agent::machine::memory_bytes() / agents.max(1)
 }
 
 fn create_batch() -> Result<BatchDir, Failure> {
@@ -294,7 +180,7 @@ impl Batch<'_> {
             max_result_bytes: (0..self.plan.tasks()).map(|task| self.plan.result_bytes(task)).max().unwrap_or(0),
             next_worker: AtomicU32::new(0),
         });
-        let share = local_share_bytes(self.cluster);
+        let share = checks::local_share_bytes(self.cluster);
         let task = |(number, host): (usize, &Host)| HostTask {
             id: HostId(number as u32),
             slots: host.slots,

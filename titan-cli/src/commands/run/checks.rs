@@ -1,0 +1,111 @@
+//! What can be checked before any host is contacted: options, outputs, memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use kernels::{OutputKind, Plan, Request};
+use titan_proto::codec::MAX_MESSAGE_BYTES;
+
+use crate::args::RunArgs;
+use crate::commands::kernel_command::KernelCommand;
+use crate::config::cluster::{Cluster, Host, Reach};
+use crate::config::units::human_size;
+use crate::driver::outputs::{self, Target};
+use crate::exit::{self, Failure};
+
+/// What a host is taken to have, for splitting, before its agent has said it.
+const GUESSED_CORES: u32 = 8;
+
+/// Where each wanted output goes.
+pub(super) fn targets(kernel: &KernelCommand) -> BTreeMap<String, Target> {
+    let kind = |name: &str| kernel.kernel.outputs().iter().find(|spec| spec.name == name).map(|spec| spec.kind);
+    let target = |(name, value): (&String, &String)| {
+        let target = match kind(name) {
+            Some(OutputKind::File) if value == "-" => Target::Stdout,
+            Some(OutputKind::Folder) => Target::Folder(PathBuf::from(value)),
+            _ => Target::File(PathBuf::from(value)),
+        };
+        (name.clone(), target)
+    };
+    kernel.outputs.iter().map(target).collect()
+}
+
+/// Whether an output may go to stdout.
+pub(super) fn stdout(targets: &BTreeMap<String, Target>, args: &RunArgs) -> Result<(), Failure> {
+    let to_stdout = targets.values().filter(|target| **target == Target::Stdout).count();
+    if to_stdout == 0 || args.dry_run {
+        return Ok(());
+    }
+    if to_stdout > 1 {
+        return Err(Failure::plain(exit::USAGE, "only one output can go to stdout"));
+    }
+    if args.noise.json {
+        return Err(Failure::hinted(exit::USAGE, "with --json stdout holds only JSON", "name a file instead of -"));
+    }
+    if io::stdout().is_terminal() {
+        return Err(Failure::hinted(exit::USAGE, "stdout is a terminal", "name a file instead of -, or pipe it on"));
+    }
+    Ok(())
+}
+
+/// The kernel's plan.
+pub(super) fn plan(
+    kernel: &KernelCommand,
+    targets: &BTreeMap<String, Target>,
+    cluster: &Cluster,
+) -> Result<Box<dyn Plan>, Failure> {
+    let outputs: BTreeSet<String> = targets.keys().cloned().collect();
+    let request = Request { options: kernel.options.clone(), outputs, slots: guessed_slots(cluster) };
+    let plan = kernel.kernel.plan(&request).map_err(|error| match &error.hint {
+        Some(hint) => Failure::hinted(exit::USAGE, &error, hint),
+        None => Failure::plain(exit::USAGE, &error),
+    })?;
+    let bytes = plan.params().len();
+    if bytes > MAX_MESSAGE_BYTES / 2 {
+        return Err(Failure::plain(
+            exit::USAGE,
+            format!("the parameters take {bytes} bytes, which is too many to send"),
+        ));
+    }
+    Ok(plan)
+}
+
+fn guessed_slots(cluster: &Cluster) -> u32 {
+    let slots = |host: &Host| match host.reach {
+        Reach::Local => host.slots.resolve(titan_agent::machine::cores()),
+        _ => host.slots.resolve(GUESSED_CORES),
+    };
+    cluster.hosts.iter().map(slots).fold(0, u32::saturating_add)
+}
+
+/// Whether every output could be written.
+pub(super) fn targets_writable(targets: &BTreeMap<String, Target>) -> Result<(), Failure> {
+    for (name, target) in targets {
+        outputs::check(target).map_err(|reason| Failure::plain(exit::USAGE, format!("--{name}: {reason}")))?;
+    }
+    Ok(())
+}
+
+/// What this machine's agents have can be known before any of them runs.
+pub(super) fn local_memory(plan: &dyn Plan, cluster: &Cluster) -> Result<(), Failure> {
+    let (needed, share) = (plan.task_memory_bytes(), local_share_bytes(cluster));
+    let fits = |host: &Host| match host.reach {
+        Reach::Local => {
+            let slots = u64::from(host.slots.resolve(titan_agent::machine::cores()));
+            host.memory.unwrap_or(u64::MAX).min(share) / slots >= needed
+        }
+        _ => true,
+    };
+    if cluster.hosts.iter().any(fits) {
+        return Ok(());
+    }
+    let problem = format!("a task needs {} of memory, more than any slot here has", human_size(needed));
+    Err(Failure::hinted(exit::USAGE, problem, plan.smaller_tasks_hint()))
+}
+
+/// The part of this machine's memory that each of its agents may count on.
+pub(super) fn local_share_bytes(cluster: &Cluster) -> u64 {
+    let agents = cluster.hosts.iter().filter(|host| host.reach == Reach::Local).count() as u64;
+    titan_agent::machine::memory_bytes() / agents.max(1)
+}
