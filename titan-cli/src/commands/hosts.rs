@@ -1,7 +1,6 @@
 //! `titan hosts`: looks at every host at once, sends nothing to any, and says what to do about those that don't work.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +9,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::args::HostsArgs;
-use crate::config::cluster::{Cluster, Host, Reach};
+use crate::config::cluster::{Cluster, Host};
 use crate::config::place::Place;
 use crate::config::text::{columns, printable};
 use crate::config::units::{human_duration, human_size};
+use crate::driver::signals::Signals;
 use crate::exit::{self, Failure};
 use crate::json::line;
 use crate::launch::bootstrap::{self, Requirements};
@@ -52,16 +52,21 @@ pub(crate) fn run(args: &HostsArgs) -> Result<u8, Failure> {
 
 /// The same for a cluster that is known already.
 pub(crate) fn look_and_print(cluster: &Cluster, json: bool) -> Result<u8, Failure> {
-    let name = format!("hosts-{}", std::process::id());
-    let folder = ControlFolder::create(cluster, &name)?;
     let launching = Arc::new(Launching {
         binaries: Binaries::default(),
         gates: Gates::default(),
-        control_directory: folder.0.clone(),
+        control: super::control_directory(cluster, &format!("hosts-{}", std::process::id()), None)?,
         ssh: cluster.ssh.clone(),
     });
-    let looks = super::runtime()?.block_on(look_at_all(cluster, &launching));
-    drop(folder);
+    let runtime = super::runtime()?;
+    let looks = runtime.block_on(async {
+        let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
+        tokio::select! {
+            looks = look_at_all(cluster, &launching) => Ok(looks),
+            ending = signals.next() => Err(Failure::silent(exit::of_signal(ending))),
+        }
+    })?;
+    drop(launching);
     let usable = looks.iter().filter(|look| look.result.is_ok()).count();
     super::print(&if json { json_text(&looks) } else { table(&looks) })?;
     Ok(match usable {
@@ -69,25 +74,6 @@ pub(crate) fn look_and_print(cluster: &Cluster, json: bool) -> Result<u8, Failur
         0 => exit::NO_WORKERS,
         _ => exit::TASKS_FAILED,
     })
-}
-
-/// The folder for control sockets, until it is dropped.
-struct ControlFolder(PathBuf);
-
-impl ControlFolder {
-    fn create(cluster: &Cluster, name: &str) -> Result<Self, Failure> {
-        let needed = cluster.hosts.iter().any(|host| matches!(host.reach, Reach::Ssh { .. }));
-        let folder = if needed { super::control_directory(&cluster.ssh, name, None)? } else { PathBuf::new() };
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for ControlFolder {
-    fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 }
 
 async fn look_at_all(cluster: &Cluster, launching: &Arc<Launching>) -> Vec<Look> {

@@ -8,16 +8,16 @@ pub(crate) mod kernel_command;
 pub(crate) mod man;
 pub(crate) mod run;
 
-use std::fs::DirBuilder;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use crate::args::PlaceOptions;
-use crate::config::cluster::SshOptions;
+use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::{Place, Surroundings};
 use crate::driver::batch_dir::Temporaries;
 use crate::exit::{self, Failure};
+use crate::launch::ControlDirectory;
+use crate::launch::control::is_short_enough;
 
 /// What `titan` alone says.
 const OVERVIEW: &str = "\
@@ -83,32 +83,30 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot start threads: {error}")))
 }
 
-/// The longest path of a control socket: a socket's address holds 108 bytes, and ssh adds 17 of its own.
-const MAX_SOCKET_PATH_BYTES: usize = 80;
-
-/// A folder for ssh's control sockets: short, ours alone, and noted as temporary if there is a batch.
+/// A folder for ssh's control sockets if a host is reached by ssh: short, ours alone, noted as temporary if there is a batch.
 pub(crate) fn control_directory(
-    options: &SshOptions,
+    cluster: &Cluster,
     name: &str,
     temporaries: Option<&Temporaries>,
-) -> Result<PathBuf, Failure> {
+) -> Result<Option<ControlDirectory>, Failure> {
+    if !cluster.hosts.iter().any(|host| matches!(host.reach, Reach::Ssh { .. })) {
+        return Ok(None);
+    }
     let runtime = dirs::runtime_dir().filter(|folder| folder.is_dir());
-    let candidates = match &options.control_directory {
+    let candidates = match &cluster.ssh.control_directory {
         Some(folder) => vec![folder.clone()],
         None => runtime.into_iter().chain([PathBuf::from("/tmp"), PathBuf::from("/var/tmp")]).collect(),
     };
     let mut problem = String::new();
     for parent in candidates {
         let folder = parent.join(format!("titan-{name}"));
-        if folder.as_os_str().len() > MAX_SOCKET_PATH_BYTES {
+        if !is_short_enough(&folder) {
             problem = format!("{} is too long for a socket", folder.display());
             continue;
         }
-        let made = temporaries
-            .map_or(Ok(()), |temporaries| temporaries.add(&folder))
-            .and_then(|()| DirBuilder::new().mode(0o700).create(&folder));
-        match made {
-            Ok(()) => return Ok(folder),
+        let noted = temporaries.map_or(Ok(()), |temporaries| temporaries.add(&folder));
+        match noted.and_then(|()| ControlDirectory::create(folder.clone())) {
+            Ok(control) => return Ok(Some(control)),
             Err(error) => problem = format!("{}: {error}", folder.display()),
         }
     }

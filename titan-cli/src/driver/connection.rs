@@ -1,5 +1,6 @@
 //! One connection to one agent: bytes to frames, frames to the session, results to the spool, messages to the driver.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     pub(crate) decoder: Decoder,
     pub(crate) spool: Writer,
+    /// The attempts that this worker was given and that aren't over: it can send results of no other.
+    pub(crate) held: BTreeSet<AttemptId>,
     pub(crate) clock: Clock,
     pub(crate) news: mpsc::Sender<News>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
@@ -125,6 +128,11 @@ impl Connection {
     }
 
     fn send(&mut self, message: &ToAgent) {
+        match message {
+            ToAgent::Start { attempt, .. } => drop(self.held.insert(*attempt)),
+            ToAgent::Acknowledge { attempt } => drop(self.held.remove(attempt)),
+            _ => {}
+        }
         let bytes = codec::encode(message).expect("parameters were checked against the bound when the job was planned");
         self.session.send(bytes);
     }
@@ -143,7 +151,11 @@ impl Connection {
                     self.tell(News::Message { worker: self.worker, message }).await;
                 }
                 Incoming::Bulk { stream, data } => {
-                    self.spool.append(AttemptId::from_stream(stream), &data).map_err(spool_end)?;
+                    let attempt = AttemptId::from_stream(stream);
+                    if !self.held.contains(&attempt) {
+                        return Err(broken(format!("a result of {attempt}, which it wasn't given")));
+                    }
+                    self.spool.append(attempt, &data).map_err(spool_end)?;
                 }
                 Incoming::Heartbeat => {}
             }
@@ -160,6 +172,10 @@ impl Connection {
         let ToManager::Finished { attempt, outcome: Outcome::Completed(summary) } = message else {
             return Ok(message);
         };
+        if !self.held.contains(&attempt) {
+            // The manager knows that it counts for nothing.
+            return Ok(message);
+        }
         match self.spool.finish(attempt, summary).map_err(spool_end)? {
             true => Ok(message),
             false => {

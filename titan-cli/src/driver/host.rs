@@ -1,6 +1,7 @@
 //! One host from the batch's beginning to its end: started, talked to, started afresh when its session is lost, given up
 //! when that doesn't help.
 
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -115,6 +116,7 @@ impl HostTask {
                 started = self.start() => started,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
+            let is_start = started.is_err();
             let error = match started {
                 Ok(agent) => match self.serve(agent, &mut history).await {
                     Some(error) => error,
@@ -127,7 +129,9 @@ impl HostTask {
                 self.tell(News::Down { host: self.id, error }).await;
                 return;
             };
-            self.tell(News::Trouble { host: self.id, error }).await;
+            if is_start {
+                self.tell(News::Trouble { host: self.id, error }).await;
+            }
             tokio::select! {
                 () = sleep(jittered(wait)) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -168,6 +172,7 @@ impl HostTask {
             session,
             decoder,
             spool: common.spool.writer(common.max_result_bytes, capacity.slots as usize * 2 + 2),
+            held: BTreeSet::new(),
             clock: common.clock,
             news: common.news.clone(),
             commands: to_connection,

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::binaries::{Binaries, Binary};
-use super::{LaunchError, Link, Shell, Story, script};
+use super::{LaunchError, Launching, Link, Shell, Story, script};
 use crate::config::cluster::Host;
 
 /// What rc files may print before they must come to an end.
@@ -41,16 +41,17 @@ impl Requirements {
 pub(crate) async fn start_agent(
     mut shell: Shell,
     requirements: &Requirements,
-    binaries: &Binaries,
+    launching: &Launching,
 ) -> Result<Link, LaunchError> {
-    let binaries = binaries.for_host(requirements.agent.as_deref()).await?;
+    let binaries = launching.binaries.for_host(requirements.agent.as_deref()).await?;
     let marker = marker();
-    let text = script::start(&marker, &binaries, &requirements.env, requirements.workdir.as_deref());
+    let Requirements { env, workdir, .. } = requirements;
+    let text = script::start(&marker, &binaries, env, workdir.as_deref(), launching.ssh.start_timeout);
     let mut lines = Lines::new(&marker);
     let sent = match converse(&mut shell, &mut lines, &text, &binaries, requirements).await {
         Ok(sent) => sent,
         Err(Stop::Because(error)) => return Err(error),
-        Err(Stop::Ended) => return Err(LaunchError::ended(&shell.stderr.last_words().await, &lines.chatter())),
+        Err(Stop::Ended) => return Err(lines.explain(&shell.stderr.last_words().await)),
     };
     let rest = io::Cursor::new(lines.into_rest());
     Ok(Link {
@@ -70,12 +71,6 @@ pub(crate) enum Stop {
     Because(LaunchError),
 }
 
-impl From<io::Error> for Stop {
-    fn from(_: io::Error) -> Self {
-        Self::Ended
-    }
-}
-
 async fn converse(
     shell: &mut Shell,
     lines: &mut Lines,
@@ -83,8 +78,7 @@ async fn converse(
     binaries: &[Binary],
     requirements: &Requirements,
 ) -> Result<u64, Stop> {
-    shell.writer.write_all(text.as_bytes()).await?;
-    shell.writer.flush().await?;
+    say(shell, text.as_bytes()).await;
     let mut sent = 0;
     loop {
         let line = lines.next(&mut shell.reader).await?;
@@ -95,8 +89,7 @@ async fn converse(
                 let fits = |binary: &&Binary| binary.uname == rest;
                 let missing = || Stop::Because(LaunchError::no_agent_for(rest));
                 let binary = binaries.iter().find(fits).ok_or_else(missing)?;
-                shell.writer.write_all(&binary.bytes).await?;
-                shell.writer.flush().await?;
+                say(shell, &binary.bytes).await;
                 sent = binary.bytes.len() as u64;
             }
             "target" => return Err(Stop::Because(LaunchError::no_agent_for(rest))),
@@ -104,6 +97,13 @@ async fn converse(
             "failed" => return Err(Stop::Because(LaunchError::not_placed(rest))),
             _ => return Err(Stop::Because(LaunchError::strange(&requirements.host, &line))),
         }
+    }
+}
+
+/// Writes as much as the other end takes. Why it takes no more, it may have said: that is read next.
+async fn say(shell: &mut Shell, bytes: &[u8]) {
+    if shell.writer.write_all(bytes).await.is_ok() {
+        let _ = shell.writer.flush().await;
     }
 }
 
@@ -119,13 +119,12 @@ pub(crate) async fn probe(
     let mut lines = Lines::new(&marker);
     match read_facts(shell, &mut lines, &text).await {
         Ok(facts) => Ok(facts),
-        Err(_) => Err(LaunchError::ended(&shell.stderr.last_words().await, &lines.chatter())),
+        Err(_) => Err(lines.explain(&shell.stderr.last_words().await)),
     }
 }
 
 async fn read_facts(shell: &mut Shell, lines: &mut Lines, text: &str) -> Result<BTreeMap<String, String>, Stop> {
-    shell.writer.write_all(text.as_bytes()).await?;
-    shell.writer.flush().await?;
+    say(shell, text.as_bytes()).await;
     let mut facts = BTreeMap::new();
     loop {
         let line = lines.next(&mut shell.reader).await?;
@@ -148,11 +147,13 @@ struct Lines {
     marker: Vec<u8>,
     bytes: Vec<u8>,
     chatter: Vec<u8>,
+    /// Whether any line of ours has come.
+    heard: bool,
 }
 
 impl Lines {
     fn new(marker: &str) -> Self {
-        Self { marker: format!("{marker} ").into_bytes(), bytes: Vec::new(), chatter: Vec::new() }
+        Self { marker: format!("{marker} ").into_bytes(), bytes: Vec::new(), chatter: Vec::new(), heard: false }
     }
 
     async fn next(&mut self, reader: &mut (impl tokio::io::AsyncRead + Unpin + ?Sized)) -> Result<String, Stop> {
@@ -164,12 +165,12 @@ impl Lines {
                 return Err(Stop::Ended);
             }
             let mut buffer = [0; 4 << 10];
-            match reader.read(&mut buffer).await? {
-                0 => {
+            match reader.read(&mut buffer).await {
+                Ok(length @ 1..) => self.bytes.extend_from_slice(&buffer[..length]),
+                Ok(0) | Err(_) => {
                     self.chatter.append(&mut self.bytes);
                     return Err(Stop::Ended);
                 }
-                length => self.bytes.extend_from_slice(&buffer[..length]),
             }
         }
     }
@@ -181,7 +182,14 @@ impl Lines {
         let line = String::from_utf8_lossy(&text[..length.min(MAX_LINE_BYTES)]).into_owned();
         let end = start + self.marker.len() + length + 1;
         self.chatter.extend(self.bytes.drain(..end).take(start));
+        self.heard = true;
         Some(line)
+    }
+
+    /// Why the streams ended too early.
+    fn explain(&self, stderr: &str) -> LaunchError {
+        let explain = if self.heard { LaunchError::ended } else { LaunchError::no_shell };
+        explain(stderr, &self.chatter())
     }
 
     /// What was printed that isn't ours.

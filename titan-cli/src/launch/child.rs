@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
-use super::{BoxFuture, LaunchError, Shell, Way};
+use super::control::Noted;
+use super::{BoxFuture, ControlDirectory, LaunchError, Shell, Way};
 
 /// What is kept of stderr: its end, which is where reasons stand.
 const TAIL_BYTES: usize = 8 << 10;
@@ -53,16 +54,28 @@ impl StderrTail {
 }
 
 /// A child that is killed when this is dropped.
-struct ChildWay(Child);
+struct ChildWay {
+    child: Child,
+    _noted: Option<Noted>,
+}
 
 impl Way for ChildWay {
     fn closed(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async { drop(self.0.wait().await) })
+        Box::pin(async { drop(self.child.wait().await) })
     }
 }
 
 /// Starts a command with all three streams piped, outside the terminal's foreground group.
-pub(crate) fn spawn(mut command: Command, program: &str) -> Result<Shell, LaunchError> {
+pub(crate) fn spawn(command: Command, program: &str) -> Result<Shell, LaunchError> {
+    start(command, program, None)
+}
+
+/// The same, known to the guard.
+pub(crate) fn spawn_noted(command: Command, program: &str, control: &ControlDirectory) -> Result<Shell, LaunchError> {
+    start(command, program, Some(control))
+}
+
+fn start(mut command: Command, program: &str, control: Option<&ControlDirectory>) -> Result<Shell, LaunchError> {
     let begun = Instant::now();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| LaunchError::no_program(program, &error))?;
@@ -70,11 +83,12 @@ pub(crate) fn spawn(mut command: Command, program: &str) -> Result<Shell, Launch
     let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
         unreachable!("all three streams were piped in the lines above")
     };
+    let noted = control.zip(child.id()).map(|(control, pid)| control.note(&format!("child-{pid}"), pid));
     Ok(Shell {
         reader: Box::new(stdout),
         writer: Box::new(stdin),
         stderr: StderrTail::read(stderr),
-        way: Box::new(ChildWay(child)),
+        way: Box::new(ChildWay { child, _noted: noted }),
         login: begun.elapsed(),
     })
 }

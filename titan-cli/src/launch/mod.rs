@@ -6,12 +6,14 @@
 //! - [`bootstrap`] and `script`: from a shell's stdin and stdout to an agent's, for all kinds that give a shell.
 //! - [`binaries`]: which agent is for which target.
 //! - [`reasons`]: what went wrong, in one line, with the remedy.
+//! - [`control`]: ssh's control sockets, and what ends our ssh processes when titan can't.
 //! - [`gate`]: how many log in to one sshd at once.
 
 pub(crate) mod binaries;
 pub(crate) mod bootstrap;
 pub(crate) mod child;
 pub(crate) mod command;
+pub(crate) mod control;
 pub(crate) mod gate;
 pub(crate) mod local;
 pub(crate) mod reasons;
@@ -21,7 +23,6 @@ pub(crate) mod ssh_options;
 pub(crate) mod user_ssh;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use crate::config::cluster::{Control, Host, Reach, SshOptions};
 
 pub(crate) use binaries::Binaries;
 pub(crate) use child::StderrTail;
+pub(crate) use control::ControlDirectory;
 pub(crate) use gate::Gates;
 pub(crate) use reasons::{Lasting, LaunchError};
 
@@ -42,10 +44,17 @@ pub(crate) struct Launching {
     pub(crate) binaries: Binaries,
     /// Who may log in where.
     pub(crate) gates: Gates,
-    /// A short path for control sockets, ours alone.
-    pub(crate) control_directory: PathBuf,
+    /// Where ssh's control sockets are, if any host is reached by ssh.
+    pub(crate) control: Option<ControlDirectory>,
     /// How ssh is used.
     pub(crate) ssh: SshOptions,
+}
+
+impl Launching {
+    /// Where ssh's control sockets are.
+    fn control(&self) -> Result<&ControlDirectory, LaunchError> {
+        self.control.as_ref().ok_or_else(|| LaunchError::lost("there is no folder for ssh's sockets"))
+    }
 }
 
 /// A stream that reaches an agent; the agent's hello is the first thing on it.

@@ -14,6 +14,7 @@ pub(crate) struct LaunchError {
     /// What to do about it.
     pub(crate) hint: Option<String>,
     pub(crate) lasting: Lasting,
+    /// What the process on the way there said, if nothing of ours was heard.
     stderr: Option<String>,
 }
 
@@ -109,9 +110,12 @@ impl LaunchError {
         Self { reason: printable(reason.as_ref()), hint, lasting, stderr: None }
     }
 
-    /// What the process on the way said, if this is all that is known.
-    pub(crate) fn stderr(&self) -> Option<&str> {
-        self.stderr.as_deref()
+    /// For plain ssh as the way: what it said means more than how its stream ended, if it is one of its complaints.
+    pub(crate) fn explained_by_ssh(self, typed: &str) -> Self {
+        match &self.stderr {
+            Some(stderr) if SSH_SAYS.iter().any(|(says, ..)| stderr.contains(says)) => Self::ssh(typed, stderr),
+            _ => self,
+        }
     }
 
     /// A program of this machine that can't be started.
@@ -137,6 +141,11 @@ impl LaunchError {
         Self::new(last.trim(), Some(format!("ssh {typed} true shows more")), Lasting::Away)
     }
 
+    /// The streams ended before anything of ours was on them: it is the way there that failed, or the shell.
+    pub(crate) fn no_shell(stderr: &str, chatter: &str) -> Self {
+        Self { stderr: Some(stderr.to_owned()), ..Self::ended(stderr, chatter) }
+    }
+
     /// The streams ended before there was an agent on them.
     pub(crate) fn ended(stderr: &str, chatter: &str) -> Self {
         let said = format!("{chatter}\n{stderr}");
@@ -151,8 +160,7 @@ impl LaunchError {
             None => "its shell ended without a word".to_owned(),
         };
         let hint = "does its login shell start a plain command? an exec in an rc file swallows it".to_owned();
-        let stderr = (!stderr.trim().is_empty()).then(|| stderr.to_owned());
-        Self { stderr, ..Self::new(reason, Some(hint), Lasting::Away) }
+        Self::new(reason, Some(hint), Lasting::Away)
     }
 
     /// No agent for what that host is.

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use super::binaries::Binary;
 
@@ -15,12 +16,13 @@ const SPARE_KIB: usize = 1 << 10;
 /// The directories that an agent may be cached in, as the shell spells them; the first that works is taken.
 const CANDIDATES: &str = r#""${XDG_CACHE_HOME:-$HOME/.cache}/titan" "/var/tmp/titan-$u" "/tmp/titan-$u" "/dev/shm/titan-$u" "/run/user/$u/titan""#;
 
-/// What starts an agent.
+/// What starts an agent. If it doesn't arrive within `upload_span`, because whoever sends it is gone, the host gives up.
 pub(crate) fn start(
     marker: &str,
     binaries: &[Binary],
     env: &BTreeMap<String, String>,
     workdir: Option<&Path>,
+    upload_span: Duration,
 ) -> String {
     let exports: String = env.iter().map(|(name, value)| format!("export {name}={}\n", quote(value))).collect();
     let enter = workdir.map(|folder| {
@@ -38,15 +40,16 @@ find_cached
 find_place
 if [ -z "$d" ]; then say nowhere "$why"; exit 0; fi
 x="$d/.agent-$(uname -n)-$$"
+trap '' 13
 trap 'rm -f "$x"' 0
 trap 'exit 1' 1 2 15
 say want "$t"
-head -c "$n" >"$x" 2>/dev/null
+if command -v timeout >/dev/null; then timeout {seconds} head -c "$n" >"$x" 2>/dev/null; else head -c "$n" >"$x" 2>/dev/null; fi
 if [ "$(wc -c <"$x")" -ne "$n" ]; then say failed "the agent didn't arrive whole in $d"; exit 0; fi
 s=$(sha256sum "$x" 2>/dev/null || shasum -a 256 "$x" 2>/dev/null)
 if [ "${{s%% *}}" != "$h" ]; then say failed "the agent arrived damaged, or there is no sha256sum"; exit 0; fi
 chmod 700 "$x" && mv -f "$x" "$d/agent-$h" || {{ say failed "the agent can't be put into $d"; exit 0; }}
-trap - 0 1 2 15
+trap - 0 1 2 13 15
 say placed
 exec "$d/agent-$h" agent
 }}
@@ -56,6 +59,7 @@ titan_start; }}
         prologue = prologue(marker, binaries),
         functions = functions(),
         enter = enter.unwrap_or_default(),
+        seconds = upload_span.as_secs().max(1),
     )
 }
 
@@ -152,6 +156,8 @@ mod tests {
 
     use super::*;
 
+    const SPAN: Duration = Duration::from_secs(10);
+
     fn binary(bytes: &[u8]) -> Binary {
         use sha2::{Digest, Sha256};
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -176,7 +182,7 @@ mod tests {
     fn every_shell_that_is_here_understands_the_script() {
         let home = tempfile::tempdir().unwrap();
         for shell in ["sh", "dash", "bash", "zsh", "busybox"] {
-            let script = start("mark", &[binary(b"x")], &BTreeMap::new(), None);
+            let script = start("mark", &[binary(b"x")], &BTreeMap::new(), None, SPAN);
             if Command::new(shell).arg("-c").arg("exit 0").output().is_err() || shell == "busybox" {
                 continue;
             }
@@ -192,7 +198,7 @@ mod tests {
     #[test]
     fn a_target_without_an_agent_is_named() {
         let home = tempfile::tempdir().unwrap();
-        let script = start("mark", &[], &BTreeMap::new(), None);
+        let script = start("mark", &[], &BTreeMap::new(), None, SPAN);
         let output = run("sh", &script, home.path());
         assert!(String::from_utf8_lossy(&output.stdout).starts_with("mark target Linux "));
     }
@@ -205,7 +211,7 @@ mod tests {
         std::fs::create_dir_all(home.path().join(".cache")).unwrap();
         std::fs::create_dir(&elsewhere).unwrap();
         symlink(&elsewhere, home.path().join(".cache/titan")).unwrap();
-        let script = start("mark", &[binary(b"x")], &BTreeMap::new(), None);
+        let script = start("mark", &[binary(b"x")], &BTreeMap::new(), None, SPAN);
         let said = |home: &Path| String::from_utf8_lossy(&run("sh", &script, home).stdout).into_owned();
         assert!(!said(home.path()).contains(".cache/titan\n"), "a link");
         let open = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@
 //! a start that is given up leaves no login behind; the channel is the crate's (native-mux: no process for it, and binary
 //! safe both ways).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use std::time::Instant;
 use tokio::process::Command;
 
 use super::bootstrap::{self, Requirements};
+use super::control::Noted;
 use super::ssh_options::{Destination, SSH};
 use super::{BoxFuture, LaunchError, Launcher, Launching, Link, Shell, StderrTail, Way};
 use crate::config::cluster::Host;
@@ -62,7 +63,7 @@ impl Launcher for Ssh {
     fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
         Box::pin(async {
             let shell = self.open(launching).await?;
-            bootstrap::start_agent(shell, &self.requirements, &launching.binaries).await
+            bootstrap::start_agent(shell, &self.requirements, launching).await
         })
     }
 
@@ -90,14 +91,17 @@ impl Way for SshWay {
 struct Master {
     socket: PathBuf,
     log: PathBuf,
+    /// None until it has logged in.
+    process: Option<Noted>,
 }
 
 impl Master {
     async fn start(destination: &Destination, checking: &str, launching: &Launching) -> Result<Self, LaunchError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let in_folder = |end: &str| launching.control_directory.join(format!("{number}{end}"));
-        let master = Self { socket: in_folder(""), log: in_folder(".log") };
+        let name = NUMBER.fetch_add(1, Ordering::Relaxed).to_string();
+        let folder = launching.control()?;
+        let (socket, log) = (folder.file(&name), folder.file(&format!("{name}.log")));
+        let mut master = Self { socket, log, process: None };
         let mut command = Command::new(SSH);
         command.arg("-E").arg(&master.log).arg("-S").arg(&master.socket).args(["-M", "-f", "-N", "-T"]);
         command.args(["-o", &format!("ControlPersist={IDLE_S}s"), "-o", &format!("StrictHostKeyChecking={checking}")]);
@@ -105,24 +109,33 @@ impl Master {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
         // It returns when it has logged in and gone to the background.
         let mut login = command.spawn().map_err(|error| LaunchError::no_program(SSH, &error))?;
+        let noted_login = login.id().map(|pid| folder.note(&name, pid));
         let status = login.wait().await.map_err(|error| LaunchError::no_program(SSH, &error))?;
-        if status.success() {
-            return Ok(master);
+        drop(noted_login);
+        if !status.success() {
+            let said = std::fs::read_to_string(&master.log).unwrap_or_default();
+            return Err(LaunchError::ssh(&destination.typed(), &said));
         }
-        Err(LaunchError::ssh(&destination.typed(), &std::fs::read_to_string(&master.log).unwrap_or_default()))
+        master.process = master.ask_pid().await.map(|pid| folder.note(&name, pid));
+        Ok(master)
     }
 
-    fn end(socket: &Path) {
-        let mut command = std::process::Command::new(SSH);
-        command.arg("-S").arg(socket).args(["-O", "exit", "--", "master"]);
-        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    /// The background process's own pid, which only it knows.
+    async fn ask_pid(&self) -> Option<u32> {
+        let mut command = Command::new(SSH);
+        command.arg("-S").arg(&self.socket).args(["-O", "check", "--", "master"]);
+        let output = command.stdin(Stdio::null()).process_group(0).kill_on_drop(true).output().await.ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.split_once("pid=")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }
 }
 
 impl Drop for Master {
     fn drop(&mut self) {
-        if self.socket.exists() {
-            Self::end(&self.socket);
+        // Not `ssh -O exit`: a master whose network is gone would wait for it to take the last words. As long as its
+        // socket is there the pid is still its own.
+        if let Some(process) = self.process.take().filter(|_| self.socket.exists()) {
+            process.kill();
         }
         let _ = std::fs::remove_file(&self.socket);
         let _ = std::fs::remove_file(&self.log);

@@ -26,14 +26,7 @@ impl UserSsh {
         let mut command = Command::new(SSH);
         command.arg("-T").args(["-o", &format!("StrictHostKeyChecking={}", config.host_key_checking())]);
         command.args(self.destination.arguments(&launching.ssh)).arg(SHELL_COMMAND);
-        child::spawn(command, SSH)
-    }
-
-    fn explain(&self, error: LaunchError) -> LaunchError {
-        match error.stderr() {
-            Some(stderr) => LaunchError::ssh(&self.destination.typed(), stderr),
-            None => error,
-        }
+        child::spawn_noted(command, SSH, launching.control()?)
     }
 }
 
@@ -41,8 +34,8 @@ impl Launcher for UserSsh {
     fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
         Box::pin(async {
             let shell = self.open(launching).await?;
-            let link = bootstrap::start_agent(shell, &self.requirements, &launching.binaries).await;
-            link.map_err(|error| self.explain(error))
+            let link = bootstrap::start_agent(shell, &self.requirements, launching).await;
+            link.map_err(|error| error.explained_by_ssh(&self.destination.typed()))
         })
     }
 

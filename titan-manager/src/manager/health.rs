@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use titan_proto::id::AttemptId;
+use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::time::Timestamp;
 
 use super::Manager;
@@ -141,7 +141,20 @@ impl Manager {
             return false;
         }
         let usable = self.hosts.values().filter(|host| self.is_usable(**host)).count() as u64;
-        usable == 0 || (!self.begun && usable < u64::from(self.config.min_workers))
+        usable == 0 || (!self.begun && usable < u64::from(self.config.min_workers)) || self.waits_for_nobody()
+    }
+
+    /// Whether all that is left are tasks that no host is large enough for, though some were for others.
+    fn waits_for_nobody(&self) -> bool {
+        let may_change = !self.attempts.is_empty()
+            || self.queue.len() == 0
+            || self.hosts.values().any(|host| *host == HostState::Starting)
+            || self.jobs.iter().any(|job| !job.spec.closed);
+        let is_too_large = |task: TaskId| {
+            let task_bytes = self.job(task.job).spec.task_memory_bytes;
+            self.workers.values().all(|worker| worker.slot_bytes() < task_bytes)
+        };
+        !may_change && self.queue.heads().all(is_too_large)
     }
 
     fn is_usable(&self, host: HostState) -> bool {

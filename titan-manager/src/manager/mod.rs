@@ -140,6 +140,9 @@ impl Manager {
         if closed {
             self.on_close(job, effects);
         }
+        if self.cancelled {
+            self.cancel_pending(effects);
+        }
     }
 
     fn on_grow(&mut self, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {

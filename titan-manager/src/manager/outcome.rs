@@ -43,7 +43,8 @@ impl Manager {
     }
 
     fn on_recalled(&mut self, worker: WorkerId, attempt: AttemptId, effects: &mut Vec<Effect>) {
-        if self.held_mut(worker, attempt).is_none() {
+        // Who has said that it runs can't give it back: that agent is wrong, and the attempt may still run.
+        if self.held_mut(worker, attempt).is_none_or(|held| held.phase == Phase::Running) {
             return;
         }
         let held = self.release(attempt);
@@ -63,7 +64,10 @@ impl Manager {
             }
         }
         if live != Some(true) {
-            effects.push(Effect::Discard { attempt });
+            // What another worker sends under that name is that worker's.
+            if !self.attempts.contains_key(&attempt) {
+                effects.push(Effect::Discard { attempt });
+            }
             effects.push(Effect::Report(Report::Late { attempt, host }));
         }
         effects.push(Effect::Send { worker, message: ToAgent::Acknowledge { attempt } });

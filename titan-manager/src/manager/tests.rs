@@ -322,6 +322,25 @@ fn a_worker_too_small_for_the_tasks_is_named_and_not_used() {
 }
 
 #[test]
+fn tasks_too_large_for_every_worker_do_not_wait_for_ever() {
+    let mut cluster = Cluster::new();
+    cluster.submit(1).on(Event::Submit(JobSpec { task_memory_bytes: 2 << 30, ..spec(2) })).join(1, 1);
+    assert_eq!(cluster.verdict(), None, "the small one runs");
+    cluster.ends(1, 1, completed());
+    let verdict = Verdict { end: End::NoWorkers, completed: 1, failed: 0, cancelled: 2 };
+    assert_eq!(cluster.verdict(), Some(verdict));
+}
+
+#[test]
+fn a_job_that_comes_after_the_cancel_is_cancelled() {
+    let mut cluster = Cluster::new();
+    cluster.submit(1).join(1, 1).on(Event::Cancel).submit(2);
+    cluster.ends(1, 1, Outcome::Cancelled);
+    let verdict = Verdict { end: End::Cancelled, completed: 0, failed: 0, cancelled: 3 };
+    assert_eq!(cluster.verdict(), Some(verdict));
+}
+
+#[test]
 fn cancel_keeps_outcomes_that_are_in_and_ends_when_the_workers_have_stopped() {
     let mut cluster = Cluster::new();
     cluster.submit(5).join(1, 2).on(Event::Cancel);
@@ -370,4 +389,22 @@ fn messages_of_strangers_change_nothing() {
     assert_eq!(cluster.manager.counts().completed, 0, "worker 2 doesn't hold attempt 1");
     cluster.ends(9, 1, completed()).says(1, ToManager::Recalled { attempt: attempt(77) });
     assert_eq!(cluster.manager.lifecycle(task(0)), Lifecycle::Scheduled);
+}
+
+#[test]
+fn an_outcome_of_anothers_attempt_does_not_touch_its_result() {
+    let mut cluster = Cluster::new();
+    cluster.submit(1).join(1, 1).join(2, 1).ends(2, 1, completed());
+    assert!(!cluster.effects.contains(&Effect::Discard { attempt: attempt(1) }));
+    cluster.ends(1, 1, completed());
+    assert_eq!(cluster.manager.counts().completed, 1);
+}
+
+#[test]
+fn what_runs_cannot_be_given_back() {
+    let mut cluster = Cluster::new();
+    cluster.submit(1).join(1, 1).join(2, 1).says(1, ToManager::Started { attempt: attempt(1) });
+    cluster.says(1, ToManager::Recalled { attempt: attempt(1) });
+    assert_eq!(cluster.starts(), []);
+    assert_eq!(cluster.manager.lifecycle(task(0)), Lifecycle::Running);
 }

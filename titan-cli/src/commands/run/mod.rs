@@ -273,15 +273,11 @@ fn conclude(
 }
 
 fn launching(cluster: &Cluster, directory: &BatchDir) -> Result<Launching, Failure> {
-    let needs_sockets = cluster.hosts.iter().any(|host| matches!(host.reach, Reach::Ssh { .. }));
-    let control_directory = match needs_sockets {
-        true => super::control_directory(&cluster.ssh, directory.id().as_str(), Some(&directory.temporaries()))?,
-        false => PathBuf::new(),
-    };
+    let temporaries = directory.temporaries();
     Ok(Launching {
         binaries: Binaries::default(),
         gates: Gates::default(),
-        control_directory,
+        control: super::control_directory(cluster, directory.id().as_str(), Some(&temporaries))?,
         ssh: cluster.ssh.clone(),
     })
 }
