@@ -72,7 +72,7 @@ pub(crate) struct HostsArgs {
     #[command(flatten)]
     pub(crate) place: PlaceOptions,
     /// Print one JSON object instead of the table
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
 }
 
@@ -129,16 +129,16 @@ pub(crate) struct ScheduleOptions {
     #[arg(long, value_name = "POLICY", value_parser = parse_policy, global = true)]
     pub(crate) policy: Option<PolicyKind>,
     /// The longest silence that either side leaves [default: 10s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
     pub(crate) heartbeat: Option<Duration>,
     /// Silence after which a worker gets no new work [default: 30s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
     pub(crate) unhealthy_after: Option<Duration>,
     /// How long an agent works on without hearing from titan; 0: it ends with its channel [default: 60s]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, global = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
     pub(crate) lease: Option<Duration>,
     /// Further tries of a task after the first [default: 2 for kernels]
-    #[arg(long, value_name = "N", global = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, global = true)]
     pub(crate) retries: Option<u32>,
 }
 

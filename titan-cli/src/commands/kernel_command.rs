@@ -81,7 +81,11 @@ fn kernel_command(kernel: &'static dyn Kernel) -> Command {
         .about(kernel.about())
         .args(options)
         .args(outputs)
-        .after_help(format!("Examples:\n{}", kernel.examples().trim_end()))
+        .after_help(format!("Examples:\n{}", indented(kernel.examples())))
+}
+
+fn indented(lines: &str) -> String {
+    lines.trim_end().lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn option(spec: &'static OptionSpec) -> Arg {
@@ -114,9 +118,7 @@ impl KernelChoice {
         };
         let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
         let problem = format!("titan run is for kernels ({}), and '{}' is none", names.join(", "), shorten(name));
-        Err(match nearest(name, names) {
-            Some(near) => Failure::hinted(exit::USAGE, problem, format!("did you mean titan run {near}?")),
-            None => Failure::plain(exit::USAGE, problem),
-        })
+        let near = nearest(name, names).map(|near| format!("did you mean '{near}'? ")).unwrap_or_default();
+        Err(Failure::hinted(exit::USAGE, problem, format!("{near}titan run --help lists the kernels")))
     }
 }

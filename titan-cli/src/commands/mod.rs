@@ -21,11 +21,12 @@ use crate::launch::control::is_short_enough;
 
 /// What `titan` alone says.
 const OVERVIEW: &str = "\
-titan turns the machines that you can already ssh into, into one computer, for the duration of one command.
+titan turns the machines that you can already ssh into, into one computer,
+for the duration of one command.
 
-  titan run mandelbrot -o out.png                a picture, from this machine's cores
-  titan run mandelbrot --hosts render1,render2   the same picture, from two machines
-  titan init render1 render2 && titan hosts      write ./cluster.toml and look at its hosts
+  titan run mandelbrot -o out.png               a picture, from this machine
+  titan run mandelbrot --hosts render1,render2  the same picture, from two machines
+  titan init render1 render2                    write ./cluster.toml, look at its hosts
 
 titan COMMAND --help shows more, with examples.
 ";

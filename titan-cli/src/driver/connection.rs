@@ -139,7 +139,9 @@ impl Connection {
 
     /// Handles all frames that are complete.
     async fn receive(&mut self, last_heard: &mut Timestamp) -> Result<(), End> {
+        let mut frames = 0_u32;
         while let Some(received) = self.decoder.next_frame().map_err(broken)? {
+            frames += 1;
             let Received::Frame(frame) = received else {
                 return Err(End::Lost("the agent said goodbye".to_owned()));
             };
@@ -160,7 +162,8 @@ impl Connection {
                 Incoming::Heartbeat => {}
             }
         }
-        if self.now().since(*last_heard) >= HEARD_SPAN {
+        // Bytes that make no frame are no sign of life.
+        if frames > 0 && self.now().since(*last_heard) >= HEARD_SPAN {
             *last_heard = self.now();
             self.tell(News::Heard { worker: self.worker }).await;
         }

@@ -24,6 +24,16 @@ pub(crate) enum Target {
     Folder(PathBuf),
 }
 
+impl Target {
+    /// Its path, if it has one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdout => None,
+            Self::File(path) | Self::Folder(path) => Some(path),
+        }
+    }
+}
+
 /// The outputs of a batch. A clone is the same outputs.
 #[derive(Debug, Clone)]
 pub(crate) struct Outputs {
@@ -133,6 +143,12 @@ fn check_file(path: &Path) -> Result<(), String> {
         return Err(format!("'{}' names no file", path.display()));
     }
     check_writable(folder_of(path))
+}
+
+/// The same for all ways to write a path, whether there is something or not.
+pub(crate) fn place_of(path: &Path) -> PathBuf {
+    let folder = fs::canonicalize(folder_of(path)).unwrap_or_else(|_| folder_of(path).to_owned());
+    fs::canonicalize(path).unwrap_or_else(|_| folder.join(path.file_name().unwrap_or_default()))
 }
 
 /// The folder that a path is in.

@@ -59,7 +59,7 @@ pub(crate) async fn start_agent(
         writer: shell.writer,
         stderr: shell.stderr,
         way: shell.way,
-        story: Story { login: shell.login, sent_bytes: sent },
+        story: Story { login: shell.login, sent_bytes: Some(sent) },
     })
 }
 
@@ -119,7 +119,8 @@ pub(crate) async fn probe(
     let mut lines = Lines::new(&marker);
     match read_facts(shell, &mut lines, &text).await {
         Ok(facts) => Ok(facts),
-        Err(_) => Err(lines.explain(&shell.stderr.last_words().await)),
+        Err(Stop::Because(error)) => Err(error),
+        Err(Stop::Ended) => Err(lines.explain(&shell.stderr.last_words().await)),
     }
 }
 
@@ -162,7 +163,7 @@ impl Lines {
                 return Ok(line);
             }
             if self.chatter.len() > MAX_CHATTER_BYTES || self.bytes.len() > MAX_CHATTER_BYTES {
-                return Err(Stop::Ended);
+                return Err(Stop::Because(LaunchError::endless(MAX_CHATTER_BYTES)));
             }
             let mut buffer = [0; 4 << 10];
             match reader.read(&mut buffer).await {

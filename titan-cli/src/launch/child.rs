@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
@@ -53,7 +54,7 @@ impl StderrTail {
     }
 }
 
-/// A child that is killed when this is dropped.
+/// A child that is killed when this is dropped, with all that it started in its own group.
 struct ChildWay {
     child: Child,
     _noted: Option<Noted>,
@@ -62,6 +63,16 @@ struct ChildWay {
 impl Way for ChildWay {
     fn closed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(async { drop(self.child.wait().await) })
+    }
+}
+
+impl Drop for ChildWay {
+    fn drop(&mut self) {
+        // None once it was waited for: from then on the number may be another's.
+        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(group) = pid {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 

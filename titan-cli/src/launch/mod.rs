@@ -80,8 +80,8 @@ pub(crate) trait Way: Send {
 pub(crate) struct Story {
     /// From nothing to a shell, where there is one.
     pub(crate) login: Duration,
-    /// Bytes of agent that had to be sent.
-    pub(crate) sent_bytes: u64,
+    /// Bytes of agent that had to be sent; None where there is nothing to send.
+    pub(crate) sent_bytes: Option<u64>,
 }
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -187,6 +187,13 @@ impl LaunchError {
         Self::new(why, Some("is its disk full, or the connection bad?".to_owned()), Lasting::Away)
     }
 
+    /// More is printed than any rc file has to say.
+    pub(crate) fn endless(bytes: usize) -> Self {
+        let reason = format!("it printed {} KiB before titan's own words, and goes on", bytes >> 10);
+        let hint = "what does its login shell start? look at what its rc files print";
+        Self::new(reason, Some(hint.to_owned()), Lasting::Permanent)
+    }
+
     /// Something in the script's place that isn't the script's.
     pub(crate) fn strange(host: &str, line: &str) -> Self {
         let line: String = line.chars().take(100).collect();

@@ -5,13 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use titan_manager::Counts;
-
-use super::tally::{HostTally, Tally};
-use super::{Screen, whereabouts};
+use super::screen::{Screen, View};
+use super::tally::HostTally;
 use crate::config::text::{columns, printable};
-use crate::driver::note::Note;
-use crate::driver::signals::Ending;
 
 /// Nothing is drawn before this: short batches show no bars.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -27,14 +23,15 @@ pub(crate) struct Bars {
     hosts: Vec<ProgressBar>,
     begun: Instant,
     drawn: bool,
+    cleared: bool,
 }
 
 impl Bars {
-    pub(crate) fn new(title: &str, tally: &Tally) -> Self {
-        Self::on(ProgressDrawTarget::stderr_with_hz(RATE_HZ), terminal_lines(), title, tally)
+    pub(crate) fn new(title: &str, hosts: usize) -> Self {
+        Self::on(ProgressDrawTarget::stderr_with_hz(RATE_HZ), terminal_lines(), title, hosts)
     }
 
-    fn on(target: ProgressDrawTarget, lines: usize, title: &str, tally: &Tally) -> Self {
+    fn on(target: ProgressDrawTarget, lines: usize, title: &str, hosts: usize) -> Self {
         let all = MultiProgress::with_draw_target(target);
         let template = format!("{title} {{bar:30.cyan/blue}} {{wide_msg}}");
         let style = ProgressStyle::with_template(&template).expect("the template is fixed");
@@ -42,10 +39,10 @@ impl Bars {
         let line = ProgressStyle::with_template("{wide_msg}").expect("the template is fixed");
         // The whole's line, and one that is left free for the cursor.
         let room = lines.saturating_sub(2).max(1);
-        let shown = if tally.hosts.len() > room { room - 1 } else { tally.hosts.len() };
-        let more = usize::from(shown < tally.hosts.len());
+        let shown = if hosts > room { room - 1 } else { hosts };
+        let more = usize::from(shown < hosts);
         let hosts = (0..shown + more).map(|_| ProgressBar::hidden().with_style(line.clone())).collect();
-        Self { all, whole, hosts, begun: Instant::now(), drawn: false }
+        Self { all, whole, hosts, begun: Instant::now(), drawn: false, cleared: false }
     }
 
     fn draw_first(&mut self) {
@@ -59,40 +56,50 @@ impl Bars {
 
 impl Screen for Bars {
     fn say(&mut self, line: &str) {
-        self.all.suspend(|| super::to_stderr(line));
+        // Not `suspend`: it panics when the terminal is gone.
+        let has_bars = self.drawn && !self.cleared && !self.all.is_hidden();
+        let printed = has_bars && self.all.println(line).is_ok();
+        if !printed {
+            super::to_stderr(line);
+        }
     }
 
-    fn note(&mut self, note: &Note, _tally: &Tally) {
-        if self.drawn && matches!(note, Note::Stopping(Ending::Interrupt)) {
+    fn interrupted(&mut self) {
+        if self.drawn {
             // The bars' last line is filled to its end, so the terminal's own ^C stands on a line that the bars know
             // nothing of: take it away.
             let _ = write!(std::io::stderr(), "\r\x1b[K\x1b[A");
         }
     }
 
-    fn tick(&mut self, tally: &Tally, counts: &Counts) {
-        if self.begun.elapsed() < PATIENCE {
+    fn tick(&mut self, view: &View) {
+        if self.cleared || self.begun.elapsed() < PATIENCE {
             return;
         }
         if !self.drawn {
             self.draw_first();
         }
+        let View { whereabouts, counts, hosts } = view;
         self.whole.set_length(counts.total);
         self.whole.set_position(counts.completed + counts.failed + counts.cancelled);
-        self.whole.set_message(whereabouts(tally, counts));
-        let width = tally.hosts.iter().map(|host| columns(&printable(&host.name))).max().unwrap_or(0);
-        let cut = tally.hosts.len() > self.hosts.len();
+        self.whole.set_message(whereabouts.clone());
+        let width = hosts.iter().map(|host| columns(&printable(&host.name))).max().unwrap_or(0);
+        let cut = hosts.len() > self.hosts.len();
         for (number, bar) in self.hosts.iter().enumerate() {
             let is_last = number + 1 == self.hosts.len();
             bar.set_message(match cut && is_last {
-                true => rest_line(&tally.hosts[number..]),
-                false => host_line(&tally.hosts[number], width.min(MAX_NAME_COLUMNS)),
+                true => rest_line(&hosts[number..]),
+                false => host_line(&hosts[number], width.min(MAX_NAME_COLUMNS)),
             });
         }
     }
 
     fn clear(&mut self) {
+        for bar in self.hosts.iter().chain([&self.whole]) {
+            bar.finish_and_clear();
+        }
         let _ = self.all.clear();
+        self.cleared = true;
     }
 }
 
@@ -121,18 +128,22 @@ fn terminal_lines() -> usize {
 #[cfg(test)]
 mod tests {
     use indicatif::InMemoryTerm;
+    use titan_manager::Counts;
 
     use super::*;
+    use crate::progress::tally::Tally;
+    use crate::progress::whereabouts;
 
     fn shown(hosts: usize, lines: u16) -> String {
         let term = InMemoryTerm::new(lines, 70);
         let tally = Tally::new((0..hosts).map(|number| format!("host{number}")));
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(term.clone()), 255);
-        let mut bars = Bars::on(target, usize::from(lines), "mandelbrot", &tally);
+        let mut bars = Bars::on(target, usize::from(lines), "mandelbrot", hosts);
         bars.begun = Instant::now().checked_sub(PATIENCE).unwrap();
         let counts = Counts { total: 16, completed: 4, running: 2, ..Counts::default() };
+        let view = View { whereabouts: whereabouts(&tally, &counts), counts, hosts: tally.hosts };
         for _ in 0..3 {
-            bars.tick(&tally, &counts);
+            bars.tick(&view);
             bars.whole.tick();
         }
         term.contents()

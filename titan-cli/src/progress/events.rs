@@ -2,31 +2,23 @@
 
 use serde_json::{Value, json};
 
-use titan_manager::{Counts, HostId, Report};
+use titan_manager::{HostId, Report};
 
 use super::tally::Tally;
-use super::{Screen, to_stderr};
 use crate::driver::note::Note;
 use crate::json::line;
 
-/// Writes events.
-pub(crate) struct Events;
-
-impl Screen for Events {
-    fn say(&mut self, text: &str) {
-        to_stderr(&line("message", json!({ "text": text })));
-    }
-
-    fn note(&mut self, note: &Note, tally: &Tally) {
-        if let Some((kind, body)) = event(note, tally) {
-            to_stderr(&line(kind, body));
-        }
-    }
-
-    fn tick(&mut self, _tally: &Tally, _counts: &Counts) {}
+/// A line for people, as an event.
+pub(super) fn message(text: &str) -> String {
+    line("message", json!({ "text": text }))
 }
 
-fn event(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
+/// What happened, as an event.
+pub(super) fn event(note: &Note, tally: &Tally) -> Option<String> {
+    kind_and_body(note, tally).map(|(kind, body)| line(kind, body))
+}
+
+fn kind_and_body(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
     let host_event = |host: &HostId, reason: Option<&str>| {
         let state = tally.hosts[host.0 as usize].state.word();
         Some(("host", json!({ "host": tally.name(*host), "state": state, "reason": reason })))

@@ -3,12 +3,13 @@
 //! # Layout
 //! - this file: which way of showing, and what is said at once whatever the way.
 //! - [`tally`]: what is counted, for all of them.
-//! - [`bars`], [`plain`], [`events`]: the ways.
+//! - [`bars`], [`plain`], [`events`]: the ways; `screen`: the thread that they write on.
 //! - [`summary`]: what is said at the end.
 
 pub(crate) mod bars;
 pub(crate) mod events;
 pub(crate) mod plain;
+mod screen;
 pub(crate) mod summary;
 pub(crate) mod tally;
 
@@ -21,28 +22,19 @@ use crate::config::text::printable;
 use crate::config::units::{human_duration, human_size};
 use crate::driver::Observer;
 use crate::driver::note::Note;
+use crate::driver::signals::Ending;
 
+use screen::{Screen, ScreenThread, View};
 use tally::Tally;
 
 /// Failing attempts that are told one by one; after them only the summary.
 const MAX_TOLD_FAILURES: u32 = 10;
 
-/// A way of showing progress.
-trait Screen {
-    /// A line that stays.
-    fn say(&mut self, line: &str);
-    /// Something changed.
-    fn note(&mut self, _note: &Note, _tally: &Tally) {}
-    /// Time has passed.
-    fn tick(&mut self, tally: &Tally, counts: &Counts);
-    /// The end: whatever isn't to stay goes.
-    fn clear(&mut self) {}
-}
-
 /// Shows a batch.
 pub(crate) struct Progress {
     pub(crate) tally: Tally,
-    screen: Box<dyn Screen>,
+    screen: ScreenThread,
+    is_events: bool,
     quiet: bool,
     verbose: u8,
     told_failures: u32,
@@ -59,22 +51,30 @@ impl Progress {
             asked => asked,
         };
         let screen: Box<dyn Screen> = match mode {
-            ProgressMode::Bar => Box::new(bars::Bars::new(title, &tally)),
-            ProgressMode::Json => Box::new(events::Events),
-            ProgressMode::None => Box::new(Silent),
+            ProgressMode::Bar => Box::new(bars::Bars::new(title, tally.hosts.len())),
+            ProgressMode::None | ProgressMode::Json => Box::new(Lines),
             ProgressMode::Plain | ProgressMode::Auto => Box::new(plain::Plain::new()),
         };
-        Self { tally, screen, quiet: noise.quiet, verbose: noise.verbose, told_failures: 0 }
+        let (screen, is_events) = (ScreenThread::start(screen), mode == ProgressMode::Json);
+        Self { tally, screen, is_events, quiet: noise.quiet, verbose: noise.verbose, told_failures: 0 }
     }
 
     /// A line for people, unless they want quiet.
     pub(crate) fn say(&mut self, line: &str) {
         if !self.quiet {
-            self.screen.say(line);
+            self.tell(line);
         }
     }
 
-    /// Ends the show.
+    /// A line for people, even if they want quiet.
+    pub(crate) fn tell(&mut self, line: &str) {
+        match self.is_events {
+            true => self.screen.say(&events::message(line)),
+            false => self.screen.say(line),
+        }
+    }
+
+    /// Ends the show: waits until all is written.
     pub(crate) fn clear(&mut self) {
         self.screen.clear();
     }
@@ -93,11 +93,12 @@ impl Progress {
             }
             Note::Joined { host, joined } if self.verbose > 0 => {
                 let sent = match joined.story.sent_bytes {
-                    0 => "agent there already".to_owned(),
-                    bytes => format!("{} of agent sent", human_size(bytes)),
+                    None => String::new(),
+                    Some(0) => "; agent there already".to_owned(),
+                    Some(bytes) => format!("; {} of agent sent", human_size(bytes)),
                 };
                 Some(format!(
-                    "{}: up after {}, login {} ({} cores, {}, agent {}; {sent})",
+                    "{}: up after {}, login {} ({} cores, {}, agent {}{sent})",
                     name(host),
                     human_duration(joined.took),
                     human_duration(joined.story.login),
@@ -151,30 +152,39 @@ impl Progress {
 impl Observer for Progress {
     fn note(&mut self, note: &Note) {
         self.tally.note(note);
-        self.screen.note(note, &self.tally);
+        if let Note::Stopping(Ending::Interrupt) = note {
+            self.screen.interrupted();
+        }
+        if let Some(event) = self.is_events.then(|| events::event(note, &self.tally)).flatten() {
+            self.screen.say(&event);
+        }
         if let Some(line) = self.line(note) {
             // What goes wrong is said even to those who want quiet.
             let is_trouble = matches!(note, Note::Down { .. } | Note::Manager(Report::AttemptFailed { .. }));
             if !self.quiet || is_trouble {
-                self.screen.say(&format!("titan: {line}"));
+                self.tell(&format!("titan: {line}"));
             }
         }
     }
 
     fn tick(&mut self, manager: &Manager) {
-        self.screen.tick(&self.tally, &manager.counts());
+        let tally = &self.tally;
+        self.screen.tick(|| {
+            let counts = manager.counts();
+            View { whereabouts: whereabouts(tally, &counts), counts, hosts: tally.hosts.clone() }
+        });
     }
 }
 
-/// Shows nothing but what must be said.
-struct Silent;
+/// Shows nothing but what is said.
+struct Lines;
 
-impl Screen for Silent {
+impl Screen for Lines {
     fn say(&mut self, line: &str) {
         to_stderr(line);
     }
 
-    fn tick(&mut self, _tally: &Tally, _counts: &Counts) {}
+    fn tick(&mut self, _view: &View) {}
 }
 
 /// A line to stderr. If nobody reads it, that is no reason to stop.

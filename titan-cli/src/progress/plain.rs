@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use titan_manager::Counts;
-
-use super::tally::Tally;
-use super::{Screen, to_stderr, whereabouts};
+use super::screen::{Screen, View};
+use super::to_stderr;
 
 const FIRST_DISTANCE: Duration = Duration::from_secs(10);
 const LAST_DISTANCE: Duration = Duration::from_secs(300);
@@ -43,9 +41,9 @@ impl Screen for Plain {
         to_stderr(line);
     }
 
-    fn tick(&mut self, tally: &Tally, counts: &Counts) {
+    fn tick(&mut self, view: &View) {
         if self.schedule.is_due(Instant::now()) {
-            to_stderr(&format!("titan: {}", whereabouts(tally, counts)));
+            to_stderr(&format!("titan: {}", view.whereabouts));
         }
     }
 }

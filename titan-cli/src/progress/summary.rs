@@ -65,7 +65,7 @@ impl Summary<'_> {
             text.push_str(&format!(", {} retried", self.tally.retries));
         }
         for (name, total) in self.written.map(|written| &written.totals[..]).unwrap_or_default() {
-            text.push_str(&format!(", {} {name}/s", metric(*total as f64 / seconds.max(1e-9))));
+            text.push_str(&format!(", {}{name}/s", metric(*total as f64 / seconds.max(1e-9))));
         }
         text
     }
@@ -174,5 +174,6 @@ mod tests {
     fn rates_are_short() {
         assert_eq!(metric(1_234_567.0), "1.2 M");
         assert_eq!(metric(9.0e9), "9.0 G");
+        assert_eq!(metric(19.24), "19.2 ");
     }
 }

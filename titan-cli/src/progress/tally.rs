@@ -62,12 +62,13 @@ pub(crate) struct Tally {
     pub(crate) begun: Instant,
     pub(crate) hosts: Vec<HostTally>,
     pub(crate) first_start: Option<Instant>,
-    pub(crate) last_completion: Option<Instant>,
+    /// When the last task came to its end, good or bad.
+    pub(crate) last_end: Option<Instant>,
     /// Time that completed attempts computed, summed.
     pub(crate) compute: Duration,
     /// Time from their starts to their completions as seen here, summed.
     pub(crate) turnaround: Duration,
-    /// Attempts beyond each task's first that counted or failed.
+    /// Attempts that failed or were lost while they ran, and were followed by another.
     pub(crate) retries: u64,
     pub(crate) completed: u64,
     pub(crate) failures: Vec<FailureKind>,
@@ -83,7 +84,7 @@ impl Tally {
             begun: Instant::now(),
             hosts: names.into_iter().map(host).collect(),
             first_start: None,
-            last_completion: None,
+            last_end: None,
             compute: Duration::ZERO,
             turnaround: Duration::ZERO,
             retries: 0,
@@ -108,7 +109,7 @@ impl Tally {
             Note::Joined { host, joined } => {
                 let tally = self.host(*host);
                 tally.state = HostState::Healthy;
-                tally.sent_bytes += joined.story.sent_bytes;
+                tally.sent_bytes += joined.story.sent_bytes.unwrap_or(0);
             }
             Note::Trouble { host, error } => {
                 self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
@@ -130,18 +131,18 @@ impl Tally {
         match report {
             Report::Started { task, host, .. } => self.on_started(*task, *host),
             Report::Completed { task, host, compute, .. } => self.on_completed(*task, *host, *compute),
-            Report::AttemptFailed { task, host, .. } => {
-                self.retries += 1;
+            Report::AttemptFailed { task, host, attempt, of, .. } => {
+                self.retries += u64::from(attempt < of);
                 self.stop_running(*task, Some(*host));
             }
             Report::Failed { task, reason } => {
                 self.stop_running(*task, None);
-                self.retries = self.retries.saturating_sub(1);
+                self.last_end = Some(Instant::now());
                 self.add_failure(*task, reason);
             }
             Report::Unhealthy { host, .. } => self.host(*host).state = HostState::Unhealthy,
             Report::HealthyAgain { host } => self.host(*host).state = HostState::Healthy,
-            Report::Lost { host, given_back } => self.on_lost(*host, *given_back),
+            Report::Lost { host, .. } => self.on_lost(*host),
             Report::TooSmall { host, slot_bytes, task_bytes } => {
                 let size = crate::config::units::human_size;
                 let reason = format!("its slots have {} each, a task needs {}", size(*slot_bytes), size(*task_bytes));
@@ -161,7 +162,7 @@ impl Tally {
     fn on_completed(&mut self, task: TaskId, host: HostId, compute: Duration) {
         let now = Instant::now();
         self.completed += 1;
-        self.last_completion = Some(now);
+        self.last_end = Some(now);
         self.host(host).done += 1;
         self.compute += compute;
         let started = self.running.get(&task).and_then(|places| places.iter().find(|place| place.0 == host));
@@ -169,8 +170,8 @@ impl Tally {
         self.stop_running(task, None);
     }
 
-    fn on_lost(&mut self, host: HostId, given_back: u32) {
-        self.retries += u64::from(given_back);
+    fn on_lost(&mut self, host: HostId) {
+        self.retries += self.host(host).running;
         self.host(host).running = 0;
         for places in self.running.values_mut() {
             places.retain(|place| place.0 != host);
@@ -216,7 +217,7 @@ impl Tally {
     /// How the wall time divides.
     pub(crate) fn division(&self, ended: Instant) -> Division {
         let first = self.first_start.unwrap_or(ended);
-        let last = self.last_completion.unwrap_or(first).max(first);
+        let last = self.last_end.unwrap_or(first).max(first);
         let work = last - first;
         let share = match self.turnaround.as_secs_f64() {
             0.0 => 1.0,

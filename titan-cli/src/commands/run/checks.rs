@@ -81,7 +81,13 @@ fn guessed_slots(cluster: &Cluster) -> u32 {
 
 /// Whether every output could be written.
 pub(super) fn targets_writable(targets: &BTreeMap<String, Target>) -> Result<(), Failure> {
+    let mut places: BTreeMap<PathBuf, &str> = BTreeMap::new();
     for (name, target) in targets {
+        let Some(path) = target.path() else { continue };
+        if let Some(other) = places.insert(outputs::place_of(path), name) {
+            let problem = format!("--{other} and --{name} both go to {}", path.display());
+            return Err(Failure::hinted(exit::USAGE, problem, "give each a name of its own"));
+        }
         outputs::check(target).map_err(|reason| Failure::plain(exit::USAGE, format!("--{name}: {reason}")))?;
     }
     Ok(())

@@ -43,6 +43,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let targets = checks::targets(kernel);
     checks::stdout(&targets, args)?;
     let plan = checks::plan(kernel, &targets, &cluster)?;
+    if args.dry_run && args.noise.json {
+        let hint = "leave out --json: a dry run prints one line a task";
+        return Err(Failure::hinted(exit::USAGE, "a dry run has no JSON", hint));
+    }
     if args.dry_run {
         return dry_run::dry_run(&*plan, &source.to_string(), &cluster);
     }
@@ -50,10 +54,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     checks::local_memory(&*plan, &cluster)?;
     let batch = create_batch()?;
     space::check(&*plan, batch.path(), &targets)?;
-    if !args.noise.quiet {
-        crate::progress::to_stderr(&format!("titan: {source}"));
-    }
-    let batch_run = Batch { args, kernel: kernel.kernel, cluster: &cluster, plan: &*plan, targets, directory: &batch };
+    let batch_run = Batch {
+        args,
+        source: source.to_string(),
+        kernel: kernel.kernel,
+        cluster: &cluster,
+        plan: &*plan,
+        targets,
+        directory: &batch,
+    };
     super::runtime()?.block_on(batch_run.run())
 }
 
@@ -80,6 +89,7 @@ fn create_batch() -> Result<BatchDir, Failure> {
 /// A batch whose arguments are all right.
 struct Batch<'a> {
     args: &'a RunArgs,
+    source: String,
     kernel: &'static dyn Kernel,
     cluster: &'a Cluster,
     plan: &'a dyn Plan,
@@ -94,6 +104,7 @@ impl Batch<'_> {
         let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
         let names = self.cluster.hosts.iter().map(|host| host.name.clone());
         let mut progress = Progress::new(noise, name, names);
+        progress.say(&format!("titan: {}", self.source));
         let outputs = Outputs::new(self.targets.clone(), self.directory.id().to_string(), self.directory.temporaries());
         let ended = self.drive(&outputs, &mut progress, &mut signals).await?;
         let committed = match ended.written {
@@ -114,7 +125,9 @@ impl Batch<'_> {
             exit_code: code,
             ended: Instant::now(),
         };
-        conclude(&summary, noise, &ended, failure)
+        let text = summary.text();
+        let json = summary.json();
+        conclude(code, (&text, &json), noise, &ended, failure, &mut progress)
     }
 
     async fn drive(&self, outputs: &Outputs, progress: &mut Progress, signals: &mut Signals) -> Result<Ended, Failure> {
@@ -221,17 +234,17 @@ impl Batch<'_> {
         Ok((code, files.iter().map(|path| shown(path)).collect()))
     }
 
-    fn explain_no_workers(&self, progress: &Progress) {
+    fn explain_no_workers(&self, progress: &mut Progress) {
         let min = self.cluster.scheduler.min_workers;
         let what = match min {
             0 | 1 => "no usable worker".to_owned(),
             min => format!("no usable worker, or fewer than min_workers = {min}"),
         };
-        crate::progress::to_stderr(&format!("error: {what}:"));
+        let mut lines = vec![format!("error: {what}:")];
         for host in &progress.tally.hosts {
             let (reason, hint) = host.trouble.clone().unwrap_or_else(|| (host.state.word().to_owned(), None));
             let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-            crate::progress::to_stderr(&format!("  {}: {reason}{hint}", crate::config::text::printable(&host.name)));
+            lines.push(format!("  {}: {reason}{hint}", crate::config::text::printable(&host.name)));
         }
         if progress
             .tally
@@ -239,8 +252,9 @@ impl Batch<'_> {
             .iter()
             .any(|host| host.trouble.as_ref().is_some_and(|(why, _)| why.contains("slots have")))
         {
-            crate::progress::to_stderr(&format!("  hint: {}", self.plan.smaller_tasks_hint()));
+            lines.push(format!("  hint: {}", self.plan.smaller_tasks_hint()));
         }
+        progress.tell(&lines.join("\n"));
     }
 }
 
@@ -249,27 +263,34 @@ fn shown(path: &Path) -> String {
 }
 
 fn write_failure(error: &io::Error) -> Failure {
+    let problem = format!("cannot write: {error}");
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::silent(exit::BROKEN_PIPE),
-        _ => Failure::hinted(exit::CANNOT_WRITE, format!("cannot write: {error}"), "is there space left?"),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failure::hinted(exit::CANNOT_WRITE, problem, "free space there, or write elsewhere")
+        }
+        io::ErrorKind::NotFound => Failure::hinted(exit::CANNOT_WRITE, problem, "was its folder moved or removed?"),
+        _ => Failure::plain(exit::CANNOT_WRITE, problem),
     }
 }
 
 /// Says how it ended; a failure is left to `main` to be said.
 fn conclude(
-    summary: &Summary<'_>,
+    code: u8,
+    (text, json): (&str, &str),
     noise: &NoiseOptions,
     ended: &Ended,
     failure: Option<Failure>,
+    progress: &mut Progress,
 ) -> Result<u8, Failure> {
-    let ran = ended.ending.is_none() && summary.exit_code != exit::NO_WORKERS && failure.is_none();
-    if ran && !noise.quiet {
-        crate::progress::to_stderr(&summary.text());
+    if ended.ending.is_none() && code != exit::NO_WORKERS && failure.is_none() {
+        progress.say(text);
     }
+    progress.clear();
     if noise.json {
-        super::print(&(summary.json() + "\n"))?;
+        super::print(&format!("{json}\n"))?;
     }
-    failure.map_or(Ok(summary.exit_code), Err)
+    failure.map_or(Ok(code), Err)
 }
 
 fn launching(cluster: &Cluster, directory: &BatchDir) -> Result<Launching, Failure> {

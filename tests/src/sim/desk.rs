@@ -1,0 +1,254 @@
+//! titan's side: the driver of the simulated world. Feeds the manager, carries its effects out in order, and talks to each
+//! worker as titan-cli's connections do.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use titan_manager::{Capacity, Effect, Event, HostId, Report, WorkerId};
+use titan_proto::codec;
+use titan_proto::frame::{Decoder, Frame, Received};
+use titan_proto::id::AttemptId;
+use titan_proto::message::{Configure, Outcome, ToAgent, ToManager};
+use titan_proto::session::{Incoming, Session};
+use titan_proto::time::Timestamp;
+
+use super::Sabotage;
+use super::host::AgentSide;
+use super::wire::{LinkId, Side};
+use super::world::{Happening, PULSE, World};
+
+/// Signs of life without a message are passed on this often at most.
+const HEARD_SPAN: Duration = Duration::from_millis(200);
+
+/// What titan has for one worker.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) host: HostId,
+    pub(super) session: Session,
+    pub(super) decoder: Decoder,
+    pub(super) link: Option<LinkId>,
+    /// What was said and hasn't been heard, in order.
+    pub(super) unheard: VecDeque<Vec<u8>>,
+    pub(super) most_parts: usize,
+    heard_at: Timestamp,
+}
+
+impl Desk {
+    pub(super) fn say(&mut self, message: &ToAgent) {
+        let bytes = codec::encode(message).expect("simulated messages are short");
+        self.unheard.push_back(bytes.clone());
+        self.session.send(bytes);
+    }
+}
+
+impl World {
+    /// Gives the manager an event, judges what it makes of it, and carries that out.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.note(&format!("{event:?}"));
+        self.model.observe(&event);
+        let mut effects = Vec::new();
+        self.manager.handle(self.now, event, &mut effects);
+        self.manager.check();
+        self.sabotage.spoil(&mut effects);
+        for effect in &effects {
+            self.note(&format!("  {effect:?}"));
+        }
+        self.model.judge(&effects, &self.manager);
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    /// What has to do with results and records, the model has carried out while it judged.
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { worker, message } => {
+                self.happened.recalls += u64::from(matches!(message, ToAgent::Recall { .. }));
+                if let Some(desk) = self.desks.get_mut(&worker) {
+                    desk.say(&message);
+                    self.touched.insert((worker, Side::Manager));
+                }
+            }
+            Effect::EndSession { worker } => {
+                self.happened.silenced += 1;
+                self.after(Duration::from_millis(1), Happening::SessionOver(worker));
+                self.end_session(worker);
+            }
+            Effect::Report(Report::Unhealthy { .. }) => self.happened.unhealthy += 1,
+            Effect::Report(Report::Late { .. }) => self.happened.late += 1,
+            Effect::Report(Report::AttemptFailed { .. }) => self.happened.failures += 1,
+            Effect::Report(_)
+            | Effect::Keep { .. }
+            | Effect::Discard { .. }
+            | Effect::Record(_)
+            | Effect::Deliver { .. }
+            | Effect::Missing { .. }
+            | Effect::Finished(_) => {}
+        }
+    }
+
+    /// An agent says hello.
+    pub(super) fn on_launch(&mut self, host: HostId) {
+        let machine = &self.machines[&host];
+        if machine.is_down {
+            return self.tell(Event::HostDown { host });
+        }
+        if machine.frozen_until > self.now {
+            return self.at(machine.frozen_until, Happening::Launch(host));
+        }
+        let worker = WorkerId(self.agents.len() as u32 + 1);
+        let link = self.connect(worker, host);
+        let plan = &self.scenario.hosts[host.0 as usize];
+        let capacity = Capacity { slots: plan.slots, memory_bytes: plan.memory_bytes };
+        let config = &self.scenario.config;
+        let millis = |span: Duration| span.as_millis() as u64;
+        let configure =
+            Configure { slots: capacity.slots, heartbeat_ms: millis(config.heartbeat), lease_ms: millis(config.lease) };
+        let mut desk = Desk {
+            host,
+            session: Session::new(self.now, config.heartbeat),
+            decoder: Decoder::default(),
+            link: Some(link),
+            unheard: VecDeque::new(),
+            most_parts: capacity.slots as usize * 2 + 2,
+            heard_at: self.now,
+        };
+        desk.say(&ToAgent::Configure(configure));
+        self.desks.insert(worker, desk);
+        self.agents.insert(worker, AgentSide::new(host, capacity.slots, link, self.now));
+        self.after(PULSE, Happening::AgentTick(worker));
+        self.touched.insert((worker, Side::Manager));
+        self.tell(Event::WorkerJoined { host, worker, capacity });
+    }
+
+    /// Handles all frames that are complete.
+    pub(super) fn desk_receives(&mut self, worker: WorkerId, bytes: &[u8]) {
+        self.desks.get_mut(&worker).expect("it has a link").decoder.push(bytes);
+        while let Some(desk) = self.desks.get_mut(&worker).filter(|desk| desk.link.is_some()) {
+            let taken = match desk.decoder.next_frame() {
+                Ok(None) => return,
+                Ok(Some(Received::Goodbye)) => Err("an agent says goodbye".to_owned()),
+                Ok(Some(Received::Frame(frame))) => self.desk_takes(worker, frame),
+                Err(error) => Err(error.to_string()),
+            };
+            self.touched.insert((worker, Side::Manager));
+            if let Err(reason) = taken {
+                self.note(&format!("titan closes {worker:?}'s connection: {reason}"));
+                self.happened.protocol_errors += 1;
+                self.close_desk(worker);
+            }
+        }
+    }
+
+    fn desk_takes(&mut self, worker: WorkerId, mut frame: Frame) -> Result<(), String> {
+        let desk = self.desks.get_mut(&worker).expect("it has read a frame");
+        if self.sabotage == Sabotage::AcceptsAnyFrame && frame.sequence > 0 {
+            frame.sequence = desk.session.last_seen() + 1;
+        }
+        match desk.session.on_frame(self.now, frame).map_err(|error| error.to_string())? {
+            Incoming::Control(bytes) => {
+                for _ in 0..1 + u32::from(self.sabotage == Sabotage::HearsTwice) {
+                    self.agents.get_mut(&worker).expect("agents stay").was_heard(&bytes);
+                }
+                let message = codec::decode(&bytes).map_err(|error| error.to_string())?;
+                let message = self.checked(worker, message)?;
+                self.pass_on(worker, message);
+            }
+            Incoming::Bulk { stream, data } => {
+                let most = desk.most_parts;
+                self.model.spool.append(worker, AttemptId::from_stream(stream), &data, most)?;
+                self.hear(worker);
+            }
+            Incoming::Heartbeat => self.hear(worker),
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, worker: WorkerId) {
+        let desk = self.desks.get_mut(&worker).expect("it has read a frame");
+        if self.now.since(desk.heard_at) >= HEARD_SPAN {
+            desk.heard_at = self.now;
+            self.tell(Event::Heard { worker });
+        }
+    }
+
+    fn pass_on(&mut self, worker: WorkerId, message: ToManager) {
+        let is_outcome = matches!(message, ToManager::Finished { .. });
+        if is_outcome && self.sabotage == Sabotage::LosesOutcomes {
+            return;
+        }
+        self.tell(Event::Message { worker, message });
+    }
+
+    /// A result that didn't arrive whole is a failed attempt.
+    fn checked(&mut self, worker: WorkerId, message: ToManager) -> Result<ToManager, String> {
+        let ToManager::Finished { attempt, outcome: Outcome::Completed(summary) } = message else {
+            return Ok(message);
+        };
+        let most = self.desks[&worker].most_parts;
+        match self.model.spool.finish(worker, attempt, summary, most)? || self.sabotage == Sabotage::TrustsResults {
+            true => Ok(message),
+            false => {
+                let outcome = Outcome::failed("its result arrived damaged");
+                Ok(ToManager::Finished { attempt, outcome })
+            }
+        }
+    }
+
+    /// titan's end of a connection is over: the session goes on over another one, or ends with it.
+    pub(super) fn close_desk(&mut self, worker: WorkerId) {
+        let Some(id) = self.desks.get_mut(&worker).and_then(|desk| desk.link.take()) else { return };
+        self.close_link(id, Side::Agent);
+        if self.scenario.resumes {
+            let span = self.random.millis(50, 8_000);
+            self.after(span, Happening::Resume(worker));
+        } else {
+            self.end_session(worker);
+            self.on_session_over(worker);
+        }
+    }
+
+    /// titan forgets a worker.
+    fn end_session(&mut self, worker: WorkerId) {
+        let Some(desk) = self.desks.remove(&worker) else { return };
+        self.model.spool.end_session(worker);
+        if let Some(id) = desk.link {
+            self.close_link(id, Side::Agent);
+        }
+    }
+
+    /// The manager is told, and the host is started afresh or given up.
+    pub(super) fn on_session_over(&mut self, worker: WorkerId) {
+        self.happened.losses += u64::from(self.model.verdict.is_none());
+        self.tell(Event::SessionLost { worker });
+        let host = self.agents[&worker].host;
+        let gives_up = self.random.chance(self.scenario.hosts[host.0 as usize].gives_up_percent);
+        let span = self.random.millis(250, 5_000);
+        self.after(span, if gives_up { Happening::GiveUp(host) } else { Happening::Launch(host) });
+    }
+
+    /// titan has another connection to the host: the session goes on if its agent is there.
+    pub(super) fn on_resume(&mut self, worker: WorkerId) {
+        let Some(desk) = self.desks.get(&worker).filter(|desk| desk.link.is_none()) else { return };
+        let (host, agent) = (desk.host, &self.agents[&worker]);
+        let machine = &self.machines[&host];
+        if agent.is_gone {
+            self.end_session(worker);
+            return self.on_session_over(worker);
+        }
+        if machine.frozen_until > self.now {
+            return self.after(PULSE, Happening::Resume(worker));
+        }
+        let link = self.connect(worker, host);
+        self.happened.resumed += 1;
+        self.note(&format!("{worker:?}'s session goes on"));
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        let desk = self.desks.get_mut(&worker).expect("it was there");
+        let (seen_here, seen_there) = (desk.session.last_seen(), agent.session.last_seen());
+        desk.session.resume(self.now, seen_there).expect("titan forgets nothing");
+        agent.session.resume(self.now, seen_here).expect("an agent forgets nothing");
+        (desk.decoder, agent.decoder) = (Decoder::default(), Decoder::default());
+        (desk.link, agent.link) = (Some(link), Some(link));
+        self.touched.extend([(worker, Side::Manager), (worker, Side::Agent)]);
+    }
+}

@@ -1,0 +1,282 @@
+//! An agent's side: the real core and session, a pool that computes in virtual time, and the process's end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use titan_agent::core::{Agent, Computed, Effect, Event, Exit};
+use titan_manager::{HostId, WorkerId};
+use titan_proto::codec;
+use titan_proto::frame::{Decoder, Frame, Received};
+use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::message::ToManager;
+use titan_proto::session::{Incoming, Session};
+use titan_proto::time::Timestamp;
+
+use super::tasks::{self, Quirk};
+use super::wire::{LinkId, Side};
+use super::world::{Happening, PULSE, World};
+
+/// The heartbeat before titan has set one.
+const FIRST_HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// A host, whatever agents run on it.
+#[derive(Debug, Default)]
+pub(super) struct Machine {
+    pub(super) is_down: bool,
+    pub(super) frozen_until: Timestamp,
+}
+
+/// One agent's process.
+#[derive(Debug)]
+pub(super) struct AgentSide {
+    pub(super) host: HostId,
+    pub(super) core: Agent,
+    pub(super) session: Session,
+    pub(super) decoder: Decoder,
+    pub(super) link: Option<LinkId>,
+    pub(super) slots: u32,
+    pub(super) is_gone: bool,
+    pub(super) said_goodbye: bool,
+    pub(super) computing: BTreeMap<AttemptId, Computing>,
+    /// Outcomes that it has reported, for agents that repeat themselves.
+    pub(super) outcomes: Vec<ToManager>,
+    /// What was said and hasn't been heard, in order: messages, and those that follow a result.
+    pub(super) unheard: VecDeque<Vec<u8>>,
+    pub(super) unheard_after_bulk: VecDeque<Vec<u8>>,
+}
+
+/// A computation.
+#[derive(Debug)]
+pub(super) struct Computing {
+    pub(super) task: TaskId,
+    number: u32,
+    is_stopped: bool,
+}
+
+impl AgentSide {
+    pub(super) fn new(host: HostId, slots: u32, link: LinkId, now: Timestamp) -> Self {
+        Self {
+            host,
+            core: Agent::new(now),
+            session: Session::new(now, FIRST_HEARTBEAT),
+            decoder: Decoder::default(),
+            link: Some(link),
+            slots,
+            is_gone: false,
+            said_goodbye: false,
+            computing: BTreeMap::new(),
+            outcomes: Vec::new(),
+            unheard: VecDeque::new(),
+            unheard_after_bulk: VecDeque::new(),
+        }
+    }
+
+    /// Says something, whether it is so or not.
+    pub(super) fn say(&mut self, message: &ToManager) {
+        let bytes = codec::encode(message).expect("simulated messages are short");
+        self.unheard.push_back(bytes.clone());
+        self.session.send(bytes);
+    }
+
+    fn say_after(&mut self, attempt: AttemptId, result: Arc<Vec<u8>>, then: &ToManager) {
+        let bytes = codec::encode(then).expect("simulated messages are short");
+        self.unheard_after_bulk.push_back(bytes.clone());
+        self.session.send_bulk(attempt.stream(), result, bytes);
+    }
+
+    /// titan has heard that: nothing before it is missing, and it didn't come before.
+    pub(super) fn was_heard(&mut self, bytes: &[u8]) {
+        for said in [&mut self.unheard, &mut self.unheard_after_bulk] {
+            if said.front().is_some_and(|first| first == bytes) {
+                said.pop_front();
+                return;
+            }
+        }
+        panic!("titan hears what an agent didn't say next: {:?}", codec::decode::<ToManager>(bytes));
+    }
+}
+
+impl World {
+    /// Gives an agent an event and carries out what it decides.
+    pub(super) fn tell_agent(&mut self, worker: WorkerId, event: Event) {
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        if agent.is_gone {
+            return;
+        }
+        let mut effects = Vec::new();
+        agent.core.handle(self.now, event, &mut effects);
+        self.touched.insert((worker, Side::Agent));
+        for effect in effects {
+            self.carry_out_there(worker, effect);
+        }
+    }
+
+    fn carry_out_there(&mut self, worker: WorkerId, effect: Effect) {
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        match effect {
+            Effect::Configure(configure) => {
+                agent.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
+            }
+            Effect::Prepare { .. } => {}
+            Effect::Send(message) => {
+                if matches!(message, ToManager::Finished { .. }) {
+                    agent.outcomes.push(message.clone());
+                }
+                agent.say(&message);
+            }
+            Effect::SendResult { attempt, result, then } => {
+                agent.outcomes.push(then.clone());
+                agent.say_after(attempt, result, &then);
+            }
+            Effect::Compute { attempt, task } => self.compute(worker, attempt, task),
+            Effect::Stop { attempt } => self.stop(worker, attempt),
+            Effect::Exit(exit) => {
+                agent.said_goodbye = exit == Exit::Goodbye;
+                self.happened.leases_over += u64::from(exit == Exit::LeaseOver);
+                assert!(!matches!(exit, Exit::Protocol { .. }), "titan does what no manager does: {exit:?}");
+                self.die(worker, &format!("{exit:?}"));
+            }
+        }
+    }
+
+    fn compute(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId) {
+        assert!(self.executed.insert(attempt), "{attempt} runs twice");
+        self.check_alone(worker, attempt, task);
+        self.happened.computed += 1;
+        let tries = self.tries.entry(task).or_default();
+        *tries += 1;
+        let number = *tries;
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        agent.computing.insert(attempt, Computing { task, number, is_stopped: false });
+        let (running, slots) = (agent.computing.len(), agent.slots as usize);
+        assert!(running <= slots, "{worker:?} runs {running} tasks in {slots} slots");
+        self.note(&format!("    {worker:?} computes {attempt} of {task}, try {number}"));
+        let behaviour = self.scenario.manners.of(task);
+        match behaviour.quirk {
+            Quirk::NeverEnds if behaviour.spoils(number) => {}
+            Quirk::KillsAgent if behaviour.spoils(number) => {
+                let span = self.random.millis(100, 300);
+                self.after(span, Happening::Die(worker));
+            }
+            _ => self.after(behaviour.span, Happening::Computed(worker, attempt)),
+        }
+    }
+
+    /// A task that mustn't run twice runs nowhere else, except on agents that titan has lost and that don't know it yet.
+    fn check_alone(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId) {
+        if self.model.jobs[task.job.0 as usize].rerunnable {
+            return;
+        }
+        for (other, agent) in self.agents.iter().filter(|(other, agent)| **other != worker && !agent.is_gone) {
+            if agent.computing.values().any(|computing| computing.task == task) {
+                let known = [&self.model.workers[other], &self.model.workers[&worker]];
+                let is_known = known.iter().any(|known| known.is_lost || known.has_lied);
+                assert!(is_known, "{attempt} of {task} begins while {other:?} runs it");
+                self.happened.overlaps += 1;
+            }
+        }
+    }
+
+    fn stop(&mut self, worker: WorkerId, attempt: AttemptId) {
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        let computing = agent.computing.get_mut(&attempt).expect("only what runs is stopped");
+        let behaviour = self.scenario.manners.of(computing.task);
+        let is_endless = matches!(behaviour.quirk, Quirk::NeverEnds | Quirk::KillsAgent);
+        // A stop may come too late for what is about to end by itself.
+        computing.is_stopped = is_endless || self.random.chance(70);
+        if computing.is_stopped {
+            let span = self.random.millis(1, 50);
+            self.after(span, Happening::Computed(worker, attempt));
+        }
+    }
+
+    pub(super) fn on_computed(&mut self, worker: WorkerId, attempt: AttemptId) {
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        let Some(computing) = agent.computing.remove(&attempt).filter(|_| !agent.is_gone) else { return };
+        let behaviour = self.scenario.manners.of(computing.task);
+        let failed = |reason: &str| Computed::Failed { reason: reason.to_owned() };
+        let completed = |crc_error: u32| {
+            let result = tasks::result(computing.task, behaviour.bytes);
+            let crc = tasks::checksum(&result) ^ crc_error;
+            Computed::Completed { result: Arc::new(result), crc, compute: behaviour.span }
+        };
+        let end = match behaviour.quirk {
+            _ if computing.is_stopped => Computed::Cancelled,
+            Quirk::Fails if behaviour.spoils(computing.number) => failed("told to fail"),
+            Quirk::Panics if behaviour.spoils(computing.number) => failed("the kernel panicked: told to"),
+            Quirk::Damaged if behaviour.spoils(computing.number) => completed(1),
+            _ => completed(0),
+        };
+        self.tell_agent(worker, Event::Computed { attempt, end });
+    }
+
+    pub(super) fn on_agent_tick(&mut self, worker: WorkerId) {
+        if !self.agents[&worker].is_gone {
+            self.after(PULSE, Happening::AgentTick(worker));
+            self.tell_agent(worker, Event::Tick);
+        }
+    }
+
+    /// Handles all frames that are complete.
+    pub(super) fn agent_receives(&mut self, worker: WorkerId, bytes: &[u8]) {
+        self.agents.get_mut(&worker).expect("agents stay").decoder.push(bytes);
+        while self.link_of(worker, Side::Agent).is_some() {
+            let agent = self.agents.get_mut(&worker).expect("agents stay");
+            let heard = match agent.decoder.next_frame() {
+                Ok(None) => return,
+                Ok(Some(Received::Goodbye)) => Ok(Event::Goodbye),
+                Ok(Some(Received::Frame(frame))) => self.agent_takes(worker, frame),
+                Err(error) => Err(error.to_string()),
+            };
+            match heard {
+                Ok(event) => self.tell_agent(worker, event),
+                Err(reason) => {
+                    self.note(&format!("{worker:?} closes its connection: {reason}"));
+                    self.happened.protocol_errors += 1;
+                    self.close_agent(worker);
+                }
+            }
+        }
+    }
+
+    fn agent_takes(&mut self, worker: WorkerId, frame: Frame) -> Result<Event, String> {
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        match agent.session.on_frame(self.now, frame).map_err(|error| error.to_string())? {
+            Incoming::Control(bytes) => {
+                let desk = self.desks.get_mut(&worker);
+                let said = desk.map(|desk| desk.unheard.pop_front());
+                assert!(
+                    said.is_none_or(|said| said.as_ref() == Some(&bytes)),
+                    "{worker:?} hears what wasn't said next"
+                );
+                codec::decode(&bytes).map(Event::Message).map_err(|error| error.to_string())
+            }
+            Incoming::Bulk { .. } | Incoming::Heartbeat => Ok(Event::Heard),
+        }
+    }
+
+    /// An agent's end of a connection is over: it waits for another one, or ends with it.
+    pub(super) fn close_agent(&mut self, worker: WorkerId) {
+        if !self.scenario.resumes {
+            return self.die(worker, "its connection is broken");
+        }
+        if let Some(id) = self.agents.get_mut(&worker).and_then(|agent| agent.link.take()) {
+            self.close_link(id, Side::Manager);
+        }
+    }
+
+    /// A process ends, with all that it knows; what it had written still arrives.
+    pub(super) fn die(&mut self, worker: WorkerId, why: &str) {
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        if std::mem::replace(&mut agent.is_gone, true) {
+            return;
+        }
+        agent.computing.clear();
+        let link = agent.link.take();
+        self.note(&format!("    {worker:?} is gone: {why}"));
+        if let Some(id) = link {
+            self.hang_up(id);
+        }
+    }
+}

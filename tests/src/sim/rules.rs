@@ -1,0 +1,195 @@
+//! The rules: what each effect, each step and the end must be like. A broken one panics and says which.
+
+use titan_manager::{self as manager, Effect, Health, Manager, Record, Verdict, WorkerId};
+use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::message::{Outcome, ToAgent};
+
+use super::model::{End, Model, Place, Told};
+use super::tasks::{self, Quirk};
+
+impl Model {
+    /// Judges what one event has led to; effects are to be carried out after it.
+    pub(super) fn judge(&mut self, effects: &[Effect], manager: &Manager) {
+        assert!(self.verdict.is_none() || effects.is_empty(), "effects after the end: {effects:?}");
+        self.note_health(manager);
+        for effect in effects {
+            if let Effect::EndSession { worker } = effect {
+                self.on_session_lost(*worker);
+            }
+        }
+        for effect in effects {
+            self.judge_effect(effect, manager);
+        }
+        if let Some(answer) = self.outcome.take().filter(|_| self.verdict.is_none()) {
+            assert!(self.acknowledged.contains(&answer.attempt), "{} ended and isn't acknowledged", answer.attempt);
+        }
+        self.check_spool();
+    }
+
+    fn judge_effect(&mut self, effect: &Effect, manager: &Manager) {
+        match effect {
+            Effect::Send { worker, message } => self.judge_message(*worker, message, manager),
+            Effect::Keep { attempt, task } => self.judge_kept(*attempt, *task),
+            Effect::Discard { attempt } => self.judge_discarded(*attempt),
+            Effect::Record(record) => self.judge_record(record),
+            Effect::Deliver { task } => {
+                assert_eq!(self.tasks[task].end, Some(End::Completed), "{task} is delivered before it is recorded");
+                self.tell(*task, Told::Delivered);
+            }
+            Effect::Missing { task } => {
+                let end = self.tasks[task].end;
+                assert!(matches!(end, Some(End::Failed | End::Cancelled)), "{task} is missing, but it is {end:?}");
+                self.tell(*task, Told::Missing);
+            }
+            Effect::Finished(verdict) => self.judge_verdict(*verdict),
+            Effect::EndSession { .. } | Effect::Report(_) => {}
+        }
+    }
+
+    fn tell(&mut self, task: TaskId, told: Told) {
+        let before = self.tasks.get_mut(&task).expect("only tasks are told of").told.replace(told);
+        assert_eq!(before, None, "the sink is told twice of {task}");
+    }
+
+    fn judge_message(&mut self, worker: WorkerId, message: &ToAgent, manager: &Manager) {
+        let agent = self.workers.get_mut(&worker).expect("messages go to workers that have joined");
+        match message {
+            ToAgent::Job { job, .. } => drop(agent.jobs.insert(*job)),
+            ToAgent::Start { attempt, task } => self.judge_start(worker, *attempt, *task, manager),
+            ToAgent::Acknowledge { attempt } => self.judge_acknowledged(*attempt),
+            ToAgent::Configure(_) | ToAgent::Recall { .. } | ToAgent::Cancel { .. } => {}
+        }
+    }
+
+    fn judge_start(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId, manager: &Manager) {
+        assert!(self.begun, "{attempt} starts before min_workers were HEALTHY");
+        assert!(!self.cancelled, "{attempt} starts after the batch was cancelled");
+        assert_eq!(self.tasks[&task].end, None, "{task} is started though it is over");
+        let agent = &self.workers[&worker];
+        assert!(!agent.is_lost, "{attempt} starts on {worker:?}, which is lost");
+        assert!(agent.jobs.contains(&task.job), "{attempt} starts before {worker:?} knows its job");
+        assert_eq!(self.health(worker, manager), Some(Health::Healthy), "{attempt} starts on {worker:?}");
+        let spec = &self.jobs[task.job.0 as usize];
+        let slot_bytes = agent.capacity.memory_bytes / u64::from(agent.capacity.slots);
+        assert!(spec.task_memory_bytes <= slot_bytes, "{task} is too large for {worker:?}");
+        let open: Vec<_> = self.attempts.iter().filter(|(_, tried)| tried.task == task && tried.is_open).collect();
+        assert!(open.len() <= usize::from(spec.rerunnable), "{task} starts again and may still run: {open:?}");
+        for (other, tried) in open {
+            let health = self.health(tried.worker, manager);
+            assert_eq!(health, Some(Health::Unhealthy), "{task} runs twice though {other}'s worker is well");
+        }
+        let tried = super::model::Tried { task, worker, has_started: false, is_open: true };
+        assert!(self.attempts.insert(attempt, tried).is_none(), "{attempt} is used twice");
+        let held = self.attempts.values().filter(|tried| tried.worker == worker && tried.is_open).count();
+        assert!(held <= self.workers[&worker].capacity.slots as usize * 2, "{worker:?} holds {held} attempts");
+    }
+
+    /// How the manager sees that worker now; None if it has lost it.
+    fn health(&self, worker: WorkerId, manager: &Manager) -> Option<Health> {
+        let host = self.workers[&worker].host;
+        let is_up = self.hosts[&host] == Place::Up(worker);
+        manager.workers().find(|view| is_up && view.host == host).map(|view| view.health)
+    }
+
+    fn judge_kept(&mut self, attempt: AttemptId, task: TaskId) {
+        assert_eq!(self.attempts[&attempt].task, task, "{attempt} is kept for another task");
+        assert_eq!(self.tasks[&task].end, None, "{task} is over and gets a result");
+        self.spool.keep(attempt, task);
+        let pure = tasks::result(task, self.manners.of(task).bytes);
+        assert!(self.spool.kept(task) == Some(&pure), "{task}'s result isn't what the task makes");
+    }
+
+    fn judge_discarded(&mut self, attempt: AttemptId) {
+        let is_open = self.attempts.get(&attempt).is_some_and(|tried| tried.is_open);
+        assert!(!is_open, "the result of {attempt} is discarded while its worker may still send it");
+        self.spool.discard(attempt);
+    }
+
+    fn judge_acknowledged(&mut self, attempt: AttemptId) {
+        let answer = self.outcome.as_ref().filter(|answer| answer.attempt == attempt);
+        let answer = answer.unwrap_or_else(|| panic!("{attempt} is acknowledged, but didn't end now"));
+        let Some(tried) = self.attempts.get(&attempt).filter(|_| answer.counts) else {
+            self.acknowledged.push(attempt);
+            return;
+        };
+        let known = &self.tasks[&tried.task];
+        let is_recorded = match &answer.outcome {
+            Outcome::Completed(_) => known.end == Some(End::Completed),
+            Outcome::Failed { .. } => known.failures > 0,
+            Outcome::Cancelled => true,
+        };
+        assert!(is_recorded, "{attempt} is acknowledged before it is recorded");
+        self.acknowledged.push(attempt);
+    }
+
+    fn judge_record(&mut self, record: &Record) {
+        match record {
+            Record::Submitted { .. } | Record::Grown { .. } | Record::Closed { .. } => {}
+            Record::Completed { task, attempt, bytes, crc } => {
+                let kept = self.spool.kept(*task).unwrap_or_else(|| panic!("{task} is recorded before it is kept"));
+                assert_eq!((*bytes, *crc), (kept.len() as u64, tasks::checksum(kept)), "{task}'s record");
+                assert_eq!(self.attempts[attempt].task, *task, "{task} is completed by another's attempt");
+                self.end(*task, End::Completed);
+            }
+            Record::AttemptFailed { task, attempt, reason } => self.judge_failure(*task, *attempt, reason),
+            Record::Failed { task, reason } => {
+                let known = &self.tasks[task];
+                let is_used_up = known.failures > self.jobs[task.job.0 as usize].retries;
+                assert!(
+                    is_used_up || known.losses >= self.crash_limit,
+                    "{task} is FAILED after {} failures and {} losses: {reason}",
+                    known.failures,
+                    known.losses
+                );
+                self.end(*task, End::Failed);
+            }
+            Record::Cancelled { task } => {
+                self.given_up |= self.is_hopeless();
+                assert!(self.cancelled || self.given_up, "{task} is CANCELLED and nobody cancelled");
+                self.end(*task, End::Cancelled);
+            }
+        }
+    }
+
+    fn judge_failure(&mut self, task: TaskId, attempt: AttemptId, reason: &str) {
+        let tried = &self.attempts[&attempt];
+        let has_reason = matches!(self.manners.of(task).quirk, Quirk::Fails | Quirk::Panics | Quirk::Damaged);
+        let has_lied = self.workers[&tried.worker].has_lied;
+        assert!(has_reason || has_lied, "{attempt} of {task} has no reason to fail: {reason}");
+        assert!(!tried.is_open, "{attempt} has failed and may still run");
+        self.tasks.get_mut(&task).expect("only tasks fail").failures += 1;
+    }
+
+    fn end(&mut self, task: TaskId, end: End) {
+        let before = self.tasks.get_mut(&task).expect("only tasks end").end.replace(end);
+        assert_eq!(before, None, "{task} ends twice");
+    }
+
+    fn judge_verdict(&mut self, verdict: Verdict) {
+        let count = |end| self.tasks.values().filter(|known| known.end == Some(end)).count() as u64;
+        let counts = (count(End::Completed), count(End::Failed), count(End::Cancelled));
+        assert_eq!((verdict.completed, verdict.failed, verdict.cancelled), counts, "the verdict and the journal");
+        for (task, known) in &self.tasks {
+            assert!(known.end.is_some(), "{task} is forgotten");
+            let told = if known.end == Some(End::Completed) { Told::Delivered } else { Told::Missing };
+            assert_eq!(known.told, Some(told), "what the sink was told of {task}");
+        }
+        match verdict.end {
+            manager::End::Done => assert!(!self.cancelled && counts.2 == 0, "Done after a cancel"),
+            manager::End::Cancelled => assert!(self.cancelled, "nobody cancelled"),
+            manager::End::NoWorkers => {
+                assert!(self.given_up || self.is_hopeless(), "given up though somebody could go on");
+            }
+        }
+        self.verdict = Some(verdict);
+    }
+
+    /// Parts are of attempts that may still be sent, by those who hold them; a stranger's go with its session.
+    fn check_spool(&self) {
+        for (attempt, owner) in self.spool.parts() {
+            let is_odd = self.workers[&owner].has_lied || self.attempts[&attempt].worker != owner;
+            let is_wanted = is_odd || self.attempts[&attempt].is_open;
+            assert!(self.verdict.is_some() || is_wanted, "what is there of {attempt} was forgotten");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Faults of titan itself, to show that the rules notice them.
+
+use titan_manager::{Effect, Record};
+use titan_proto::message::ToAgent;
+
+/// What titan does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// Nothing.
+    None,
+    /// Acknowledges outcomes before it records them.
+    AcknowledgesFirst,
+    /// Delivers results before they are recorded.
+    DeliversFirst,
+    /// Delivers results twice.
+    DeliversTwice,
+    /// Never discards anything.
+    SkipsDiscard,
+    /// Starts each task twice, under one attempt.
+    StartsTwice,
+    /// Says nothing of tasks that are missing.
+    HidesMissing,
+    /// Forgets to acknowledge.
+    SkipsAcknowledge,
+    /// Counts one task too many.
+    Miscounts,
+    /// Doesn't pass on that attempts have ended.
+    LosesOutcomes,
+    /// Hears each message twice.
+    HearsTwice,
+    /// Doesn't look whether results are whole.
+    TrustsResults,
+    /// Takes frames that aren't the next.
+    AcceptsAnyFrame,
+}
+
+impl Sabotage {
+    /// Does to the manager's effects what is wrong.
+    pub(super) fn spoil(self, effects: &mut Vec<Effect>) {
+        match self {
+            Self::AcknowledgesFirst => effects.sort_by_key(|effect| !is_acknowledge(effect)),
+            Self::DeliversFirst => effects.sort_by_key(|effect| !matches!(effect, Effect::Deliver { .. })),
+            Self::DeliversTwice => repeat(effects, |effect| matches!(effect, Effect::Deliver { .. })),
+            Self::SkipsDiscard => effects.retain(|effect| !matches!(effect, Effect::Discard { .. })),
+            Self::StartsTwice => repeat(effects, is_start),
+            Self::HidesMissing => effects.retain(|effect| !matches!(effect, Effect::Missing { .. })),
+            Self::SkipsAcknowledge => effects.retain(|effect| !is_acknowledge(effect)),
+            Self::Miscounts => effects.iter_mut().for_each(miscount),
+            Self::None | Self::LosesOutcomes | Self::HearsTwice | Self::TrustsResults | Self::AcceptsAnyFrame => {}
+        }
+    }
+}
+
+fn is_acknowledge(effect: &Effect) -> bool {
+    matches!(effect, Effect::Send { message: ToAgent::Acknowledge { .. }, .. })
+}
+
+fn is_start(effect: &Effect) -> bool {
+    matches!(effect, Effect::Send { message: ToAgent::Start { .. }, .. })
+}
+
+fn repeat(effects: &mut Vec<Effect>, which: fn(&Effect) -> bool) {
+    let repeated =
+        effects.iter().flat_map(|effect| std::iter::repeat_n(effect.clone(), 1 + usize::from(which(effect))));
+    *effects = repeated.collect();
+}
+
+fn miscount(effect: &mut Effect) {
+    if let Effect::Finished(verdict) = effect {
+        verdict.completed += 1;
+    }
+    if let Effect::Record(Record::Completed { bytes, .. }) = effect {
+        *bytes += 1;
+    }
+}

@@ -1,0 +1,106 @@
+//! The model of titan's place for results: takes them as they arrive, keeps one for each task, and complains of what the
+//! real one would.
+
+use std::collections::BTreeMap;
+
+use titan_manager::WorkerId;
+use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::message::ResultSummary;
+
+use super::tasks;
+
+/// Longest result that any task can have.
+const MAX_RESULT_BYTES: usize = 1 << 20;
+
+/// Results, whole and in parts.
+#[derive(Debug, Default)]
+pub(super) struct Spool {
+    parts: BTreeMap<AttemptId, Part>,
+    kept: BTreeMap<TaskId, Vec<u8>>,
+}
+
+/// What has arrived of a result.
+#[derive(Debug)]
+struct Part {
+    owner: WorkerId,
+    data: Vec<u8>,
+    is_finished: bool,
+}
+
+impl Spool {
+    /// The next bytes of an attempt's result.
+    ///
+    /// # Errors
+    /// The sender does what no agent does.
+    pub(super) fn append(
+        &mut self,
+        owner: WorkerId,
+        attempt: AttemptId,
+        data: &[u8],
+        most: usize,
+    ) -> Result<(), String> {
+        let part = self.part(owner, attempt, most)?;
+        part.data.extend_from_slice(data);
+        match part.data.len() > MAX_RESULT_BYTES {
+            true => Err("a result longer than it can be".to_owned()),
+            false => Ok(()),
+        }
+    }
+
+    /// The result is complete: whether it is whole.
+    ///
+    /// # Errors
+    /// The sender does what no agent does.
+    pub(super) fn finish(
+        &mut self,
+        owner: WorkerId,
+        attempt: AttemptId,
+        summary: ResultSummary,
+        most: usize,
+    ) -> Result<bool, String> {
+        let part = self.part(owner, attempt, most)?;
+        part.is_finished = true;
+        Ok(part.data.len() as u64 == summary.bytes && tasks::checksum(&part.data) == summary.crc)
+    }
+
+    fn part(&mut self, owner: WorkerId, attempt: AttemptId, most: usize) -> Result<&mut Part, String> {
+        let open = self.parts.values().filter(|part| part.owner == owner && !part.is_finished).count();
+        let part = self.parts.entry(attempt).or_insert(Part { owner, data: Vec::new(), is_finished: false });
+        if part.owner != owner || part.is_finished {
+            return Err(format!("a result of {attempt}, which isn't its own or has ended"));
+        }
+        match open > most {
+            true => Err("more results at once than it has tasks".to_owned()),
+            false => Ok(part),
+        }
+    }
+
+    /// A session is over: what isn't finished goes with it.
+    pub(super) fn end_session(&mut self, owner: WorkerId) {
+        self.parts.retain(|_, part| part.owner != owner || part.is_finished);
+    }
+
+    /// An attempt's result becomes its task's.
+    pub(super) fn keep(&mut self, attempt: AttemptId, task: TaskId) {
+        let part =
+            self.parts.remove(&attempt).unwrap_or_else(|| panic!("{attempt} is kept, but nothing is there of it"));
+        assert!(part.is_finished, "{attempt} is kept before all of it is there");
+        let before = self.kept.insert(task, part.data);
+        assert!(before.is_none(), "{task} has two results");
+    }
+
+    /// What is there of an attempt's result goes.
+    pub(super) fn discard(&mut self, attempt: AttemptId) {
+        self.parts.remove(&attempt);
+    }
+
+    /// A task's result, as the sink reads it.
+    pub(super) fn kept(&self, task: TaskId) -> Option<&[u8]> {
+        self.kept.get(&task).map(Vec::as_slice)
+    }
+
+    /// Attempts of which something is there, and who sends it.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (AttemptId, WorkerId)> + '_ {
+        self.parts.iter().map(|(&attempt, part)| (attempt, part.owner))
+    }
+}

@@ -1,0 +1,169 @@
+//! Hosts that aren't what they should be: garbage, endless streams, silence, other versions. None of them hangs titan, fills
+//! its memory, or reaches the terminal.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use titan_tests::cli::stranger::{cluster, cluster_that_answers, cluster_with_agent, good_hello, hello};
+use titan_tests::cli::{Desk, Outcome, Running};
+use titan_tests::rig::holds_within;
+
+const SMALL: &str = "run mandelbrot --size 64x64 --cluster c.toml";
+
+/// Runs titan on a stranger alone: it ends soon, with 3, one line of reason, and nothing that a terminal would act on.
+#[track_caller]
+fn assert_given_up(desk: &Desk, file: &str, said: &str) -> Outcome {
+    desk.write("c.toml", file);
+    let begun = Instant::now();
+    let outcome = desk.run(SMALL).expect(3);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(!outcome.stderr.contains('\x1b'), "{:?}", outcome.stderr);
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    assert_eq!(lines.len(), 4, "where, the stranger, no worker, why: {}", outcome.stderr);
+    assert!(lines[1].starts_with("titan: stranger: "), "{}", outcome.stderr);
+    assert_eq!(lines[2], "error: no usable worker:");
+    assert!(lines[3].starts_with("  stranger: ") && lines[3].chars().count() < 500, "{}", outcome.stderr);
+    assert!(lines[3].contains(said), "no '{said}' in: {}", lines[3]);
+    outcome
+}
+
+#[test]
+fn a_shell_that_closes_at_once_is_given_up() {
+    let desk = Desk::new();
+    assert_given_up(&desk, &cluster("exit 0\n"), "ended without a word");
+    assert_given_up(&desk, &cluster("echo account disabled; exit 1\n"), "account disabled");
+    assert_given_up(&desk, &cluster("echo no such container >&2; exit 125\n"), "no such container");
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let desk = Desk::new();
+    let file = "[[host]]\nname = \"stranger\"\ncommand = [\"no-such-program\"]\n";
+    assert_given_up(&desk, file, "no-such-program");
+}
+
+#[test]
+fn escape_sequences_do_not_reach_the_terminal() {
+    let desk = Desk::new();
+    let escape = r"printf '\033[2J\033]0;x\007boo\n'";
+    let outcome = assert_given_up(&desk, &cluster(&format!("{escape}; exit 1\n")), "boo");
+    assert!(outcome.stderr.contains(r"\u{1b}[2J"), "{}", outcome.stderr);
+    assert_given_up(&desk, &cluster(&format!("{escape} >&2; exit 1\n")), "boo");
+    assert_given_up(&desk, &cluster_that_answers(r"want \033[2JPlan9", "sleep 1\n"), "Plan9");
+    assert_given_up(&desk, &cluster_that_answers(r"frob \033[2J", "sleep 1\n"), "frob");
+    let hosts = Running::start(&mut desk.titan("hosts --cluster c.toml")).wait();
+    assert!(!format!("{}{}", hosts.text(), hosts.stderr).contains('\x1b'));
+}
+
+#[test]
+fn silence_is_given_up_after_start_timeout() {
+    let desk = Desk::new();
+    assert_given_up(&desk, &cluster("exec sleep 60\n"), "no agent after 1 s");
+    assert_given_up(&desk, &cluster_with_agent("exec sleep 60\n"), "no agent after 1 s");
+    desk.run("hosts --cluster c.toml").expect(3);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn half_a_hello_is_given_up_after_start_timeout() {
+    let desk = Desk::new();
+    let hello = good_hello();
+    desk.write("hello", &hello[..hello.len() / 2]);
+    assert_given_up(&desk, &cluster_with_agent("cat hello\nexec sleep 60\n"), "no agent after 1 s");
+}
+
+#[test]
+fn what_speaks_another_protocol_is_named() {
+    let desk = Desk::new();
+    assert_given_up(&desk, &cluster_with_agent("echo hello there\nexec sleep 5\n"), "doesn't speak titan's protocol");
+    assert_given_up(&desk, &cluster_with_agent("printf TITANBYE\nexec sleep 5\n"), "doesn't speak titan's protocol");
+    desk.write("hello", b"TITAN\r\n\0\x01\0\0\0\xff\xff\xff\xff");
+    assert_given_up(&desk, &cluster_with_agent("cat hello\nexec sleep 5\n"), "hello is damaged");
+}
+
+#[test]
+fn an_agent_of_another_version_is_told_apart_with_the_side_to_update() {
+    let desk = Desk::new();
+    let version = titan_proto::PROTOCOL_VERSION;
+    desk.write("hello", hello(version + 8, "9.0.0"));
+    let newer =
+        assert_given_up(&desk, &cluster_with_agent("cat hello\nexec sleep 5\n"), "update titan on this machine");
+    assert!(newer.stderr.contains(&format!("titan speaks protocol {version} and the agent speaks {}", version + 8)));
+    desk.write("hello", hello(version - 1, "0.0.1"));
+    assert_given_up(&desk, &cluster_with_agent("cat hello\nexec sleep 5\n"), "update the agent");
+}
+
+#[test]
+fn an_agent_of_another_build_is_refused() {
+    let desk = Desk::new();
+    let version = titan_proto::PROTOCOL_VERSION;
+    desk.write("hello", hello(version, "0.0.9\x1b[2J"));
+    assert_given_up(&desk, &cluster_with_agent("cat hello\nexec sleep 5\n"), "build");
+}
+
+#[test]
+fn an_endless_stream_is_given_up_with_what_it_is() {
+    let desk = Desk::new();
+    for script in ["exec cat /dev/zero\n", "exec yes\n", "exec cat /dev/urandom\n"] {
+        let outcome = assert_given_up(&desk, &cluster(script), "stranger: ");
+        assert!(!outcome.stderr.contains("without a word"), "it said more than enough: {}", outcome.stderr);
+    }
+    assert_given_up(&desk, &cluster_with_agent("exec cat /dev/zero\n"), "doesn't speak titan's protocol");
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn endless_streams_fill_no_memory() {
+    let desk = Desk::new();
+    let (hello, out) = (good_hello(), "exec yes >&2\n");
+    desk.write("hello", hello);
+    for file in [cluster(out), cluster_with_agent(out)] {
+        desk.write("c.toml", file);
+        let mut running = Running::start(&mut desk.titan(SMALL));
+        let (status, mut peak_kib) = (format!("/proc/{}/status", running.pid()), 0);
+        let ended = holds_within(Duration::from_secs(20), || {
+            let text = fs::read_to_string(&status).unwrap_or_default();
+            let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+            peak_kib = peak.and_then(|peak| peak.parse::<u64>().ok()).unwrap_or(peak_kib);
+            running.has_ended()
+        });
+        assert!(ended, "it hangs: {}", running.stderr());
+        running.wait().expect(3);
+        // titan holds its own executable, which it would send, and no more: a second of `yes` is gigabytes.
+        let executable_kib = fs::metadata(titan_tests::program::titan()).unwrap().len() >> 10;
+        assert!(peak_kib < 2 * executable_kib + (64 << 10), "{peak_kib} KiB");
+    }
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn a_stranger_does_not_keep_the_others_from_working() {
+    let desk = Desk::new();
+    let two = format!("{}[[host]]\nlocal = true\n", cluster("exec sleep 60\n"));
+    desk.write("c.toml", two);
+    let outcome = desk.run(&format!("{SMALL} -o out.png")).expect(0);
+    assert!(desk.path("out.png").exists(), "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn a_worker_that_breaks_the_protocol_again_and_again_is_given_up() {
+    let desk = Desk::new();
+    desk.write("hello", good_hello());
+    let words = format!("{SMALL} --lease 0");
+    desk.write("c.toml", cluster_with_agent("cat hello\nexec yes\n"));
+    let outcome = desk.run(&words).expect(3);
+    assert!(outcome.stderr.contains("it broke the protocol"), "{}", outcome.stderr);
+    assert!(outcome.stderr.lines().count() < 40, "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn what_a_launcher_started_ends_with_it() {
+    let desk = Desk::new();
+    // As a script does that wraps another program: the shell waits for it.
+    assert_given_up(&desk, &cluster("sleep 60; true\n"), "no agent after 1 s");
+    desk.run("hosts --cluster c.toml").expect(3);
+    desk.wait_until_tidy();
+}
