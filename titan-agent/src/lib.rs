@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`core`]: decides what to start, stop and say; no thread, clock or stream.
-//! - [`serve`]: carries a core's decisions out over any pair of byte streams.
+//! - [`mod@serve`]: carries a core's decisions out over any pair of byte streams.
 //! - `compute`: the pool that kernels run on.
 //! - [`machine`]: what this machine can do.
 //! - [`faults`]: makes chosen tasks misbehave, for tests.

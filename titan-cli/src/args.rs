@@ -87,6 +87,10 @@ pub(crate) struct InitArgs {
     pub(crate) hosts: Vec<String>,
 }
 
+/// Not a doc comment: its brackets would be links.
+const HOSTS_HELP: &str =
+    "Hosts, separated by commas: [SLOTS/][USER@]HOST[:PORT], `:` is this machine; with --cluster, names from that file";
+
 /// Where to run; the same for every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where to run")]
@@ -94,8 +98,7 @@ pub(crate) struct PlaceOptions {
     /// The file that names the hosts [default: $TITAN_CLUSTER, ./cluster.toml, then the user's own]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) cluster: Option<PathBuf>,
-    /// Hosts, separated by commas: [SLOTS/][USER@]HOST[:PORT], `:` is this machine; with --cluster, names from that file
-    #[arg(short = 'S', long, value_name = "LIST", global = true)]
+    #[arg(short = 'S', long, value_name = "LIST", global = true, help = HOSTS_HELP)]
     pub(crate) hosts: Vec<String>,
     /// This machine: N agents that divide its cores, or one with all
     #[arg(long, value_name = "N", num_args = 0..=1, value_parser = parse_local, global = true)]
