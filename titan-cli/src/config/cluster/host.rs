@@ -81,6 +81,9 @@ pub(super) fn read(section: &mut Section<'_, '_>, defaults: &Defaults, trust: Tr
     };
     let mut env = defaults.env.clone();
     env.extend(own.env);
+    if trust == Trust::Found && reach == Reach::Local && !env.is_empty() {
+        refuse_local_env(section);
+    }
     Some(Host {
         name,
         reach,
@@ -105,6 +108,13 @@ fn refuse_named_only(section: &mut Section<'_, '_>) {
         let message = format!("'{key}' isn't taken from a file that was merely found in the current directory");
         section.problems().add(span, message, Trust::REMEDY);
     }
+}
+
+/// What a program on this machine finds in its environment can make it load any file.
+fn refuse_local_env(section: &mut Section<'_, '_>) {
+    let span = if section.has("env") { section.key_span("env") } else { section.key_span("local") };
+    let message = "'env' for this machine isn't taken from a file that was merely found in the current directory";
+    section.problems().add(span, message, Trust::REMEDY);
 }
 
 fn reach(section: &mut Section<'_, '_>) -> Option<Reach> {

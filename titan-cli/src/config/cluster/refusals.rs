@@ -285,6 +285,18 @@ fn a_found_file_may_not_run_or_send_anything() {
 }
 
 #[test]
+fn a_found_file_may_not_set_what_programs_of_this_machine_are_started_with() {
+    insta::assert_snapshot!(refusal_of_found("[[host]]\nlocal = true\nenv = { LD_PRELOAD = \"x\" }\n"), @r#"
+    error: 'env' for this machine isn't taken from a file that was merely found in the current directory
+     --> ./cluster.toml:3:1
+      |
+    3 | env = { LD_PRELOAD = "x" }
+      | ^^^ to trust this file, name it: --cluster ./cluster.toml
+    "#);
+    assert!(refusal_of_found("[defaults]\nenv = { A = \"x\" }\n[[host]]\nlocal = true\n").contains("'env'"));
+}
+
+#[test]
 fn what_is_no_toml_is_told_in_plain_words() {
     insta::assert_snapshot!(refusal("[[host]]\nssh = render1\n"), @"
     error: not a value
