@@ -13,6 +13,9 @@ use titan_proto::message::Work;
 use crate::core::Computed;
 use crate::faults::Faults;
 
+/// What the names of the pool's threads begin with.
+pub(crate) const SLOT_THREAD: &str = "slot-";
+
 /// Loaded jobs, running computations, and the threads for them.
 pub(crate) struct Pool {
     threads: rayon::ThreadPool,
@@ -26,7 +29,7 @@ impl Pool {
     pub(crate) fn new(slots: u32, faults: Arc<Faults>) -> Result<Self, rayon::ThreadPoolBuildError> {
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(slots as usize)
-            .thread_name(|number| format!("slot-{number}"))
+            .thread_name(|number| format!("{SLOT_THREAD}{number}"))
             .build()?;
         Ok(Self { threads, jobs: BTreeMap::new(), running: BTreeMap::new(), faults })
     }
@@ -43,8 +46,7 @@ impl Pool {
 
     /// Starts a computation; `done` is called on its thread when it has ended.
     pub(crate) fn start(&mut self, attempt: AttemptId, task: TaskId, done: impl FnOnce(Computed) + Send + 'static) {
-        let cancel = Arc::new(Cancel::default());
-        self.running.insert(attempt, Arc::clone(&cancel));
+        let cancel = Arc::clone(self.running.entry(attempt).or_default());
         let job = self.jobs.get(&task.job).cloned().unwrap_or_else(|| Err("its job was never described".to_owned()));
         let faults = Arc::clone(&self.faults);
         self.threads.spawn(move || {
@@ -60,6 +62,11 @@ impl Pool {
         if let Some(cancel) = self.running.get(&attempt) {
             cancel.set();
         }
+    }
+
+    /// Asks a computation to stop that is to be started yet.
+    pub(crate) fn stop_before_start(&mut self, attempt: AttemptId) {
+        self.running.entry(attempt).or_default().set();
     }
 
     /// Forgets a computation that has ended.

@@ -15,4 +15,9 @@ pub mod faults;
 pub mod machine;
 pub mod serve;
 
+/// Which build this is: its version and the hash of its kernels.
+pub fn build() -> String {
+    format!("{}+{}", env!("CARGO_PKG_VERSION"), &kernels::SOURCE_HASH[..8])
+}
+
 pub use serve::{Exit, Options, main, serve};

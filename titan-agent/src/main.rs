@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("--version") {
-        println!("titan-agent {} (protocol {})", env!("CARGO_PKG_VERSION"), titan_proto::PROTOCOL_VERSION);
+        println!("titan-agent {} (protocol {})", titan_agent::build(), titan_proto::PROTOCOL_VERSION);
         return ExitCode::SUCCESS;
     }
-    titan_agent::main(env!("CARGO_PKG_VERSION"))
+    titan_agent::main()
 }

@@ -1,6 +1,7 @@
 //! Carries an agent's decisions out over a pair of byte streams: one thread reads, one writes, one decides, and the pool
 //! computes. Whatever blocks, the deciding thread doesn't.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use titan_proto::PROTOCOL_VERSION;
 use titan_proto::codec;
 use titan_proto::frame::{Decoder, Received};
 use titan_proto::handshake::{Hello, Opening, Role};
-use titan_proto::id::{AttemptId, Epoch};
+use titan_proto::id::{AttemptId, Epoch, TaskId};
 use titan_proto::message::ToManager;
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
-use crate::compute::Pool;
+use crate::compute::{Pool, SLOT_THREAD};
 pub use crate::core::Exit;
 use crate::core::{Agent, Computed, Effect, Event, MAX_TICK};
 use crate::faults::{self, Faults};
@@ -51,11 +52,12 @@ enum Happening {
 }
 
 /// The agent as a program: serves standard input and output and never prints anything else there.
-pub fn main(build: &str) -> ExitCode {
+pub fn main() -> ExitCode {
     // Its own session: a terminal's Ctrl-C reaches titan alone. Fails if it has one already, and that is as good.
     let _ = rustix::process::setsid();
+    quiet_kernels();
     let faults = Faults::parse(&std::env::var(faults::VARIABLE).unwrap_or_default());
-    let options = Options { build: build.to_owned(), faults };
+    let options = Options { build: crate::build(), faults };
     let exit = serve(io::stdin(), io::stdout(), &options);
     // Not a return from main: kernels may still run, and a goodbye doesn't wait for them.
     std::process::exit(match exit {
@@ -69,6 +71,17 @@ pub fn main(build: &str) -> ExitCode {
             1
         }
     })
+}
+
+/// A kernel's panic is its task's failure and is told there; on stderr it would look like the agent's last words.
+fn quiet_kernels() {
+    let others = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let is_slot = thread::current().name().is_some_and(|name| name.starts_with(SLOT_THREAD));
+        if !is_slot {
+            others(panic);
+        }
+    }));
 }
 
 /// Serves one session over these streams, until it ends.
@@ -109,6 +122,8 @@ pub fn serve(
         sender,
         to_writer,
         writer_busy: false,
+        starts: VecDeque::new(),
+        announced: 0,
         exit: None,
     };
     server.run(&happenings)
@@ -194,6 +209,9 @@ struct Server {
     sender: SyncSender<Happening>,
     to_writer: SyncSender<Vec<u8>>,
     writer_busy: bool,
+    /// Computations whose announcement hasn't left yet; the first `announced` of them are in the write under way.
+    starts: VecDeque<(AttemptId, TaskId)>,
+    announced: usize,
     exit: Option<Exit>,
 }
 
@@ -214,6 +232,9 @@ impl Server {
                 Err(RecvTimeoutError::Disconnected) => return Ok(Exit::ChannelClosed),
             }
             if self.now() >= next_tick {
+                // A channel that takes nothing is no reason to be idle.
+                self.announced = self.starts.len();
+                self.compute_announced();
                 self.decide(Event::Tick)?;
                 next_tick = self.now() + MAX_TICK / 4;
             }
@@ -232,6 +253,7 @@ impl Server {
             }
             Happening::Written => {
                 self.writer_busy = false;
+                self.compute_announced();
                 Ok(())
             }
             Happening::ReadEnded | Happening::WriteFailed => self.decide(Event::ChannelClosed),
@@ -268,6 +290,17 @@ impl Server {
         }
         if let Some(bytes) = self.session.poll_transmit(self.now()) {
             self.writer_busy = self.to_writer.send(bytes).is_ok();
+            self.announced = self.starts.len();
+        }
+    }
+
+    /// Starts what has been announced: if it takes the agent down, the manager knows which it was.
+    fn compute_announced(&mut self) {
+        for (attempt, task) in self.starts.drain(..std::mem::take(&mut self.announced)) {
+            let sender = self.sender.clone();
+            if let Some(pool) = &mut self.pool {
+                pool.start(attempt, task, move |end| drop(sender.send(Happening::Computed(attempt, end))));
+            }
         }
     }
 
@@ -296,22 +329,25 @@ impl Server {
             Effect::SendResult { attempt, result, then } => {
                 self.session.send_bulk(attempt.stream(), result, encode(&then));
             }
-            Effect::Compute { attempt, task } => {
-                // What was said of it leaves first: if it takes the agent down, the manager knows which it was.
-                self.transmit();
-                let sender = self.sender.clone();
-                if let Some(pool) = &mut self.pool {
-                    pool.start(attempt, task, move |end| drop(sender.send(Happening::Computed(attempt, end))));
-                }
-            }
-            Effect::Stop { attempt } => {
-                if let Some(pool) = &self.pool {
-                    pool.stop(attempt);
-                }
-            }
+            Effect::Compute { attempt, task } => self.starts.push_back((attempt, task)),
+            Effect::Stop { attempt } => self.stop(attempt),
             Effect::Exit(exit) => self.exit = Some(exit),
         }
         Ok(())
+    }
+}
+
+impl Server {
+    fn stop(&mut self, attempt: AttemptId) {
+        let waiting = self.starts.iter().position(|(start, _)| *start == attempt);
+        if let Some(pool) = &mut self.pool {
+            // One that is only announced runs for a moment, finds itself stopped, and says so like any other.
+            if waiting.is_some() {
+                pool.stop_before_start(attempt);
+            } else {
+                pool.stop(attempt);
+            }
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use args::{Cli, Command};
 use exit::Failure;
 
 fn main() -> ExitCode {
-    // Before anything else: an agent has a panic hook, threads and a way to end of its own.
+    // Before anything else: an agent has threads, a panic hook and a way to end of its own.
     if commands::agent::is_asked_for() {
         return commands::agent::run();
     }

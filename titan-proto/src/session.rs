@@ -318,6 +318,11 @@ impl Session {
         self.pacer.round_trip()
     }
 
+    /// Messages that wait to go out, or for an acknowledgement.
+    pub fn queued(&self) -> usize {
+        self.control.len() + self.sent.len()
+    }
+
     /// Whether everything that was queued has been acknowledged.
     pub fn is_idle(&self) -> bool {
         self.control.is_empty() && self.bulk.is_empty() && self.sent.is_empty()

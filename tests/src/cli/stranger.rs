@@ -27,7 +27,7 @@ pub fn hello(version: u16, build: &str) -> Vec<u8> {
 
 /// The hello of an agent that could be titan's own.
 pub fn good_hello() -> Vec<u8> {
-    hello(PROTOCOL_VERSION, "0.1.0")
+    hello(PROTOCOL_VERSION, &titan_agent::build())
 }
 
 /// A cluster file with one host, `stranger`, that is this shell script.

@@ -11,5 +11,5 @@ pub(crate) fn is_asked_for() -> bool {
 
 /// Serves one session on stdin and stdout.
 pub(crate) fn run() -> ExitCode {
-    titan_agent::main(env!("CARGO_PKG_VERSION"))
+    titan_agent::main()
 }

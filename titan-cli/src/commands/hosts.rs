@@ -58,8 +58,7 @@ pub(crate) fn look_and_print(cluster: &Cluster, json: bool) -> Result<u8, Failur
         control: super::control_directory(cluster, &format!("hosts-{}", std::process::id()), None)?,
         ssh: cluster.ssh.clone(),
     });
-    let runtime = super::runtime()?;
-    let looks = runtime.block_on(async {
+    let looks = super::block_on(async {
         let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
         tokio::select! {
             looks = look_at_all(cluster, &launching) => Ok(looks),

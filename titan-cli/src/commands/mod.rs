@@ -10,6 +10,7 @@ pub(crate) mod run;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::args::PlaceOptions;
 use crate::config::cluster::{Cluster, Reach};
@@ -75,13 +76,19 @@ pub(crate) fn resolve_place(options: &PlaceOptions) -> Result<Place, Failure> {
     Place::resolve(&options.to_place_args(), &surroundings).map_err(|error| Failure::complete(exit::USAGE, error))
 }
 
-/// A runtime for what waits for hosts.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+/// How long what is still under way may take when a command has come to its end.
+const LEAVE_SPAN: Duration = Duration::from_secs(1);
+
+/// Runs what waits for hosts, on a runtime of its own.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot start threads: {error}")))
+        .map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot start threads: {error}")))?;
+    let outcome = runtime.block_on(future);
+    runtime.shutdown_timeout(LEAVE_SPAN);
+    outcome
 }
 
 /// A folder for ssh's control sockets if a host is reached by ssh: short, ours alone, noted as temporary if there is a batch.
@@ -105,8 +112,8 @@ pub(crate) fn control_directory(
             problem = format!("{} is too long for a socket", folder.display());
             continue;
         }
-        let noted = temporaries.map_or(Ok(()), |temporaries| temporaries.add(&folder));
-        match noted.and_then(|()| ControlDirectory::create(folder.clone())) {
+        let make = || ControlDirectory::create(folder.clone());
+        match temporaries.map_or_else(make, |temporaries| temporaries.make(&folder, make)) {
             Ok(control) => return Ok(Some(control)),
             Err(error) => problem = format!("{}: {error}", folder.display()),
         }

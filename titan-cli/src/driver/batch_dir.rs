@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use titan_proto::id::BatchId;
 
@@ -30,18 +30,39 @@ pub(crate) struct BatchDir {
 
 /// Files and folders outside the batch's directory that are ours: removed with it.
 #[derive(Debug, Clone)]
-pub(crate) struct Temporaries {
-    list: Arc<Mutex<File>>,
-    paths: Arc<Mutex<Vec<PathBuf>>>,
+pub(crate) struct Temporaries(Arc<Mutex<Noted>>);
+
+#[derive(Debug)]
+struct Noted {
+    list: File,
+    paths: Vec<PathBuf>,
+    /// The batch is over: nothing more is made.
+    closed: bool,
 }
 
 impl Temporaries {
-    /// Notes a path before it is made. Its name must hold the batch's id, or the next titan won't touch it.
-    pub(crate) fn add(&self, path: &Path) -> io::Result<()> {
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        list.write_all(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())?;
-        self.paths.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
-        Ok(())
+    /// Notes a path and makes what is to be there. Its name must hold the batch's id, or the next titan won't touch it.
+    /// What `make` refuses to make isn't ours, and isn't noted any more.
+    pub(crate) fn make<T>(&self, path: &Path, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        // Held until it is made: the batch's end removes all that there is, and nothing comes after it.
+        let mut noted = self.lock();
+        if noted.closed {
+            return Err(io::Error::other("the batch is over"));
+        }
+        noted.list.write_all(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())?;
+        let made = make()?;
+        noted.paths.push(path.to_owned());
+        Ok(made)
+    }
+
+    fn remove_all(&self) {
+        let mut noted = self.lock();
+        noted.closed = true;
+        noted.paths.iter().for_each(|path| remove(path));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,8 +80,8 @@ impl BatchDir {
         let lock = open_lock(&path.join(LOCK))?;
         lock.try_lock().map_err(|error| named(&path, &io::Error::other(error.to_string())))?;
         make_folders(&path.join("spool"))?;
-        let list = Arc::new(Mutex::new(File::create(path.join(TEMPORARIES))?));
-        Ok(Self { id, path, temporaries: Temporaries { list, paths: Arc::default() }, _lock: lock })
+        let noted = Noted { list: File::create(path.join(TEMPORARIES))?, paths: Vec::new(), closed: false };
+        Ok(Self { id, path, temporaries: Temporaries(Arc::new(Mutex::new(noted))), _lock: lock })
     }
 
     pub(crate) fn id(&self) -> &BatchId {
@@ -82,9 +103,7 @@ impl BatchDir {
 
 impl Drop for BatchDir {
     fn drop(&mut self) {
-        for path in self.temporaries.paths.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            remove(path);
-        }
+        self.temporaries.remove_all();
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -143,11 +162,15 @@ mod tests {
         let batches = folder.path().join("titan/batches");
         let batch = BatchDir::create(&batches).unwrap();
         let temporary = folder.path().join(format!("x-{}", batch.id()));
-        batch.temporaries().add(&temporary).unwrap();
-        fs::write(&temporary, "x").unwrap();
+        let temporaries = batch.temporaries();
+        temporaries.make(&temporary, || fs::write(&temporary, "x")).unwrap();
+        let theirs = folder.path().join(format!("theirs-{}", batch.id()));
+        fs::write(&theirs, "").unwrap();
+        assert!(temporaries.make(&theirs, || fs::create_dir(&theirs)).is_err(), "it is there already");
         assert!(batch.path().is_dir());
         drop(batch);
-        assert!(!temporary.exists());
+        assert!(!temporary.exists() && theirs.exists());
+        assert!(temporaries.make(&temporary, || Ok(())).is_err(), "nothing is made after the end");
         let left: Vec<_> = fs::read_dir(&batches).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, [DOOR]);
     }

@@ -18,12 +18,15 @@ use titan_proto::time::Timestamp;
 
 use super::clock::Clock;
 use super::host::{Command, News};
-use super::spool::{SpoolError, Writer};
+use super::spool::{SpoolError, Writer, named};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// Signs of life without a message are passed on this often at most.
 const HEARD_SPAN: Duration = Duration::from_millis(200);
+
+/// Messages that may wait for an agent: it holds at most two for each slot, and answers each.
+const MAX_QUEUED: usize = 1 << 16;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -35,7 +38,7 @@ pub(crate) enum End {
     /// titan ends: the goodbye is out.
     Stopped,
     /// This machine can't keep results.
-    Here(SpoolError),
+    Here(io::Error),
 }
 
 /// What the loop woke up for.
@@ -112,6 +115,9 @@ impl Connection {
                     self.decoder.push(&buffer[..length]);
                     self.receive(&mut last_heard).await?;
                 }
+                Step::Told(Some(Command::Send(_))) if self.is_deaf() => {
+                    return Err(broken(format!("{MAX_QUEUED} messages to it wait, and it reads none")));
+                }
                 Step::Told(Some(Command::Send(message))) => self.send(&message),
                 Step::Told(Some(Command::GiveUp) | None) => return Ok(End::GivenUp),
                 Step::Stop => {
@@ -137,6 +143,11 @@ impl Connection {
         self.session.send(bytes);
     }
 
+    /// An agent that makes titan talk and doesn't listen.
+    fn is_deaf(&self) -> bool {
+        self.session.queued() > MAX_QUEUED
+    }
+
     /// Handles all frames that are complete.
     async fn receive(&mut self, last_heard: &mut Timestamp) -> Result<(), End> {
         let mut frames = 0_u32;
@@ -148,6 +159,9 @@ impl Connection {
             match self.session.on_frame(self.now(), frame).map_err(broken)? {
                 Incoming::Control(bytes) => {
                     let message = codec::decode(&bytes).map_err(broken)?;
+                    if let ToManager::Recalled { attempt } = &message {
+                        self.held.remove(attempt);
+                    }
                     let message = self.check_result(message)?;
                     *last_heard = self.now();
                     self.tell(News::Message { worker: self.worker, message }).await;
@@ -213,6 +227,6 @@ fn broken(error: impl std::fmt::Display) -> End {
 fn spool_end(error: SpoolError) -> End {
     match error {
         SpoolError::Sender { reason } => broken(reason),
-        here @ SpoolError::Here { .. } => End::Here(here),
+        SpoolError::Here { path, cause } => End::Here(named(&path, &cause)),
     }
 }

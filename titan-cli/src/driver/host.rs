@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -52,7 +53,7 @@ pub(crate) enum News {
     /// A host is given up.
     Down { host: HostId, error: LaunchError },
     /// This machine can't keep results.
-    CannotKeep { reason: String },
+    CannotKeep { error: io::Error },
 }
 
 /// What is known of an agent when it joins, for people.
@@ -193,7 +194,7 @@ impl HostTask {
                 return None;
             }
             End::Here(error) => {
-                self.tell(News::CannotKeep { reason: error.to_string() }).await;
+                self.tell(News::CannotKeep { error }).await;
                 return None;
             }
             End::GivenUp => "it was silent for too long".to_owned(),
@@ -217,7 +218,7 @@ impl HostTask {
         Hello {
             version: PROTOCOL_VERSION,
             role: Role::Manager,
-            build: env!("CARGO_PKG_VERSION").to_owned(),
+            build: titan_agent::build(),
             target: titan_agent::machine::target(),
             cores: titan_agent::machine::cores(),
             memory_bytes: titan_agent::machine::memory_bytes(),
@@ -240,7 +241,7 @@ async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), LaunchError> {
     loop {
         let opening = Opening::decode(&bytes).map_err(|error| LaunchError::handshake(&error))?;
         if let Some((Opening::Hello(hello), length)) = opening {
-            if let Err(error) = hello.check(env!("CARGO_PKG_VERSION")) {
+            if let Err(error) = hello.check(&titan_agent::build()) {
                 // An agent of another version still understands this.
                 let _ = link.writer.write_all(titan_proto::handshake::GOODBYE).await;
                 return Err(LaunchError::handshake(&error));

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use kernels::SinkReport;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use titan_manager::{Effect, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
@@ -110,12 +110,13 @@ impl<'a> Driver<'a> {
         }
         self.handle(Event::Submit(spec));
         let mut tasks: JoinSet<()> = hosts.into_iter().map(HostTask::run).collect();
-        let hurried = self.decide(tick, signals).await;
+        let hurried = self.decide(tick, &mut tasks, signals).await;
+        self.abandon();
         // From here on nobody is needed any more; the sink may still have much to do.
         let _ = stop.send(true);
         if !hurried {
             self.write_out(signals).await;
-            let parting = async { while tasks.join_next().await.is_some() {} };
+            let parting = async { while tasks.join_next().await.map(unwound).is_some() {} };
             let drain = async { while self.news.recv().await.is_some() {} };
             let _ = timeout(PART_SPAN, async {
                 tokio::select! { () = parting => {}, () = drain => {} }
@@ -126,7 +127,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Until the manager has come to its verdict. True: a person can't wait.
-    async fn decide(&mut self, tick: Duration, signals: &mut Signals) -> bool {
+    async fn decide(&mut self, tick: Duration, tasks: &mut JoinSet<()>, signals: &mut Signals) -> bool {
         let mut ticks = interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut redraws = interval(REDRAW_SPAN);
@@ -135,6 +136,7 @@ impl<'a> Driver<'a> {
         while self.ended.verdict.is_none() && self.ended.write_error.is_none() {
             tokio::select! {
                 Some(news) = self.news.recv() => self.on_news(news),
+                Some(ended) = tasks.join_next() => unwound(ended),
                 _ = ticks.tick() => self.handle(Event::Tick),
                 _ = redraws.tick() => self.observer.tick(&self.manager),
                 ending = signals.next() => {
@@ -150,6 +152,16 @@ impl<'a> Driver<'a> {
             }
         }
         false
+    }
+
+    /// Whatever still runs is given up, so that the manager's verdict counts every task.
+    fn abandon(&mut self) {
+        if self.ended.verdict.is_none() {
+            self.handle(Event::Cancel);
+        }
+        for worker in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.handle(Event::SessionLost { worker });
+        }
     }
 
     /// After a batch that has run to its end: waits for the sink.
@@ -196,7 +208,7 @@ impl<'a> Driver<'a> {
             }
             News::Trouble { host, error } => self.tell(&Note::Trouble { host, error }),
             News::Down { host, error } => self.on_down(host, error),
-            News::CannotKeep { reason } => self.ended.write_error = Some(io::Error::other(reason)),
+            News::CannotKeep { error } => self.ended.write_error = Some(error),
         }
     }
 
@@ -242,5 +254,14 @@ impl<'a> Driver<'a> {
 
     fn tell(&mut self, note: &Note) {
         self.observer.note(note);
+    }
+}
+
+/// A bug in a host's task is a bug of titan.
+fn unwound(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Outputs {
 struct Written {
     temporary: PathBuf,
     target: PathBuf,
+    /// The target as a person named it.
+    named_as: PathBuf,
 }
 
 impl Outputs {
@@ -73,20 +75,22 @@ impl Outputs {
             let flushed = File::open(folder).and_then(|open| open.sync_all());
             flushed.map_err(|error| named(folder, &error))?;
         }
-        Ok(written.into_iter().map(|file| file.target).collect())
+        Ok(written.into_iter().map(|file| file.named_as).collect())
     }
 
     fn create_file(&self, target: &Path) -> io::Result<Box<dyn Write + Send>> {
         // What a link leads to is replaced, not the link.
-        let target = &fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+        let (named_as, target) = (target, &fs::canonicalize(target).unwrap_or_else(|_| target.to_owned()));
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let temporary = target.with_file_name(format!(".{name}.titan-{}.tmp", self.batch));
         // Absolute: the next titan may run elsewhere.
         let temporary = std::path::absolute(&temporary)?;
-        self.temporaries.add(&temporary)?;
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary);
-        let file = file.map_err(|error| named(target, &error))?;
-        let written = Written { temporary, target: target.to_owned() };
+        let make = || OpenOptions::new().write(true).create_new(true).open(&temporary);
+        let file = self.temporaries.make(&temporary, make).map_err(|error| named(target, &error))?;
+        if let Ok(before) = fs::metadata(target) {
+            file.set_permissions(before.permissions()).map_err(|error| named(target, &error))?;
+        }
+        let written = Written { temporary, target: target.to_owned(), named_as: named_as.to_owned() };
         self.written.lock().unwrap_or_else(PoisonError::into_inner).push(written);
         Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, file)))
     }
@@ -97,7 +101,7 @@ impl kernels::Outputs for Outputs {
         let target = self.targets.get(output).ok_or_else(|| io::Error::other(format!("no output --{output}")))?;
         match (target, file) {
             (Target::Stdout, None) => Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))),
-            (Target::File(path), None) if is_special(path) => open_special(path),
+            (Target::File(path), None) if is_special(path) => Ok(Special::at(path)),
             (Target::File(path), None) => self.create_file(path),
             (Target::Folder(folder), Some(name)) => {
                 fs::create_dir_all(folder).map_err(|error| named(folder, &error))?;
@@ -113,9 +117,30 @@ fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir())
 }
 
-fn open_special(path: &Path) -> io::Result<Box<dyn Write + Send>> {
-    let file = OpenOptions::new().write(true).open(path).map_err(|error| named(path, &error))?;
-    Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, file)))
+/// A device or a pipe, opened with the first byte: until a pipe has a reader its opening waits.
+struct Special {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Special {
+    fn at(path: &Path) -> Box<dyn Write + Send> {
+        Box::new(BufWriter::with_capacity(BUFFER_BYTES, Self { path: path.to_owned(), file: None }))
+    }
+}
+
+impl Write for Special {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.file.is_none() {
+            let opened = OpenOptions::new().write(true).open(&self.path);
+            self.file = Some(opened.map_err(|error| named(&self.path, &error))?);
+        }
+        self.file.as_mut().map_or(Ok(0), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether an output could be written there, before anything is done for it.

@@ -1,5 +1,7 @@
-//! INT, TERM and HUP.
+//! INT, TERM and HUP. What titan was started with as ignored, as `nohup` does, stays ignored.
 
+use std::fs;
+use std::future;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,29 +14,48 @@ pub(crate) enum Ending {
     Terminate,
 }
 
-/// Listens for all three.
+/// Listens for those that aren't ignored.
 pub(crate) struct Signals {
-    hangup: Signal,
-    interrupt: Signal,
-    terminate: Signal,
+    hangup: Option<Signal>,
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
 }
 
 impl Signals {
     /// Takes the signals over from now on.
     pub(crate) fn listen() -> io::Result<Self> {
+        let ignored = ignored_signals();
+        let listen = |kind: SignalKind| match ignored & (1 << (kind.as_raw_value() - 1)) {
+            0 => signal(kind).map(Some),
+            _ => Ok(None),
+        };
         Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
         })
     }
 
     /// The next one.
     pub(crate) async fn next(&mut self) -> Ending {
         tokio::select! {
-            _ = self.hangup.recv() => Ending::Hangup,
-            _ = self.interrupt.recv() => Ending::Interrupt,
-            _ = self.terminate.recv() => Ending::Terminate,
+            () = received(&mut self.hangup) => Ending::Hangup,
+            () = received(&mut self.interrupt) => Ending::Interrupt,
+            () = received(&mut self.terminate) => Ending::Terminate,
         }
     }
+}
+
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => future::pending().await,
+    }
+}
+
+/// The signals that this process ignores, signal 1 in the lowest bit.
+fn ignored_signals() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }

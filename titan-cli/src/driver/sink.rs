@@ -55,7 +55,7 @@ impl SinkThread {
 
     /// What came of it: comes early if an output can't be written.
     pub(crate) async fn ended(&mut self) -> io::Result<SinkReport> {
-        (&mut self.end).await.unwrap_or_else(|_| Err(io::Error::other("the thread that writes outputs has died")))
+        (&mut self.end).await.expect("the thread tells its end unless it panics, and that is a bug of titan")
     }
 }
 

@@ -146,7 +146,11 @@ impl kernels::Results for Reader {
     fn read_at(&self, task: u32, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let mut open = self.open.borrow_mut();
         let place = match open.iter().position(|(opened, _)| *opened == task) {
-            Some(place) => place,
+            Some(place) => {
+                let used = open.remove(place);
+                open.push(used);
+                open.len() - 1
+            }
             None => {
                 if open.len() >= MAX_OPEN_FILES {
                     open.remove(0);

@@ -105,7 +105,11 @@ pub(crate) fn places(target: &str) -> Vec<PathBuf> {
 
 fn read_binary(path: &Path) -> Result<Binary, LaunchError> {
     let failed = |reason: String| LaunchError::agent_file(path, &reason);
-    let length = fs::metadata(path).map_err(|error| failed(error.to_string()))?.len();
+    let data = fs::metadata(path).map_err(|error| failed(error.to_string()))?;
+    if !data.is_file() {
+        return Err(failed("it is no file".to_owned()));
+    }
+    let length = data.len();
     if length > MAX_BINARY_BYTES {
         return Err(failed(format!("{length} bytes are no agent")));
     }

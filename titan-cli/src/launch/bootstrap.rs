@@ -17,6 +17,9 @@ const MAX_CHATTER_BYTES: usize = 256 << 10;
 /// The longest line of the script's own.
 const MAX_LINE_BYTES: usize = 16 << 10;
 
+/// The most facts that a probe tells.
+const MAX_FACTS: usize = 100;
+
 /// What an agent on a host needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Requirements {
@@ -51,7 +54,7 @@ pub(crate) async fn start_agent(
     let sent = match converse(&mut shell, &mut lines, &text, &binaries, requirements).await {
         Ok(sent) => sent,
         Err(Stop::Because(error)) => return Err(error),
-        Err(Stop::Ended) => return Err(lines.explain(&shell.stderr.last_words().await)),
+        Err(Stop::Ended) => return Err(lines.explain(&mut shell).await),
     };
     let rest = io::Cursor::new(lines.into_rest());
     Ok(Link {
@@ -82,6 +85,7 @@ async fn converse(
     let mut sent = 0;
     loop {
         let line = lines.next(&mut shell.reader).await?;
+        shell.place = None;
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match word {
             "have" | "placed" => return Ok(sent),
@@ -120,7 +124,7 @@ pub(crate) async fn probe(
     match read_facts(shell, &mut lines, &text).await {
         Ok(facts) => Ok(facts),
         Err(Stop::Because(error)) => Err(error),
-        Err(Stop::Ended) => Err(lines.explain(&shell.stderr.last_words().await)),
+        Err(Stop::Ended) => Err(lines.explain(shell).await),
     }
 }
 
@@ -129,6 +133,10 @@ async fn read_facts(shell: &mut Shell, lines: &mut Lines, text: &str) -> Result<
     let mut facts = BTreeMap::new();
     loop {
         let line = lines.next(&mut shell.reader).await?;
+        shell.place = None;
+        if facts.len() > MAX_FACTS {
+            return Err(Stop::Ended);
+        }
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["end"] => return Ok(facts),
             ["fact", name, ref value @ ..] => facts.insert(name.to_owned(), value.join(" ")),
@@ -188,9 +196,12 @@ impl Lines {
     }
 
     /// Why the streams ended too early.
-    fn explain(&self, stderr: &str) -> LaunchError {
-        let explain = if self.heard { LaunchError::ended } else { LaunchError::no_shell };
-        explain(stderr, &self.chatter())
+    async fn explain(&self, shell: &mut Shell) -> LaunchError {
+        let stderr = shell.stderr.last_words().await;
+        match &shell.typed {
+            Some(typed) if !self.heard && LaunchError::is_sshs(&stderr) => LaunchError::ssh(typed, &stderr),
+            _ => LaunchError::ended(&stderr, &self.chatter()),
+        }
     }
 
     /// What was printed that isn't ours.

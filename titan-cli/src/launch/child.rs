@@ -1,7 +1,7 @@
 //! A process on this machine whose streams lead to a host: its end, and what it says beside the stream.
 
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -76,7 +76,24 @@ impl Drop for ChildWay {
     }
 }
 
-/// Starts a command with all three streams piped, outside the terminal's foreground group.
+/// A program in a session of its own: no terminal reaches it, and it reaches none to ask anything. Where there is no
+/// `setsid` it is at least outside the terminal's foreground group.
+pub(crate) fn detached(program: &str) -> Command {
+    static SETSID: LazyLock<bool> = LazyLock::new(|| {
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&paths).any(|folder| folder.join("setsid").is_file())
+    });
+    let mut command = Command::new(if *SETSID { "setsid" } else { program });
+    match *SETSID {
+        // It isn't a group's leader, and so setsid becomes the program without a process between.
+        true => command.arg(program),
+        false => command.process_group(0),
+    };
+    command.env("SSH_ASKPASS_REQUIRE", "never");
+    command
+}
+
+/// Starts a command with all three streams piped.
 pub(crate) fn spawn(command: Command, program: &str) -> Result<Shell, LaunchError> {
     start(command, program, None)
 }
@@ -88,7 +105,7 @@ pub(crate) fn spawn_noted(command: Command, program: &str, control: &ControlDire
 
 fn start(mut command: Command, program: &str, control: Option<&ControlDirectory>) -> Result<Shell, LaunchError> {
     let begun = Instant::now();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| LaunchError::no_program(program, &error))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
@@ -101,5 +118,7 @@ fn start(mut command: Command, program: &str, control: Option<&ControlDirectory>
         stderr: StderrTail::read(stderr),
         way: Box::new(ChildWay { child, _noted: noted }),
         login: begun.elapsed(),
+        place: None,
+        typed: None,
     })
 }

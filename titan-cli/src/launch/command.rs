@@ -19,7 +19,7 @@ impl Command {
 
     fn start(&self) -> Result<Shell, LaunchError> {
         let mut command = process::Command::new(&self.words[0]);
-        command.args(&self.words[1..]);
+        command.args(&self.words[1..]).process_group(0);
         child::spawn(command, &self.words[0])
     }
 }

@@ -26,6 +26,7 @@ impl Local {
     fn start(&self) -> Result<Link, LaunchError> {
         // Not current_exe(): the file may have been replaced since titan started.
         let program = self.agent.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        // Not detached: the agent makes a session of its own.
         let mut command = Command::new(&program);
         command.arg(AGENT_WORD).envs(&self.env);
         if let Some(folder) = &self.workdir {
@@ -43,6 +44,6 @@ impl Launcher for Local {
     }
 
     fn shell<'a>(&'a self, _launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>> {
-        Box::pin(async { child::spawn(Command::new("/bin/sh"), "/bin/sh") })
+        Box::pin(async { child::spawn(child::detached("/bin/sh"), "/bin/sh") })
     }
 }

@@ -34,7 +34,7 @@ use crate::config::cluster::{Control, Host, Reach, SshOptions};
 pub(crate) use binaries::Binaries;
 pub(crate) use child::StderrTail;
 pub(crate) use control::ControlDirectory;
-pub(crate) use gate::Gates;
+pub(crate) use gate::{Gates, Place};
 pub(crate) use reasons::{Lasting, LaunchError};
 
 /// What launchers share.
@@ -102,6 +102,10 @@ pub(crate) struct Shell {
     pub(crate) stderr: StderrTail,
     pub(crate) way: Box<dyn Way>,
     pub(crate) login: Duration,
+    /// The place at the gate, where the login is still under way: until the shell says something.
+    pub(crate) place: Option<Place>,
+    /// What a person would type after `ssh`, where ssh itself may be what fails.
+    pub(crate) typed: Option<String>,
 }
 
 /// The launcher for a host.

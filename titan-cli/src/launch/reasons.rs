@@ -14,8 +14,6 @@ pub(crate) struct LaunchError {
     /// What to do about it.
     pub(crate) hint: Option<String>,
     pub(crate) lasting: Lasting,
-    /// What the process on the way there said, if nothing of ours was heard.
-    stderr: Option<String>,
 }
 
 /// Whether trying again can help.
@@ -64,6 +62,16 @@ const SSH_SAYS: &[(&str, &str, &str, Lasting)] = &[
     ("Could not resolve hostname", "no such host name", "check the name; ssh {} true must work", Lasting::Permanent),
     ("Bad configuration option", "ssh doesn't like its configuration", "ssh {} true shows where", Lasting::Permanent),
     (
+        "Connection refused",
+        "no ssh server answers there",
+        "is sshd running, and is it the right port? ssh {} true",
+        Lasting::Away,
+    ),
+    ("timed out", "it doesn't answer", "is it on, and reachable from here? ssh {} true", Lasting::Away),
+    ("No route to host", "there is no way to it", "is it on, and reachable from here? ssh {} true", Lasting::Away),
+    ("Network is unreachable", "there is no way to it", "is this machine's network up?", Lasting::Away),
+    // What sshd says when it has too many logins, and anybody whose connection ends early: after all that says why.
+    (
         "kex_exchange_identification",
         "sshd turned the login away",
         "too many logins at once? lower max_logins in [ssh]",
@@ -81,15 +89,6 @@ const SSH_SAYS: &[(&str, &str, &str, Lasting)] = &[
         "too many logins at once? lower max_logins in [ssh]",
         Lasting::Busy,
     ),
-    (
-        "Connection refused",
-        "no ssh server answers there",
-        "is sshd running, and is it the right port? ssh {} true",
-        Lasting::Away,
-    ),
-    ("timed out", "it doesn't answer", "is it on, and reachable from here? ssh {} true", Lasting::Away),
-    ("No route to host", "there is no way to it", "is it on, and reachable from here? ssh {} true", Lasting::Away),
-    ("Network is unreachable", "there is no way to it", "is this machine's network up?", Lasting::Away),
 ];
 
 /// What a host's loader or shell says when an agent can't run there.
@@ -107,15 +106,12 @@ const AGENT_SAYS: &[(&str, &str, &str)] = &[
 
 impl LaunchError {
     fn new(reason: impl AsRef<str>, hint: Option<String>, lasting: Lasting) -> Self {
-        Self { reason: printable(reason.as_ref()), hint, lasting, stderr: None }
+        Self { reason: printable(reason.as_ref()), hint, lasting }
     }
 
-    /// For plain ssh as the way: what it said means more than how its stream ended, if it is one of its complaints.
-    pub(crate) fn explained_by_ssh(self, typed: &str) -> Self {
-        match &self.stderr {
-            Some(stderr) if SSH_SAYS.iter().any(|(says, ..)| stderr.contains(says)) => Self::ssh(typed, stderr),
-            _ => self,
-        }
+    /// Whether that is one of ssh's own complaints.
+    pub(crate) fn is_sshs(stderr: &str) -> bool {
+        SSH_SAYS.iter().any(|(says, ..)| stderr.contains(says))
     }
 
     /// A program of this machine that can't be started.
@@ -139,11 +135,6 @@ impl LaunchError {
         }
         let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("ssh ended without a word");
         Self::new(last.trim(), Some(format!("ssh {typed} true shows more")), Lasting::Away)
-    }
-
-    /// The streams ended before anything of ours was on them: it is the way there that failed, or the shell.
-    pub(crate) fn no_shell(stderr: &str, chatter: &str) -> Self {
-        Self { stderr: Some(stderr.to_owned()), ..Self::ended(stderr, chatter) }
     }
 
     /// The streams ended before there was an agent on them.
@@ -233,6 +224,8 @@ mod tests {
         assert_eq!(LaunchError::ssh("a", unknown).hint.as_deref(), Some("look at it and accept it once: ssh a true"));
         let busy = "kex_exchange_identification: read: Connection reset by peer";
         assert_eq!(LaunchError::ssh("a", busy).lasting, Lasting::Busy);
+        let behind = "channel 0: open failed: connect failed: Connection refused\nkex_exchange_identification: Connection closed";
+        assert_eq!(LaunchError::ssh("a", behind).lasting, Lasting::Away, "the jump host says why");
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::binaries::Binary;
 /// Beyond the agent's size: what must be free, in KiB.
 const SPARE_KIB: usize = 1 << 10;
 
+/// From this one on, the newest first, agents go when another comes.
+const KEPT: usize = 5;
+
 /// The directories that an agent may be cached in, as the shell spells them; the first that works is taken.
 const CANDIDATES: &str = r#""${XDG_CACHE_HOME:-$HOME/.cache}/titan" "/var/tmp/titan-$u" "/tmp/titan-$u" "/dev/shm/titan-$u" "/run/user/$u/titan""#;
 
@@ -36,7 +39,7 @@ pub(crate) fn start(
 {prologue}
 u=$(id -u)
 find_cached
-{exports}{enter}if [ -n "$d" ]; then say have; exec "$d/agent-$h" agent; exit 126; fi
+{enter}if [ -n "$d" ]; then say have; become "$d/agent-$h"; fi
 find_place
 if [ -z "$d" ]; then say nowhere "$why"; exit 0; fi
 x="$d/.agent-$(uname -n)-$$"
@@ -51,7 +54,11 @@ if [ "${{s%% *}}" != "$h" ]; then say failed "the agent arrived damaged, or ther
 chmod 700 "$x" && mv -f "$x" "$d/agent-$h" || {{ say failed "the agent can't be put into $d"; exit 0; }}
 trap - 0 1 2 13 15
 say placed
-exec "$d/agent-$h" agent
+become "$d/agent-$h"
+}}
+become() {{
+{exports}exec "$1" agent
+exit 126
 }}
 {functions}
 titan_start; }}
@@ -87,7 +94,10 @@ titan_probe; }}
 }
 
 fn functions() -> String {
-    FUNCTIONS.replace("SPARE", &SPARE_KIB.to_string()).replace("CANDIDATES", CANDIDATES)
+    FUNCTIONS
+        .replace("SPARE", &SPARE_KIB.to_string())
+        .replace("CANDIDATES", CANDIDATES)
+        .replace("KEPT", &KEPT.to_string())
 }
 
 fn prologue(marker: &str, binaries: &[Binary]) -> String {
@@ -123,10 +133,14 @@ why=
 for d in CANDIDATES; do
 made=
 [ -d "$d" ] || { mkdir -p "$d" 2>/dev/null && made=1; }
-if usable "$d"; then find "$d" -name '.agent-*' -mmin +60 -exec rm -f {} + 2>/dev/null; return; fi
+if usable "$d"; then prune; return; fi
 [ -z "$made" ] || rmdir "$d" 2>/dev/null
 done
 d=
+}
+prune() {
+find "$d" -name '.agent-*' -mmin +60 -exec rm -f {} + 2>/dev/null
+ls -t "$d" 2>/dev/null | grep '^agent-' | tail -n +KEPT | while read -r f; do rm -f "$d/$f"; done
 }
 usable() {
 if [ ! -d "$1" ]; then why="$why$1 can't be made; "; return 1; fi

@@ -4,18 +4,17 @@
 //! a start that is given up leaves no login behind; the channel is the crate's (native-mux: no process for it, and binary
 //! safe both ways).
 
+use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use tokio::process::Command;
-
 use super::bootstrap::{self, Requirements};
 use super::control::Noted;
 use super::ssh_options::{Destination, SSH};
-use super::{BoxFuture, LaunchError, Launcher, Launching, Link, Shell, StderrTail, Way};
+use super::{BoxFuture, LaunchError, Launcher, Launching, Link, Shell, StderrTail, Way, child};
 use crate::config::cluster::Host;
 
 /// How long a master outlives its last channel if titan can't end it: after SIGKILL of titan.
@@ -55,6 +54,8 @@ impl Ssh {
             stderr: StderrTail::read(stderr),
             way: Box::new(SshWay { child: Some(child), _master: master }),
             login: begun.elapsed(),
+            place: None,
+            typed: None,
         })
     }
 }
@@ -102,11 +103,14 @@ impl Master {
         let folder = launching.control()?;
         let (socket, log) = (folder.file(&name), folder.file(&format!("{name}.log")));
         let mut master = Self { socket, log, process: None };
-        let mut command = Command::new(SSH);
+        let mut command = child::detached(SSH);
         command.arg("-E").arg(&master.log).arg("-S").arg(&master.socket).args(["-M", "-f", "-N", "-T"]);
         command.args(["-o", &format!("ControlPersist={IDLE_S}s"), "-o", &format!("StrictHostKeyChecking={checking}")]);
         command.args(destination.arguments(&launching.ssh));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
+        // A jump host's ssh complains on stderr.
+        let jump_log =
+            OpenOptions::new().append(true).create(true).open(&master.log).map_or(Stdio::null(), Stdio::from);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(jump_log).kill_on_drop(true);
         // It returns when it has logged in and gone to the background.
         let mut login = command.spawn().map_err(|error| LaunchError::no_program(SSH, &error))?;
         let noted_login = login.id().map(|pid| folder.note(&name, pid));
@@ -122,9 +126,9 @@ impl Master {
 
     /// The background process's own pid, which only it knows.
     async fn ask_pid(&self) -> Option<u32> {
-        let mut command = Command::new(SSH);
+        let mut command = child::detached(SSH);
         command.arg("-S").arg(&self.socket).args(["-O", "check", "--", "master"]);
-        let output = command.stdin(Stdio::null()).process_group(0).kill_on_drop(true).output().await.ok()?;
+        let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.ok()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         said.split_once("pid=")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     }

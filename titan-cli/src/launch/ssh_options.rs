@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::Stdio;
 
-use tokio::process::Command;
-
-use super::LaunchError;
+use super::{LaunchError, child};
 use crate::config::cluster::{Host, Reach, SshOptions};
 
 /// The program.
@@ -48,6 +46,8 @@ impl Destination {
         let mut option = |flag: &str, value: OsString| words.extend([OsString::from(flag), value]);
         let set = |key: &str, value: &dyn std::fmt::Display| OsString::from(format!("{key}={value}"));
         option("-o", "BatchMode=yes".into());
+        // Reasons are read from what it says.
+        option("-o", "LogLevel=INFO".into());
         // Whatever the user's configuration adds to a login is not for this one.
         option("-o", "ClearAllForwardings=yes".into());
         option("-o", "RemoteCommand=none".into());
@@ -82,8 +82,8 @@ impl Destination {
 
     /// Asks ssh what it would do, without contacting anybody.
     pub(crate) async fn user_config(&self, options: &SshOptions) -> Result<UserConfig, LaunchError> {
-        let mut command = Command::new(SSH);
-        command.arg("-G").args(self.arguments(options)).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        let mut command = child::detached(SSH);
+        command.arg("-G").args(self.arguments(options)).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.map_err(|error| LaunchError::no_program(SSH, &error))?;
         if !output.status.success() {
             return Err(LaunchError::ssh(&self.typed(), &String::from_utf8_lossy(&output.stderr)));

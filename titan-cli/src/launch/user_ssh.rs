@@ -1,8 +1,6 @@
 //! The person's own ssh master: plain `ssh`, which joins a connection that they opened, and so needs no password or second
 //! factor of its own.
 
-use tokio::process::Command;
-
 use super::bootstrap::{self, Requirements};
 use super::ssh::SHELL_COMMAND;
 use super::ssh_options::{Destination, SSH};
@@ -22,11 +20,12 @@ impl UserSsh {
 
     async fn open(&self, launching: &Launching) -> Result<Shell, LaunchError> {
         let config = self.destination.user_config(&launching.ssh).await?;
-        let _place = launching.gates.enter(&config.gate(), launching.ssh.max_logins).await;
-        let mut command = Command::new(SSH);
+        let place = launching.gates.enter(&config.gate(), launching.ssh.max_logins).await;
+        let mut command = child::detached(SSH);
         command.arg("-T").args(["-o", &format!("StrictHostKeyChecking={}", config.host_key_checking())]);
         command.args(self.destination.arguments(&launching.ssh)).arg(SHELL_COMMAND);
-        child::spawn_noted(command, SSH, launching.control()?)
+        let shell = child::spawn_noted(command, SSH, launching.control()?)?;
+        Ok(Shell { place: Some(place), typed: Some(self.destination.typed()), ..shell })
     }
 }
 
@@ -34,8 +33,7 @@ impl Launcher for UserSsh {
     fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
         Box::pin(async {
             let shell = self.open(launching).await?;
-            let link = bootstrap::start_agent(shell, &self.requirements, launching).await;
-            link.map_err(|error| error.explained_by_ssh(&self.destination.typed()))
+            bootstrap::start_agent(shell, &self.requirements, launching).await
         })
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct HostTally {
     pub(crate) sent_bytes: u64,
     /// Why it isn't up, with the remedy; or why it wasn't at some time.
     pub(crate) trouble: Option<(String, Option<String>)>,
+    /// Whether its slots have less memory than any task needs.
+    pub(crate) is_too_small: bool,
 }
 
 /// What a host is doing.
@@ -78,8 +80,15 @@ pub(crate) struct Tally {
 impl Tally {
     /// A batch on hosts of these names that begins now.
     pub(crate) fn new(names: impl IntoIterator<Item = String>) -> Self {
-        let host =
-            |name| HostTally { name, state: HostState::Starting, done: 0, running: 0, sent_bytes: 0, trouble: None };
+        let host = |name| HostTally {
+            name,
+            state: HostState::Starting,
+            done: 0,
+            running: 0,
+            sent_bytes: 0,
+            trouble: None,
+            is_too_small: false,
+        };
         Self {
             begun: Instant::now(),
             hosts: names.into_iter().map(host).collect(),
@@ -147,6 +156,7 @@ impl Tally {
                 let size = crate::config::units::human_size;
                 let reason = format!("its slots have {} each, a task needs {}", size(*slot_bytes), size(*task_bytes));
                 self.host(*host).trouble = Some((reason, None));
+                self.host(*host).is_too_small = true;
             }
             Report::Late { .. } => {}
         }

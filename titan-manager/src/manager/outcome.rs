@@ -9,7 +9,7 @@ use super::Manager;
 use crate::effect::{Effect, Record, Report};
 use crate::event::{HostId, WorkerId};
 use crate::task::TaskState;
-use crate::worker::{Attempt, Phase};
+use crate::worker::{Attempt, Health, Phase};
 
 impl Manager {
     pub(super) fn on_message(&mut self, worker: WorkerId, message: ToManager, effects: &mut Vec<Effect>) {
@@ -163,11 +163,24 @@ impl Manager {
     /// A task without a live attempt goes back to the queue, or is CANCELLED if the batch is.
     fn wait_again(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
         if self.task(task).state != TaskState::Pending {
+            self.wait_beside_silent(task);
             return;
         }
         if self.cancelled {
             self.cancel_task(task, effects);
         } else {
+            self.queue.give_back(task);
+        }
+    }
+
+    /// A task whose only attempt left is on a silent worker is for others too, as when that worker fell silent.
+    fn wait_beside_silent(&mut self, task: TaskId) {
+        let silent = |attempt: AttemptId| {
+            let worker = self.attempts[&attempt].worker;
+            self.workers.get(&worker).is_some_and(|worker| worker.health == Health::Unhealthy)
+        };
+        let is_alone = self.task(task).state.live().count() == 1 && self.task(task).state.live().all(silent);
+        if is_alone && self.job(task.job).spec.rerunnable && !self.cancelled {
             self.queue.give_back(task);
         }
     }

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         targets,
         directory: &batch,
     };
-    super::runtime()?.block_on(batch_run.run())
+    super::block_on(batch_run.run())
 }
 
 fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOptions) -> Result<(), Failure> {
@@ -246,12 +246,7 @@ impl Batch<'_> {
             let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
             lines.push(format!("  {}: {reason}{hint}", crate::config::text::printable(&host.name)));
         }
-        if progress
-            .tally
-            .hosts
-            .iter()
-            .any(|host| host.trouble.as_ref().is_some_and(|(why, _)| why.contains("slots have")))
-        {
+        if progress.tally.hosts.iter().any(|host| host.is_too_small) {
             lines.push(format!("  hint: {}", self.plan.smaller_tasks_hint()));
         }
         progress.tell(&lines.join("\n"));
