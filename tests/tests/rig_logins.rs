@@ -125,3 +125,24 @@ fn a_host_behind_a_jump_host_works() {
     assert_eq!(done.host("beta")["completed"], 64);
     scene.assert_clean(CLEAN_SPAN);
 }
+
+#[test]
+fn behind_a_jump_host_the_reason_is_the_one_that_counts() {
+    if rig::skipped() {
+        return;
+    }
+    let specs = [
+        HostSpec::new("alpha"),
+        HostSpec::new("beta").without_sshd(),
+        HostSpec::new("gamma").password_only(),
+        HostSpec::new("delta"),
+    ];
+    let rig = Rig::builder().hosts(specs).start();
+    rig.laptop().add_ssh_config("Host beta\n    ProxyJump alpha\nHost delta\n    ProxyJump gamma\n");
+    let scene = Scene::on(rig);
+    let done = scene.run(&ClusterText::of(&["alpha", "beta", "delta"], "slow:100"));
+    done.assert_whole();
+    assert!(done.trouble("beta").starts_with("no ssh server answers there"), "{}", done.trouble("beta"));
+    assert!(done.trouble("delta").starts_with("the login was refused"), "{}", done.trouble("delta"));
+    scene.assert_clean(CLEAN_SPAN);
+}

@@ -4,7 +4,6 @@
 //! a start that is given up leaves no login behind; the channel is the crate's (native-mux: no process for it, and binary
 //! safe both ways).
 
-use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use std::time::Instant;
 
 use super::bootstrap::{self, Requirements};
 use super::control::Noted;
-use super::ssh_options::{Destination, SSH};
-use super::{BoxFuture, LaunchError, Launcher, Launching, Link, Shell, StderrTail, Way, child};
+use super::ssh_options::{Destination, SSH, UserConfig};
+use super::{BoxFuture, Lasting, LaunchError, Launcher, Launching, Link, Shell, StderrTail, Way, child};
 use crate::config::cluster::Host;
 
 /// How long a master outlives its last channel if titan can't end it: after SIGKILL of titan.
@@ -37,7 +36,12 @@ impl Ssh {
         let config = self.destination.user_config(&launching.ssh).await?;
         let place = launching.gates.enter(&config.gate(), launching.ssh.max_logins).await;
         let begun = Instant::now();
-        let master = Master::start(&self.destination, config.host_key_checking(), launching).await?;
+        let master = match Master::start(&self.destination, config.host_key_checking(), launching).await {
+            Err(error) if error.lasting == Lasting::Busy && config.has_proxy() => {
+                return Err(self.ask_why(&config, launching).await.unwrap_or(error));
+            }
+            started => started?,
+        };
         drop(place);
         let session = Arc::new(openssh::Session::resume_mux(master.socket.clone().into_boxed_path(), None));
         let mut command = session.arc_raw_command(SHELL_COMMAND);
@@ -57,6 +61,20 @@ impl Ssh {
             place: None,
             typed: None,
         })
+    }
+}
+
+impl Ssh {
+    /// A master with ControlPersist throws away what its jump host's ssh says, and only "closed" is left: a plain login
+    /// says it. None if that one works.
+    async fn ask_why(&self, config: &UserConfig, launching: &Launching) -> Option<LaunchError> {
+        let mut command = child::detached(SSH);
+        command.args(["-T", "-o", "ControlPath=none", "-o"]);
+        command.arg(format!("StrictHostKeyChecking={}", config.host_key_checking()));
+        command.args(self.destination.arguments(&launching.ssh)).arg("true");
+        let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.ok()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (!output.status.success()).then(|| LaunchError::ssh(&self.destination.typed(), &said))
     }
 }
 
@@ -107,10 +125,7 @@ impl Master {
         command.arg("-E").arg(&master.log).arg("-S").arg(&master.socket).args(["-M", "-f", "-N", "-T"]);
         command.args(["-o", &format!("ControlPersist={IDLE_S}s"), "-o", &format!("StrictHostKeyChecking={checking}")]);
         command.args(destination.arguments(&launching.ssh));
-        // A jump host's ssh complains on stderr.
-        let jump_log =
-            OpenOptions::new().append(true).create(true).open(&master.log).map_or(Stdio::null(), Stdio::from);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(jump_log).kill_on_drop(true);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
         // It returns when it has logged in and gone to the background.
         let mut login = command.spawn().map_err(|error| LaunchError::no_program(SSH, &error))?;
         let noted_login = login.id().map(|pid| folder.note(&name, pid));

@@ -110,6 +110,11 @@ impl UserConfig {
         }
     }
 
+    /// Whether the way leads through another host or program.
+    pub(crate) fn has_proxy(&self) -> bool {
+        self.get("proxyjump").or(self.get("proxycommand")).is_some()
+    }
+
     /// The sshd whose logins are counted: the first jump host, or the host itself.
     pub(crate) fn gate(&self) -> String {
         if let Some(hops) = self.get("proxyjump") {
