@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
 use crate::args::HostsArgs;
-use crate::config::cluster::{Cluster, Host};
+use crate::config::cluster::{Cluster, Host, Reach};
 use crate::config::place::Place;
 use crate::config::text::{columns, printable};
 use crate::config::units::{human_duration, human_size};
@@ -32,6 +32,14 @@ struct Seen {
     login: Duration,
     round_trip: Duration,
     facts: BTreeMap<String, String>,
+    is_local: bool,
+}
+
+impl Seen {
+    /// Whether the agent is there already; None where it needn't be.
+    fn cached(&self) -> Option<bool> {
+        (!self.is_local).then(|| self.facts.get("cached").is_some_and(|folder| folder != "no"))
+    }
 }
 
 /// A host, and what came of looking at it.
@@ -108,7 +116,7 @@ async fn look(host: &Host, launching: &Launching) -> Result<Seen, LaunchError> {
     let uname = facts.get("uname").cloned().unwrap_or_default();
     launching.binaries.require(host.agent.as_deref(), &uname).await?;
     let round_trip = round_trip(&mut shell).await?;
-    Ok(Seen { login: shell.login, round_trip, facts })
+    Ok(Seen { login: shell.login, round_trip, facts, is_local: host.reach == Reach::Local })
 }
 
 /// The shortest time from a line to the shell to its answer.
@@ -146,7 +154,11 @@ fn table(looks: &[Look]) -> String {
 fn row(name: &str, seen: &Seen) -> Vec<String> {
     let fact = |name: &str| seen.facts.get(name).map(|value| printable(value)).unwrap_or_default();
     let memory = kib(&seen.facts, "memory_kib").map(human_size).unwrap_or_default();
-    let agent = if fact("cached") == "no" { "not there yet" } else { "cached" };
+    let agent = match seen.cached() {
+        None => "built in",
+        Some(true) => "cached",
+        Some(false) => "not there yet",
+    };
     vec![
         printable(name),
         human_duration(seen.login),
@@ -209,6 +221,6 @@ fn host_json(look: &Look) -> Value {
         "cores": number("cores").map(|cores| cores as u64),
         "memory": kib(&seen.facts, "memory_kib"),
         "load": number("load"),
-        "agent_cached": fact("cached").map(|folder| folder != "no"),
+        "agent_cached": seen.cached(),
     })
 }

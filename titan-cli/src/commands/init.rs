@@ -8,6 +8,7 @@ use crate::args::InitArgs;
 use crate::commands::hosts::look_and_print;
 use crate::config::cluster::{Cluster, Trust};
 use crate::config::destination::Destination;
+use crate::config::hosts_arg::THIS_MACHINE;
 use crate::exit::{self, Failure};
 
 /// The file that is written.
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &InitArgs) -> Result<u8, Failure> {
 }
 
 fn checked(hosts: &[String]) -> Result<Vec<String>, Failure> {
-    for host in hosts {
+    for host in hosts.iter().filter(|host| *host != THIS_MACHINE) {
         Destination::parse(host).map_err(|error| Failure::plain(exit::USAGE, error))?;
     }
     Ok(hosts.to_vec())
@@ -45,10 +46,16 @@ fn checked(hosts: &[String]) -> Result<Vec<String>, Failure> {
 fn document(hosts: &[String], comment: &str) -> String {
     let mut text = String::from("# The hosts that titan runs on from this folder. `titan hosts` looks at them.\n\n");
     for host in hosts {
-        let quoted = toml::Value::String(host.clone());
-        text.push_str(&format!("{comment}[[host]]\n{comment}ssh = {quoted}\n\n"));
+        let reach = match host == THIS_MACHINE {
+            true => "local = true".to_owned(),
+            false => format!("ssh = {}", toml::Value::String(host.clone())),
+        };
+        text.push_str(&format!("{comment}[[host]]\n{comment}{reach}\n\n"));
     }
-    text.push_str("# Everything else that can stand here, with its default:\n#\n");
+    text.push_str(
+        "# Everything else that can stand here, with its default. A host's keys belong to the [[host]] above them;\n",
+    );
+    text.push_str("# what is to hold for all hosts stands in [defaults].\n#\n");
     for line in EXAMPLE.lines() {
         // What isn't a comment in the example is one here.
         let is_comment = line.starts_with('#') || line.is_empty();
@@ -62,7 +69,7 @@ fn document(hosts: &[String], comment: &str) -> String {
 fn write_new(text: &str) -> Result<(), Failure> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(FILE).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
-            let hint = format!("edit it, or move it away: mv {FILE} {FILE}.old");
+            let hint = format!("titan hosts looks at its hosts; edit it, or move it away: mv {FILE} {FILE}.old");
             Failure::hinted(exit::USAGE, format!("./{FILE} is there already"), hint)
         }
         _ => Failure::plain(exit::CANNOT_WRITE, format!("cannot write ./{FILE}: {error}")),

@@ -85,7 +85,7 @@ async fn converse(
     let mut sent = 0;
     loop {
         let line = lines.next(&mut shell.reader).await?;
-        shell.place = None;
+        shell.is_there();
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match word {
             "have" | "placed" => return Ok(sent),
@@ -100,6 +100,16 @@ async fn converse(
             "nowhere" => return Err(Stop::Because(LaunchError::nowhere(rest))),
             "failed" => return Err(Stop::Because(LaunchError::not_placed(rest))),
             _ => return Err(Stop::Because(LaunchError::strange(&requirements.host, &line))),
+        }
+    }
+}
+
+impl Shell {
+    /// It has said something: the login is over.
+    fn is_there(&mut self) {
+        self.place = None;
+        if self.login.is_zero() {
+            self.login = self.begun.elapsed();
         }
     }
 }
@@ -133,7 +143,7 @@ async fn read_facts(shell: &mut Shell, lines: &mut Lines, text: &str) -> Result<
     let mut facts = BTreeMap::new();
     loop {
         let line = lines.next(&mut shell.reader).await?;
-        shell.place = None;
+        shell.is_there();
         if facts.len() > MAX_FACTS {
             return Err(Stop::Ended);
         }

@@ -117,7 +117,8 @@ fn start(mut command: Command, program: &str, control: Option<&ControlDirectory>
         writer: Box::new(stdin),
         stderr: StderrTail::read(stderr),
         way: Box::new(ChildWay { child, _noted: noted }),
-        login: begun.elapsed(),
+        login: Duration::ZERO,
+        begun,
         place: None,
         typed: None,
     })

@@ -25,7 +25,7 @@ pub(crate) mod user_ssh;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -101,7 +101,9 @@ pub(crate) struct Shell {
     pub(crate) writer: Box<dyn AsyncWrite + Send + Unpin>,
     pub(crate) stderr: StderrTail,
     pub(crate) way: Box<dyn Way>,
+    /// Zero as long as it isn't known.
     pub(crate) login: Duration,
+    pub(crate) begun: Instant,
     /// The place at the gate, where the login is still under way: until the shell says something.
     pub(crate) place: Option<Place>,
     /// What a person would type after `ssh`, where ssh itself may be what fails.

@@ -58,6 +58,7 @@ impl Ssh {
             stderr: StderrTail::read(stderr),
             way: Box::new(SshWay { child: Some(child), _master: master }),
             login: begun.elapsed(),
+            begun,
             place: None,
             typed: None,
         })

@@ -81,7 +81,7 @@ impl Screen for Bars {
         }
         let View { whereabouts, counts, hosts } = view;
         self.whole.set_length(counts.total);
-        self.whole.set_position(counts.completed + counts.failed + counts.cancelled);
+        self.whole.set_position(counts.completed + counts.failed);
         self.whole.set_message(whereabouts.clone());
         let width = hosts.iter().map(|host| columns(&printable(&host.name))).max().unwrap_or(0);
         let cut = hosts.len() > self.hosts.len();

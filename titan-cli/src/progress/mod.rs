@@ -13,9 +13,10 @@ mod screen;
 pub(crate) mod summary;
 pub(crate) mod tally;
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 
-use titan_manager::{Counts, Manager, Report};
+use titan_manager::{Counts, HostId, Manager, Report};
 
 use crate::args::{NoiseOptions, ProgressMode};
 use crate::config::text::printable;
@@ -25,7 +26,7 @@ use crate::driver::note::Note;
 use crate::driver::signals::Ending;
 
 use screen::{Screen, ScreenThread, View};
-use tally::Tally;
+use tally::{HostState, Tally};
 
 /// Failing attempts that are told one by one; after them only the summary.
 const MAX_TOLD_FAILURES: u32 = 10;
@@ -38,6 +39,8 @@ pub(crate) struct Progress {
     quiet: bool,
     verbose: u8,
     told_failures: u32,
+    /// Hosts whose trouble was told since they were lost.
+    told_troubles: BTreeSet<HostId>,
 }
 
 impl Progress {
@@ -56,7 +59,15 @@ impl Progress {
             ProgressMode::Plain | ProgressMode::Auto => Box::new(plain::Plain::new()),
         };
         let (screen, is_events) = (ScreenThread::start(screen), mode == ProgressMode::Json);
-        Self { tally, screen, is_events, quiet: noise.quiet, verbose: noise.verbose, told_failures: 0 }
+        Self {
+            tally,
+            screen,
+            is_events,
+            quiet: noise.quiet,
+            verbose: noise.verbose,
+            told_failures: 0,
+            told_troubles: BTreeSet::new(),
+        }
     }
 
     /// A line for people, unless they want quiet.
@@ -88,7 +99,7 @@ impl Progress {
             Note::Lost { host, reason } => {
                 Some(format!("{}: lost: {}; starting it afresh", name(host), printable(reason)))
             }
-            Note::Trouble { host, error } if self.verbose > 0 => {
+            Note::Trouble { host, error } if self.verbose > 0 || self.told_troubles.insert(*host) => {
                 Some(format!("{}: {}; trying again", name(host), error.reason))
             }
             Note::Joined { host, joined } if self.verbose > 0 => {
@@ -152,6 +163,9 @@ impl Progress {
 impl Observer for Progress {
     fn note(&mut self, note: &Note) {
         self.tally.note(note);
+        if let Note::Lost { host, .. } | Note::Joined { host, .. } = note {
+            self.told_troubles.remove(host);
+        }
         if let Note::Stopping(Ending::Interrupt) = note {
             self.screen.interrupted();
         }
@@ -194,6 +208,9 @@ pub(crate) fn to_stderr(line: &str) {
 
 /// `12 of 64, 3.1/s, about 20 s left`: where a batch is.
 pub(crate) fn whereabouts(tally: &Tally, counts: &Counts) -> String {
+    if tally.is_stopping {
+        return format!("{} of {} done, stopping", counts.completed, counts.total);
+    }
     let ended = counts.completed + counts.failed + counts.cancelled;
     let waiting = counts.total - ended - counts.running;
     let mut text = format!("{ended}/{}", counts.total);
@@ -205,6 +222,10 @@ pub(crate) fn whereabouts(tally: &Tally, counts: &Counts) -> String {
     }
     if counts.failed > 0 {
         text.push_str(&format!(", {} failed", counts.failed));
+    }
+    if ended < counts.total && !tally.hosts.iter().any(|host| host.state == HostState::Healthy) {
+        text.push_str(", no host is up");
+        return text;
     }
     match tally.remaining(waiting) {
         Some(left) => text.push_str(&format!(", about {} left", human_duration(left))),

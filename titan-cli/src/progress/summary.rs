@@ -38,7 +38,8 @@ impl Summary<'_> {
         for host in &self.tally.hosts {
             let mut text = format!("  {:width$}  {:5} tasks", printable(&host.name), host.done);
             if host.state != HostState::Healthy {
-                text.push_str(&format!("  ({})", host.state.word()));
+                let reason = host.trouble.as_ref().map(|(reason, _)| format!(": {}", printable(reason)));
+                text.push_str(&format!("  ({}{})", host.state.word(), reason.unwrap_or_default()));
             }
             lines.push(text);
         }

@@ -74,6 +74,8 @@ pub(crate) struct Tally {
     pub(crate) retries: u64,
     pub(crate) completed: u64,
     pub(crate) failures: Vec<FailureKind>,
+    /// Whether a signal has asked titan to end.
+    pub(crate) is_stopping: bool,
     running: BTreeMap<TaskId, Vec<(HostId, Instant)>>,
 }
 
@@ -99,6 +101,7 @@ impl Tally {
             retries: 0,
             completed: 0,
             failures: Vec::new(),
+            is_stopping: false,
             running: BTreeMap::new(),
         }
     }
@@ -132,7 +135,7 @@ impl Tally {
                 self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
             }
             Note::Manager(report) => self.report(report),
-            Note::Stopping(_) => {}
+            Note::Stopping(_) => self.is_stopping = true,
         }
     }
 

@@ -41,7 +41,7 @@ fn the_shown_defaults_are_those_of_the_code() {
     assert_eq!(cluster.scheduler, Scheduler::default());
     assert_eq!(cluster.ssh, SshOptions::default());
     let render1 = Reach::Ssh { destination: "render1".to_owned(), user: None, port: None };
-    let docker = Reach::Command(["docker", "exec", "-i", "c1"].map(str::to_owned).to_vec());
+    let docker = Reach::Command(["docker", "exec", "-i", "c1", "sh"].map(str::to_owned).to_vec());
     let hosts = [("render1", render1), ("localhost", Reach::Local), ("c1", docker)];
     assert_eq!(cluster.hosts, hosts.map(|(name, reach)| Host::new(name, reach)));
 }

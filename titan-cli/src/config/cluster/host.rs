@@ -125,7 +125,8 @@ fn reach(section: &mut Section<'_, '_>) -> Option<Reach> {
         ["command"] => command(section),
         [] => {
             let span = section.span();
-            let remedy = "add ssh = \"alias\", local = true, or command = [\"docker\", \"exec\", \"-i\", \"c1\"]";
+            let remedy =
+                "add ssh = \"alias\", local = true, or command = [\"docker\", \"exec\", \"-i\", \"c1\", \"sh\"]";
             section.problems().add(span, "this host doesn't say how it is reached", remedy);
             None
         }
@@ -155,7 +156,11 @@ fn local(section: &mut Section<'_, '_>) -> Option<Reach> {
 fn command(section: &mut Section<'_, '_>) -> Option<Reach> {
     let words = section.strings("command")?;
     if words.first().is_none_or(|program| program.get_ref().is_empty()) {
-        section.refuse("command", "a command begins with a program", "such as [\"docker\", \"exec\", \"-i\", \"c1\"]");
+        section.refuse(
+            "command",
+            "a command begins with a program",
+            "such as [\"docker\", \"exec\", \"-i\", \"c1\", \"sh\"]",
+        );
         return None;
     }
     for word in &words {
@@ -166,12 +171,12 @@ fn command(section: &mut Section<'_, '_>) -> Option<Reach> {
     Some(Reach::Command(words.into_iter().map(toml::Spanned::into_inner).collect()))
 }
 
-/// The name of a host that has none written: the ssh alias, `localhost`, or a command's last word.
+/// The name of a host that has none written: the ssh alias, `localhost`, or a command's last word before its shell.
 fn default_name(section: &mut Section<'_, '_>, reach: &Reach) -> Option<String> {
     let name = match reach {
         Reach::Local => super::LOCAL_NAME,
         Reach::Ssh { destination, .. } => destination,
-        Reach::Command(words) => words.last()?,
+        Reach::Command(words) => words.iter().rev().find(|word| !is_shell_or_option(word)).or(words.last())?,
     };
     if check_name(name).is_err() {
         let span = name_span(section);
@@ -180,6 +185,11 @@ fn default_name(section: &mut Section<'_, '_>, reach: &Reach) -> Option<String> 
         return None;
     }
     Some(name.to_owned())
+}
+
+fn is_shell_or_option(word: &str) -> bool {
+    let name = word.rsplit('/').next().unwrap_or(word);
+    word.starts_with('-') || ["sh", "ash", "bash", "dash", "zsh"].contains(&name)
 }
 
 /// Refuses names that couldn't be written in `--hosts`, or not be shown. The error completes a sentence.

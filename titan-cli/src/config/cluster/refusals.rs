@@ -155,7 +155,7 @@ fn a_host_is_reached_in_exactly_one_way() {
      --> cluster.toml:1:1
       |
     1 | [[host]]
-      | ^^^^^^^^ add ssh = "alias", local = true, or command = ["docker", "exec", "-i", "c1"]
+      | ^^^^^^^^ add ssh = "alias", local = true, or command = ["docker", "exec", "-i", "c1", "sh"]
 
     error: a host can't have both 'ssh' and 'local'
      --> cluster.toml:5:1
@@ -181,7 +181,7 @@ fn a_host_is_reached_in_exactly_one_way() {
      --> cluster.toml:2:11
       |
     2 | command = []
-      |           ^^ such as ["docker", "exec", "-i", "c1"]
+      |           ^^ such as ["docker", "exec", "-i", "c1", "sh"]
 
     error: '-i' can't be the name of this host
      --> cluster.toml:4:11
