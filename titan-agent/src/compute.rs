@@ -57,15 +57,8 @@ impl Pool {
         });
     }
 
-    /// Asks a computation to stop.
-    pub(crate) fn stop(&self, attempt: AttemptId) {
-        if let Some(cancel) = self.running.get(&attempt) {
-            cancel.set();
-        }
-    }
-
-    /// Asks a computation to stop that is to be started yet.
-    pub(crate) fn stop_before_start(&mut self, attempt: AttemptId) {
+    /// Asks a computation to stop: one that runs, or one that is to be started yet and then finds itself stopped.
+    pub(crate) fn stop(&mut self, attempt: AttemptId) {
         self.running.entry(attempt).or_default().set();
     }
 

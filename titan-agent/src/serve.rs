@@ -330,24 +330,14 @@ impl Server {
                 self.session.send_bulk(attempt.stream(), result, encode(&then));
             }
             Effect::Compute { attempt, task } => self.starts.push_back((attempt, task)),
-            Effect::Stop { attempt } => self.stop(attempt),
+            Effect::Stop { attempt } => {
+                if let Some(pool) = &mut self.pool {
+                    pool.stop(attempt);
+                }
+            }
             Effect::Exit(exit) => self.exit = Some(exit),
         }
         Ok(())
-    }
-}
-
-impl Server {
-    fn stop(&mut self, attempt: AttemptId) {
-        let waiting = self.starts.iter().position(|(start, _)| *start == attempt);
-        if let Some(pool) = &mut self.pool {
-            // One that is only announced runs for a moment, finds itself stopped, and says so like any other.
-            if waiting.is_some() {
-                pool.stop_before_start(attempt);
-            } else {
-                pool.stop(attempt);
-            }
-        }
     }
 }
 
