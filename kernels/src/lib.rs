@@ -22,9 +22,6 @@ pub use kernel::{
     Results, Sink, SinkReport,
 };
 
-/// A hash of the kernels' sources. Builds in which it differs could compute different bits.
-pub const SOURCE_HASH: &str = env!("KERNELS_SOURCE_HASH");
-
 /// Every kernel that this build knows.
 pub static KERNELS: &[&dyn Kernel] = &[&mandelbrot::Mandelbrot];
 

@@ -17,7 +17,7 @@ pub mod serve;
 
 /// Which build this is: its version and the hash of its kernels.
 pub fn build() -> String {
-    format!("{}+{}", env!("CARGO_PKG_VERSION"), &kernels::SOURCE_HASH[..8])
+    format!("{}+{}", env!("CARGO_PKG_VERSION"), &env!("KERNELS_SOURCE_HASH")[..8])
 }
 
 pub use serve::{Exit, Options, main, serve};
