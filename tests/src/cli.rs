@@ -165,6 +165,15 @@ impl Desk {
         pids.filter_map(|pid| Some((pid, marked_process(pid, mark.as_bytes())?))).collect()
     }
 
+    /// The agents among them: each has a watcher above it, which isn't one of these.
+    pub fn agents(&self) -> Vec<u32> {
+        let is_agent = |pid: &u32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"TITAN_AGENT_WATCHED="))
+        };
+        self.processes().into_iter().map(|(pid, _)| pid).filter(is_agent).collect()
+    }
+
     /// Waits until nothing is left: no process, no batch, no temporary file.
     ///
     /// # Panics
@@ -179,10 +188,10 @@ impl Desk {
         assert!(tidy, "this is left: {left:?}");
     }
 
-    /// Waits until so many processes of this desk run.
+    /// Waits until so many agents of this desk run.
     #[track_caller]
-    pub fn wait_for_processes(&self, count: usize) {
-        wait_until(PATIENCE, &format!("{count} processes run"), || self.processes().len() == count);
+    pub fn wait_for_agents(&self, count: usize) {
+        wait_until(PATIENCE, &format!("{count} agents run"), || self.agents().len() == count);
     }
 
     /// Every file and folder in the home.

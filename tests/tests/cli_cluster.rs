@@ -119,8 +119,8 @@ fn a_command_host_that_is_killed_is_started_afresh() {
     let desk = Desk::new();
     desk.write("c.toml", "[[host]]\nname = \"box\"\ncommand = [\"sh\"]\n");
     let running = desk.start_faulty("slow:100", &format!("{SMALL} -v --cluster c.toml -o out.png"));
-    let agents = desk.processes().into_iter().filter(|(pid, _)| *pid != running.pid());
-    agents.for_each(|(pid, _)| titan_tests::cli::running::send_signal(pid, rustix::process::Signal::KILL));
+    let agents = desk.agents().into_iter();
+    agents.for_each(|pid| titan_tests::cli::running::send_signal(pid, rustix::process::Signal::KILL));
     let outcome = running.wait().expect(0);
     assert!(outcome.stderr.contains("box: lost: ") && outcome.stderr.contains("afresh"), "{}", outcome.stderr);
     desk.wait_until_tidy();

@@ -70,7 +70,7 @@ fn a_second_signal_does_not_wait_for_anybody() {
     let desk = Desk::new();
     let mut running = desk.start_faulty(SLOW, &format!("{SMALL} --local 2"));
     // An agent that is stopped can't say goodbye.
-    let agents: Vec<u32> = desk.processes().iter().map(|(pid, _)| *pid).filter(|pid| *pid != running.pid()).collect();
+    let agents = desk.agents();
     assert_eq!(agents.len(), 2);
     agents.iter().for_each(|agent| send_signal(*agent, Signal::STOP));
     running.signal(Signal::INT);
@@ -88,7 +88,7 @@ fn a_second_signal_does_not_wait_for_anybody() {
 fn one_signal_ends_it_even_if_the_agents_do_not_answer() {
     let desk = Desk::new();
     let mut running = desk.start_faulty(SLOW, SMALL);
-    let agent = desk.processes().into_iter().map(|(pid, _)| pid).find(|pid| *pid != running.pid()).unwrap();
+    let agent = desk.agents()[0];
     send_signal(agent, Signal::STOP);
     running.signal(Signal::INT);
     running.wait().expect(130);
@@ -99,7 +99,7 @@ fn one_signal_ends_it_even_if_the_agents_do_not_answer() {
 fn a_killed_titans_leftovers_go_with_the_next_and_its_agents_end_by_themselves() {
     let desk = Desk::new();
     let mut running = desk.start_faulty(SLOW, &format!("{SMALL} --local 2 -o out.png"));
-    desk.wait_for_processes(3);
+    desk.wait_for_agents(2);
     running.signal(Signal::KILL);
     assert_eq!(running.wait().code, -9);
     wait_until(PATIENCE, "the agents end by themselves", || desk.processes().is_empty());
@@ -116,9 +116,8 @@ fn a_killed_titans_leftovers_go_with_the_next_and_its_agents_end_by_themselves()
 fn a_killed_agent_is_started_afresh_and_the_picture_is_the_same() {
     let desk = Desk::new();
     let running = desk.start_faulty("slow:100", &format!("{SMALL} -o out.png --local 2"));
-    desk.wait_for_processes(3);
-    let agents = desk.processes().into_iter().filter(|(pid, _)| *pid != running.pid());
-    agents.for_each(|(pid, _)| send_signal(pid, Signal::KILL));
+    desk.wait_for_agents(2);
+    desk.agents().into_iter().for_each(|pid| send_signal(pid, Signal::KILL));
     let outcome = running.wait().expect(0);
     assert_eq!(outcome.stderr.matches("starting it afresh").count(), 2, "{}", outcome.stderr);
     assert!(desk.read("out.png") == picture());
@@ -132,8 +131,8 @@ fn a_silent_agent_loses_its_tasks_to_another() {
     let words = format!("{SMALL} -o out.png --cluster cluster.toml --hosts : --local 2 {times}");
     desk.write("cluster.toml", "[scheduler]\ntick = \"50ms\"\n[[host]]\nlocal = true\n");
     let running = desk.start_faulty("slow:100", &words);
-    desk.wait_for_processes(4);
-    let agent = desk.processes().into_iter().map(|(pid, _)| pid).find(|pid| *pid != running.pid()).unwrap();
+    desk.wait_for_agents(3);
+    let agent = desk.agents()[0];
     send_signal(agent, Signal::STOP);
     let outcome = running.wait().expect(0);
     assert!(outcome.stderr.contains("silent for"), "{}", outcome.stderr);

@@ -78,7 +78,7 @@ fn the_time_before_an_interruption_was_not_spent_on_encoding() {
 fn retries_count_what_had_begun_before() {
     let desk = Desk::new();
     let running = desk.start_faulty("slow:300", &format!("{SMALL} -v -j 1"));
-    let agent = desk.processes().into_iter().map(|(pid, _)| pid).find(|pid| *pid != running.pid()).unwrap();
+    let agent = desk.agents()[0];
     titan_tests::cli::running::send_signal(agent, Signal::KILL);
     let summary = checked(&running.wait().expect(0));
     assert_eq!(summary["retries"], 1, "one task ran when the agent was lost: {summary}");
@@ -152,9 +152,11 @@ fn the_document_describes_what_there_is_and_nothing_else() {
     assert_eq!(
         names,
         [
+            "bytes",
             "host",
             "hosts",
             "hosts.host",
+            "map.task",
             "message",
             "summary",
             "summary.failure",
@@ -177,7 +179,25 @@ fn the_examples_of_the_document_are_as_its_tables_say() {
             count += 1;
         }
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
+}
+
+#[test]
+fn every_task_of_a_map_is_as_the_document_says() {
+    let (contract, desk) = (Contract::read(), Desk::new());
+    let mut command = desk.titan("map -k --json -s");
+    command.args(["printf '\\377'; echo e >&2; exit {}", ":::", "0", "1"]);
+    let outcome = titan_tests::cli::Running::start(&mut command).wait().expect(1);
+    let objects = outcome.json();
+    objects.iter().for_each(|object| contract.check(object));
+    assert_eq!(objects[0]["stdout"], serde_json::json!({"base64": "/w=="}));
+    let mut missing = desk.titan("map --json no-such-program ::: a");
+    titan_tests::cli::Running::start(&mut missing)
+        .wait()
+        .expect(1)
+        .json()
+        .iter()
+        .for_each(|object| contract.check(object));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use titan_tests::scene::{CLEAN_SPAN, ClusterText, Finished, Scene};
 const TWO: [&str; 2] = ["alpha", "beta"];
 const THREE: [&str; 3] = ["alpha", "beta", "gamma"];
 /// What every agent's command line holds.
-const AGENT: &str = "/agent-";
+const AGENT: &str = " watched";
 /// The lease of hasty clusters, and what a host may take beyond it.
 const LEASE_AND_MORE: Duration = Duration::from_secs(4 + 10);
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use titan_manager::{Config, End};
+use titan_manager::{Config, Dependency, End, Request, Rerun};
+use titan_proto::id::JobId;
 use titan_tests::sim::faults::{Fault, Lie};
 use titan_tests::sim::scenario::Scenario;
 use titan_tests::sim::tasks::Manners;
@@ -60,9 +61,9 @@ fn no_seed_breaks_a_rule() {
     let (happened, longest) = run_seeds(0..seeds);
     println!("{seeds} seeds, the longest batch took {longest:?}: {happened:#?}");
     if seeds >= SEEDS {
-        let Happened { protocol_errors, losses, resumed, silenced, leases_over, recalls, late, failures, .. } =
-            happened;
-        for count in [protocol_errors, losses, resumed, silenced, leases_over, recalls, late, failures] {
+        let Happened { protocol_errors, losses, resumed, silenced, leases_over, .. } = happened;
+        let Happened { recalls, late, failures, held, lacks, .. } = happened;
+        for count in [protocol_errors, losses, resumed, silenced, leases_over, recalls, late, failures, held, lacks] {
             assert!(count > 50, "hardly any trouble: {happened:?}");
         }
     }
@@ -183,7 +184,7 @@ fn an_agent_that_lies_spoils_nothing_of_others() {
 #[test]
 fn who_says_that_a_task_runs_cannot_give_it_back() {
     let mut scenario = Scenario::plain(2, 2, 20).with(1_000, Fault::Lie { host: 1, lie: Lie::RecalledRunning });
-    scenario.jobs[0].spec.rerunnable = false;
+    scenario.jobs[0].spec.rerun = Rerun::Lost;
     let ended = run(&scenario);
     all_completed(&ended, 20);
     assert_eq!(ended.happened.computed, 20);
@@ -225,7 +226,7 @@ fn a_task_that_kills_every_agent_fails_and_the_others_do_not() {
 fn a_job_that_no_host_is_large_enough_for_does_not_wait_for_ever() {
     let mut scenario = Scenario::plain(2, 2, 10);
     let mut large = scenario.jobs[0].clone();
-    large.spec.task_memory_bytes = 1 << 40;
+    large.spec.slot_memory_bytes = 1 << 40;
     scenario.jobs.push(large);
     let ended = run(&scenario);
     assert_eq!((ended.verdict.end, ended.verdict.completed, ended.verdict.cancelled), (End::NoWorkers, 10, 10));
@@ -249,6 +250,39 @@ fn a_lost_manager_is_outlived_by_the_lease_and_no_longer() {
     let ended = run(&Scenario { config, ..Scenario::plain(2, 2, 200) }.with(2_000, half_open));
     all_completed(&ended, 200);
     assert_eq!(ended.happened.leases_over, 1);
+}
+
+#[test]
+fn a_task_that_may_not_run_twice_runs_on_elsewhere_when_its_lost_agent_has_ended() {
+    let half_open = Fault::Drop { host: 1, agent_notices: None };
+    let mut scenario = Scenario::plain(2, 2, 20).with(1_500, half_open);
+    scenario.jobs[0].spec.rerun = Rerun::Lost;
+    scenario.manners.longest_ms = 3_000;
+    let ended = run(&scenario);
+    all_completed(&ended, 20);
+    assert!(ended.happened.held >= 1 && ended.happened.overlaps == 0, "{ended:?}");
+    assert!(ended.after > scenario.config.lease, "{ended:?}");
+}
+
+#[test]
+fn a_request_that_no_host_can_meet_fails_and_the_rest_goes_on() {
+    let mut scenario = Scenario::plain(2, 2, 10);
+    let mut large = scenario.jobs[0].clone();
+    large.spec.request = Request { cpus: 64, ..Request::default() };
+    scenario.jobs.push(large);
+    let ended = run(&scenario);
+    assert_eq!((ended.verdict.end, ended.verdict.completed, ended.verdict.failed), (End::Done, 10, 10));
+}
+
+#[test]
+fn a_job_runs_after_the_one_that_it_waits_for() {
+    let mut scenario = Scenario::plain(2, 2, 10);
+    for each in [true, false] {
+        let mut next = scenario.jobs[0].clone();
+        next.spec.after = vec![Dependency { job: JobId(scenario.jobs.len() as u32 - 1), each, any_end: false }];
+        scenario.jobs.push(next);
+    }
+    all_completed(&run(&scenario), 30);
 }
 
 /// The rule that a fault of titan's own breaks.
@@ -290,6 +324,16 @@ fn the_rules_notice_a_session_that_takes_any_frame() {
         let rule = broken_rule(&scenario, Sabotage::AcceptsAnyFrame);
         assert!(rule.contains(words), "{tamper:?}: {rule}");
     }
+}
+
+#[test]
+fn the_rules_notice_a_lease_that_is_not_waited_for() {
+    let half_open = Fault::Drop { host: 1, agent_notices: None };
+    let mut scenario = Scenario::plain(3, 2, 5).with(700, half_open);
+    scenario.jobs[0].spec.rerun = Rerun::Lost;
+    scenario.manners.longest_ms = 20_000;
+    let rule = broken_rule(&scenario, Sabotage::ForgetsLeases);
+    assert!(rule.contains("begins while"), "{rule}");
 }
 
 #[test]

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use kernels::{Cancel, Compute, ComputeError};
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::Work;
 
 use crate::core::Computed;
 use crate::faults::Faults;
@@ -35,10 +34,9 @@ impl Pool {
     }
 
     /// Loads a job's kernel. What is wrong with it becomes the failure of each of its tasks.
-    pub(crate) fn prepare(&mut self, job: JobId, work: Work) {
-        let Work::Kernel { name, params } = work;
-        let loaded = match kernels::find(&name) {
-            Some(kernel) => kernel.load(&params).map(Arc::from).map_err(|error| error.to_string()),
+    pub(crate) fn prepare(&mut self, job: JobId, name: &str, params: &[u8]) {
+        let loaded = match kernels::find(name) {
+            Some(kernel) => kernel.load(params).map(Arc::from).map_err(|error| error.to_string()),
             None => Err(format!("this agent has no kernel '{name}'")),
         };
         self.jobs.insert(job, loaded);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use titan_proto::command::{CommandTask, ProcessEnd};
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{Configure, MAX_SLOTS, Outcome, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
@@ -60,6 +61,27 @@ pub enum Computed {
     },
     /// It was told to stop.
     Cancelled,
+    /// A command's, whatever way; what it wrote was sent while it ran.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// What is known of its process.
+        process: Option<ProcessEnd>,
+        /// How many bytes were sent.
+        bytes: u64,
+    },
+}
+
+impl Computed {
+    /// A failure of the task's.
+    pub(crate) fn failed(reason: &str) -> Self {
+        Self::Failed { reason: reason.to_owned() }
+    }
+
+    /// A command's attempt that never had a process.
+    pub(crate) fn ended(outcome: Outcome) -> Self {
+        Self::Ended { outcome, process: None, bytes: 0 }
+    }
 }
 
 /// What an agent wants done, in order.
@@ -91,6 +113,10 @@ pub enum Effect {
         attempt: AttemptId,
         /// The task.
         task: TaskId,
+        /// Which try at it this is.
+        tried: u32,
+        /// What it runs, if it is a command.
+        command: Option<Box<CommandTask>>,
     },
     /// Stop a computation; `Computed` follows all the same.
     Stop {
@@ -123,13 +149,22 @@ struct Unacknowledged {
     bytes: u64,
 }
 
+/// An attempt that hasn't begun.
+#[derive(Debug)]
+struct Queued {
+    attempt: AttemptId,
+    task: TaskId,
+    tried: u32,
+    command: Option<Box<CommandTask>>,
+}
+
 /// The agent's state. Changed only by [`Agent::handle`].
 #[derive(Debug)]
 pub struct Agent {
     slots: u32,
     lease: Duration,
     jobs: BTreeSet<JobId>,
-    queue: VecDeque<(AttemptId, TaskId)>,
+    queue: VecDeque<Queued>,
     running: BTreeMap<AttemptId, TaskId>,
     unacknowledged: BTreeMap<AttemptId, Unacknowledged>,
     last_heard: Timestamp,
@@ -185,7 +220,9 @@ impl Agent {
                 self.jobs.insert(job);
                 effects.push(Effect::Prepare { job, work });
             }
-            ToAgent::Start { attempt, task } => self.on_start(attempt, task, effects),
+            ToAgent::Start { attempt, task, tried, command } => {
+                self.on_start(Queued { attempt, task, tried, command }, effects);
+            }
             ToAgent::Recall { attempt } => self.on_recall(attempt, effects),
             ToAgent::Cancel { attempt } => self.on_cancel(attempt, effects),
             ToAgent::Acknowledge { attempt } => {
@@ -200,15 +237,15 @@ impl Agent {
         effects.push(Effect::Configure(Configure { slots: self.slots, ..configure }));
     }
 
-    fn on_start(&mut self, attempt: AttemptId, task: TaskId, effects: &mut Vec<Effect>) {
+    fn on_start(&mut self, queued: Queued, effects: &mut Vec<Effect>) {
         let reason = if self.slots == 0 {
             "a task before the configuration"
-        } else if !self.jobs.contains(&task.job) {
+        } else if !self.jobs.contains(&queued.task.job) {
             "a task of an unknown job"
         } else if self.queue.len() >= MAX_QUEUED {
             "too many tasks ahead"
         } else {
-            self.queue.push_back((attempt, task));
+            self.queue.push_back(queued);
             return;
         };
         self.exit(Exit::Protocol { reason: reason.to_owned() }, effects);
@@ -232,7 +269,7 @@ impl Agent {
 
     fn unqueue(&mut self, attempt: AttemptId) -> bool {
         let before = self.queue.len();
-        self.queue.retain(|(queued, _)| *queued != attempt);
+        self.queue.retain(|queued| queued.attempt != attempt);
         self.queue.len() < before
     }
 
@@ -243,7 +280,7 @@ impl Agent {
     }
 
     fn end(&mut self, attempt: AttemptId, end: Computed, effects: &mut Vec<Effect>) {
-        let finished = |outcome| ToManager::Finished { attempt, outcome };
+        let finished = |outcome| ToManager::Finished { attempt, outcome, process: None };
         let (bytes, effect) = match end {
             Computed::Completed { result, crc, compute } => {
                 let bytes = result.len() as u64;
@@ -252,6 +289,12 @@ impl Agent {
                 (bytes, Effect::SendResult { attempt, result, then })
             }
             Computed::Failed { reason } => (0, Effect::Send(finished(Outcome::failed(reason)))),
+            Computed::Ended { outcome, process, bytes } => {
+                let then = ToManager::Finished { attempt, outcome, process };
+                // It follows the last of what was written, if anything was.
+                let follows = Effect::SendResult { attempt, result: Arc::default(), then: then.clone() };
+                (0, if bytes > 0 { follows } else { Effect::Send(then) })
+            }
             Computed::Cancelled => (0, Effect::Send(finished(Outcome::Cancelled))),
         };
         self.unacknowledged.insert(attempt, Unacknowledged { bytes });
@@ -260,10 +303,10 @@ impl Agent {
 
     fn start_what_fits(&mut self, effects: &mut Vec<Effect>) {
         while !self.exited && self.running.len() < self.slots as usize && self.has_room_for_results() {
-            let Some((attempt, task)) = self.queue.pop_front() else { return };
+            let Some(Queued { attempt, task, tried, command }) = self.queue.pop_front() else { return };
             self.running.insert(attempt, task);
             effects.push(Effect::Send(ToManager::Started { attempt }));
-            effects.push(Effect::Compute { attempt, task });
+            effects.push(Effect::Compute { attempt, task, tried, command });
         }
     }
 

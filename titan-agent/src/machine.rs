@@ -33,6 +33,16 @@ fn cgroup_limit_bytes() -> Option<u64> {
         .min()
 }
 
+/// The load average over one minute × 100, and memory that new processes could have, in bytes.
+pub fn load() -> (u32, u64) {
+    let average = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let average: f64 = average.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
+    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let free_kib =
+        info.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
+    ((average * 100.0) as u32, free_kib.map_or(u64::MAX, |kib: u64| kib << 10))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

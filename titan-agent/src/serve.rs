@@ -9,12 +9,14 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
 use titan_proto::PROTOCOL_VERSION;
 use titan_proto::codec;
+use titan_proto::command::CommandTask;
 use titan_proto::frame::{Decoder, Received};
 use titan_proto::handshake::{Hello, Opening, Role};
 use titan_proto::id::{AttemptId, Epoch, TaskId};
-use titan_proto::message::ToManager;
+use titan_proto::message::{ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
@@ -23,6 +25,8 @@ pub use crate::core::Exit;
 use crate::core::{Agent, Computed, Effect, Event, MAX_TICK};
 use crate::faults::{self, Faults};
 use crate::machine;
+use crate::process::output::Budget;
+use crate::process::{Here, Processes, ScratchRoot, end_everything, reap_orphans, watcher};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -30,6 +34,8 @@ const READ_BYTES: usize = 64 << 10;
 const MAX_WAITING: usize = 256;
 /// A manager that says nothing after the agent's hello for this long is none.
 const HANDSHAKE_SPAN: Duration = Duration::from_secs(60);
+/// How often a load is told.
+const LOAD_SPAN: Duration = Duration::from_secs(1);
 /// The heartbeat before a manager has set one.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -40,6 +46,10 @@ pub struct Options {
     pub build: String,
     /// What is to go wrong, in tests.
     pub faults: Faults,
+    /// The last word of the name of its scratch folder.
+    pub scratch: String,
+    /// Whether it ends with its parent.
+    pub is_watched: bool,
 }
 
 /// What reaches the deciding thread.
@@ -48,6 +58,7 @@ enum Happening {
     ReadEnded,
     Written,
     WriteFailed,
+    Chunk(AttemptId, Vec<u8>),
     Computed(AttemptId, Computed),
 }
 
@@ -55,11 +66,20 @@ enum Happening {
 pub fn main() -> ExitCode {
     // Its own session: a terminal's Ctrl-C reaches titan alone. Fails if it has one already, and that is as good.
     let _ = rustix::process::setsid();
+    let Ok(watched) = std::env::var(watcher::VARIABLE) else {
+        return watcher::watch().unwrap_or_else(|error| {
+            eprintln!("titan-agent: cannot start itself: {error}");
+            ExitCode::FAILURE
+        });
+    };
+    // What loses its parent is found among our own children.
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     quiet_kernels();
     let faults = Faults::parse(&std::env::var(faults::VARIABLE).unwrap_or_default());
-    let options = Options { build: crate::build(), faults };
+    let options = Options { build: crate::build(), faults, scratch: watched, is_watched: true };
     let exit = serve(io::stdin(), io::stdout(), &options);
-    // Not a return from main: kernels may still run, and a goodbye doesn't wait for them.
+    // Not a return from main: kernels may still run, and a goodbye doesn't wait for them. What commands left, the watcher
+    // ends.
     std::process::exit(match exit {
         Ok(Exit::Goodbye | Exit::ChannelClosed) => 0,
         Ok(Exit::LeaseOver) => {
@@ -118,6 +138,12 @@ pub fn serve(
         decoder,
         clock,
         pool: None,
+        processes: None,
+        budget: Arc::default(),
+        scratch: Arc::new(ScratchRoot::named(&options.scratch)),
+        parent: options.is_watched.then(rustix::process::getppid).flatten(),
+        reports_load: false,
+        last_load: Timestamp::default(),
         faults: Arc::new(options.faults.clone()),
         sender,
         to_writer,
@@ -198,6 +224,14 @@ fn write_all(mut output: impl Write, writes: &Receiver<Vec<u8>>, sender: &SyncSe
     }
 }
 
+/// An attempt that is to begin as soon as that has been said.
+struct Start {
+    attempt: AttemptId,
+    task: TaskId,
+    tried: u32,
+    command: Option<Box<CommandTask>>,
+}
+
 /// The deciding thread.
 struct Server {
     agent: Agent,
@@ -205,12 +239,20 @@ struct Server {
     decoder: Decoder,
     clock: Instant,
     pool: Option<Pool>,
+    processes: Option<Processes>,
+    /// Bounds what commands have written and the manager hasn't acknowledged.
+    budget: Arc<Budget>,
+    scratch: Arc<ScratchRoot>,
+    /// The watcher: without it nobody would clean up.
+    parent: Option<Pid>,
+    reports_load: bool,
+    last_load: Timestamp,
     faults: Arc<Faults>,
     sender: SyncSender<Happening>,
     to_writer: SyncSender<Vec<u8>>,
     writer_busy: bool,
     /// Computations whose announcement hasn't left yet; the first `announced` of them are in the write under way.
-    starts: VecDeque<(AttemptId, TaskId)>,
+    starts: VecDeque<Start>,
     announced: usize,
     exit: Option<Exit>,
 }
@@ -221,6 +263,11 @@ impl Server {
         self.receive()?;
         loop {
             if let Some(exit) = self.exit.take() {
+                // An agent that is a part of another program has no business with that program's children.
+                if self.parent.is_some() {
+                    end_everything();
+                }
+                self.scratch.remove_all();
                 return Ok(exit);
             }
             self.transmit();
@@ -236,6 +283,7 @@ impl Server {
                 self.announced = self.starts.len();
                 self.compute_announced();
                 self.decide(Event::Tick)?;
+                self.look_around();
                 next_tick = self.now() + MAX_TICK / 4;
             }
         }
@@ -251,6 +299,11 @@ impl Server {
                 self.decoder.push(&bytes);
                 self.receive()
             }
+            Happening::Chunk(attempt, bytes) => {
+                self.budget.handed_over(bytes.len());
+                self.session.send_chunk(attempt.stream(), Arc::new(bytes));
+                Ok(())
+            }
             Happening::Written => {
                 self.writer_busy = false;
                 self.compute_announced();
@@ -258,8 +311,9 @@ impl Server {
             }
             Happening::ReadEnded | Happening::WriteFailed => self.decide(Event::ChannelClosed),
             Happening::Computed(attempt, end) => {
-                if let Some(pool) = &mut self.pool {
-                    pool.ended(attempt);
+                match &mut self.processes {
+                    Some(processes) if processes.runs(attempt) => processes.ended(attempt),
+                    _ => drop(self.pool.as_mut().map(|pool| pool.ended(attempt))),
                 }
                 self.decide(Event::Computed { attempt, end })
             }
@@ -285,6 +339,7 @@ impl Server {
     }
 
     fn transmit(&mut self) {
+        self.budget.set_sent(self.session.bulk_bytes());
         if self.writer_busy {
             return;
         }
@@ -296,11 +351,50 @@ impl Server {
 
     /// Starts what has been announced: if it takes the agent down, the manager knows which it was.
     fn compute_announced(&mut self) {
-        for (attempt, task) in self.starts.drain(..std::mem::take(&mut self.announced)) {
+        for Start { attempt, task, tried, command } in self.starts.drain(..std::mem::take(&mut self.announced)) {
             let sender = self.sender.clone();
-            if let Some(pool) = &mut self.pool {
-                pool.start(attempt, task, move |end| drop(sender.send(Happening::Computed(attempt, end))));
+            let to_chunk = self.sender.clone();
+            let done = move |end| drop(sender.send(Happening::Computed(attempt, end)));
+            match (command, &mut self.pool, &mut self.processes) {
+                (Some(command), _, Some(processes)) => {
+                    let chunk = move |bytes| to_chunk.send(Happening::Chunk(attempt, bytes)).is_ok();
+                    processes.start(attempt, task, tried, *command, chunk, done);
+                }
+                (None, Some(pool), _) => pool.start(attempt, task, done),
+                _ => {}
             }
+        }
+    }
+
+    fn stop(&mut self, attempt: AttemptId) {
+        if let Some(processes) = self.processes.as_mut().filter(|processes| processes.runs(attempt)) {
+            processes.stop(attempt);
+        } else if let Some(place) =
+            self.starts.iter().position(|start| start.attempt == attempt && start.command.is_some())
+        {
+            // It hasn't begun, and never will.
+            self.starts.remove(place);
+            self.announced -= usize::from(place < self.announced);
+            let sender = self.sender.clone();
+            let cancelled = Happening::Computed(attempt, Computed::Cancelled);
+            let _ = thread::Builder::new().spawn(move || drop(sender.send(cancelled)));
+        } else if let Some(pool) = &mut self.pool {
+            pool.stop(attempt);
+        }
+    }
+
+    /// What is to be done now and then, whatever happens.
+    fn look_around(&mut self) {
+        if self.parent.is_some() {
+            reap_orphans();
+        }
+        if self.parent.is_some() && rustix::process::getppid() != self.parent {
+            self.exit = Some(Exit::Protocol { reason: "its watcher has ended".to_owned() });
+        }
+        if self.reports_load && self.now().since(self.last_load) >= LOAD_SPAN {
+            self.last_load = self.now();
+            let (load_hundredths, free_memory_bytes) = machine::load();
+            self.session.send(encode(&ToManager::Load { load_hundredths, free_memory_bytes }));
         }
     }
 
@@ -317,23 +411,27 @@ impl Server {
         match effect {
             Effect::Configure(configure) => {
                 self.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
-                let pool = Pool::new(configure.slots, Arc::clone(&self.faults));
-                self.pool = Some(pool.map_err(|error| format!("cannot start {} threads: {error}", configure.slots))?);
+                let slots = configure.slots;
+                let pool = Pool::new(slots, Arc::clone(&self.faults));
+                self.reports_load = configure.reports_load;
+                let here = Here { batch: configure.batch, host: configure.host };
+                self.processes = Some(Processes::new(here, Arc::clone(&self.scratch), Arc::clone(&self.budget)));
+                self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
             }
-            Effect::Prepare { job, work } => {
-                if let Some(pool) = &mut self.pool {
-                    pool.prepare(job, work);
-                }
-            }
+            Effect::Prepare { job, work } => match (work, &mut self.pool, &mut self.processes) {
+                (Work::Kernel { name, params }, Some(pool), _) => pool.prepare(job, &name, &params),
+                (Work::Command(spec), _, Some(processes)) => processes.prepare(job, spec),
+                _ => {}
+            },
             Effect::Send(message) => self.session.send(encode(&message)),
             Effect::SendResult { attempt, result, then } => {
                 self.session.send_bulk(attempt.stream(), result, encode(&then));
             }
-            Effect::Compute { attempt, task } => self.starts.push_back((attempt, task)),
+            Effect::Compute { attempt, task, tried, command } => {
+                self.starts.push_back(Start { attempt, task, tried, command });
+            }
             Effect::Stop { attempt } => {
-                if let Some(pool) = &mut self.pool {
-                    pool.stop(attempt);
-                }
+                self.stop(attempt);
             }
             Effect::Exit(exit) => self.exit = Some(exit),
         }

@@ -1,5 +1,6 @@
 //! What can be typed. Doc comments are the help; what a value means is worked out elsewhere.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,8 +10,10 @@ use crate::commands::kernel_command::KernelChoice;
 use crate::config::cluster::parse_policy;
 use crate::config::jobs::{Jobs, parse_jobs};
 use crate::config::place::{PlaceArgs, parse_local};
-use crate::config::units::parse_duration;
+use crate::config::rules::{Wanted, parse_halt, parse_load, parse_resource, parse_where};
+use crate::config::units::{parse_duration, parse_size};
 use titan_manager::policy::PolicyKind;
+use titan_manager::{Halt, LoadLimit};
 
 /// Turn the machines you can already `ssh` into, into one computer, for the duration of one command.
 #[derive(Debug, Parser)]
@@ -23,6 +26,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(RunArgs),
+    Map(Box<MapArgs>),
     Hosts(HostsArgs),
     Init(InitArgs),
     /// Print completions for a shell
@@ -61,6 +65,161 @@ pub(crate) struct RunArgs {
     pub(crate) dry_run: bool,
     #[command(subcommand)]
     pub(crate) kernel: KernelChoice,
+}
+
+/// Run a command once for each value, on all machines
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "titan map [OPTION…] [--] COMMAND [ARG…] [SOURCE…]\n       titan map [OPTION…] -s SCRIPT [SOURCE…]\n\nSOURCE: ::: VALUE…  or  :::: FILE…  (- is stdin); :::+ and ::::+ pair with the source before.\nWithout a source the values are the lines of stdin.",
+    after_help = MAP_EXAMPLES
+)]
+pub(crate) struct MapArgs {
+    /// The command, its arguments and the sources of values; from here on nothing is titan's option
+    #[arg(value_name = "COMMAND", trailing_var_arg = true, hide = true)]
+    pub(crate) words: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
+    #[command(flatten)]
+    pub(crate) schedule: ScheduleOptions,
+    #[command(flatten)]
+    pub(crate) noise: NoiseOptions,
+    #[command(flatten)]
+    pub(crate) values: ValueOptions,
+    #[command(flatten)]
+    pub(crate) process: ProcessOptions,
+    #[command(flatten)]
+    pub(crate) printing: PrintingOptions,
+}
+
+const MAP_EXAMPLES: &str = "\
+Examples:
+  titan map gzip -9 {} ::: *.log                  every file, as many at once as there are cores
+  titan map -k --tag wc -l ::: a.txt b.txt        output in order, each line after its value
+  titan map -s 'sort {} | uniq -c > {.}.count' ::: *.txt
+  seq 100 | titan map ./simulate --seed {}        values from stdin, one a line
+  titan map --hosts render1,render2 hostname ::: 1 2 3 4
+
+Replacement strings: {} the value, {.} without extension, {/} base name, {//} folder, {/.} both,
+{1} {2.} by source, {#} number of the task, {%} slot.
+
+Exit codes: 0 all completed, 1 some failed, 2 usage, 3 no usable worker, 4 titan couldn't write here,
+129, 130, 143 ended by a signal, 141 the reader of stdout left.";
+
+/// Where values come from and how they become arguments.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Values")]
+pub(crate) struct ValueOptions {
+    /// Run a line of sh; values are quoted as their place in it needs
+    #[arg(short = 's', long, value_name = "SCRIPT")]
+    pub(crate) script: Option<OsString>,
+    /// Take values from a file, one a line; - is stdin
+    #[arg(short = 'a', long = "arg-file", value_name = "FILE")]
+    pub(crate) arg_files: Vec<OsString>,
+    /// Values end with NUL, not with a newline
+    #[arg(short = '0', long = "null")]
+    pub(crate) nul: bool,
+    /// Values end with this character; \n, \t and \0 are known
+    #[arg(short, long, value_name = "CHAR", conflicts_with = "nul")]
+    pub(crate) delimiter: Option<String>,
+    /// Skip empty values
+    #[arg(short = 'r', long)]
+    pub(crate) no_run_if_empty: bool,
+    /// N values for each task; 0: one value, which isn't appended
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) max_args: Option<u32>,
+    /// This instead of {}
+    #[arg(short = 'I', long, value_name = "STR")]
+    pub(crate) replace: Option<OsString>,
+    /// Take all sources in step, not their product
+    #[arg(long)]
+    pub(crate) link: bool,
+    /// This instead of :::
+    #[arg(long, value_name = "STR")]
+    pub(crate) arg_sep: Option<OsString>,
+    /// Split each value into columns at this text: {1}, {2}, …
+    #[arg(short = 'C', long, value_name = "STR")]
+    pub(crate) colsep: Option<OsString>,
+    /// The first value of each source names its columns: {name}
+    #[arg(long, value_name = ":", value_parser = [":"])]
+    pub(crate) header: Option<String>,
+    /// Run the tasks in a random order
+    #[arg(long)]
+    pub(crate) shuf: bool,
+}
+
+/// How the processes of tasks run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tasks")]
+pub(crate) struct ProcessOptions {
+    /// Run in that folder of every host
+    #[arg(long, visible_alias = "wd", value_name = "DIR")]
+    pub(crate) workdir: Option<OsString>,
+    /// A variable for tasks; without a value it is copied from here
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<OsString>,
+    /// Run once on each host under sh before the first task; what it leaves in the environment is the tasks'
+    #[arg(long, value_name = "SCRIPT")]
+    pub(crate) setup: Option<OsString>,
+    /// A file of the hosts that is every task's stdin [default: /dev/null]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stdin: Option<OsString>,
+    /// End a task that runs longer than this
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// From SIGTERM to SIGKILL when a task is ended
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    pub(crate) kill_after: Duration,
+    /// When to end early: now|soon, then fail=N, fail=N%, success=N or done=N
+    #[arg(long, value_name = "WHEN,WHY", value_parser = parse_halt)]
+    pub(crate) halt: Option<Halt>,
+    /// Least time between two starts
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) delay: Option<Duration>,
+    /// Added to the niceness of tasks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(-20..=19), allow_negative_numbers = true)]
+    pub(crate) nice: Option<i32>,
+    /// No new task on a host whose load average is above this; N% of its cores
+    #[arg(long, value_name = "N|N%", value_parser = parse_load)]
+    pub(crate) load: Option<LoadLimit>,
+    /// No new task on a host with less free memory
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memfree: Option<u64>,
+    /// Cores for each task, which it is kept on
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) cpus: Option<u32>,
+    /// Memory for each task: reserved, and a task that takes more is ended
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory: Option<u64>,
+    /// So many of a host's named resources for each task
+    #[arg(long = "resource", value_name = "NAME=N", value_parser = parse_resource)]
+    pub(crate) resources: Vec<(String, u32)>,
+    /// Only on hosts for which all of these hold
+    #[arg(long = "where", value_name = "A,!B,K=V", value_parser = parse_where)]
+    pub(crate) wanted: Vec<Wanted>,
+}
+
+/// What is done with what tasks write.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct PrintingOptions {
+    /// Print output in the order of the tasks
+    #[arg(short, long)]
+    pub(crate) keep_order: bool,
+    /// Each line of output after the task's values and a TAB
+    #[arg(long)]
+    pub(crate) tag: bool,
+    /// Print nothing of what tasks write
+    #[arg(long)]
+    pub(crate) no_output: bool,
+    /// Write each task's output and a table into a new folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) results: Option<PathBuf>,
+    /// Write a log of the tasks, with GNU parallel's columns
+    #[arg(long, value_name = "FILE")]
+    pub(crate) joblog: Option<PathBuf>,
+    /// Show the tasks, one command a line, and run none
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Look at the hosts: reachable, how fast, what they have; nothing is sent to them

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod batch;
 mod commands;
 mod config;
 mod driver;
@@ -10,6 +11,7 @@ mod exit;
 mod json;
 mod launch;
 mod progress;
+mod template;
 
 use std::io::Write;
 use std::panic;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Some(Command::Run(args)) => commands::run::run(&args),
+        Some(Command::Map(args)) => commands::map::run(&args),
         Some(Command::Hosts(args)) => commands::hosts::run(&args),
         Some(Command::Init(args)) => commands::init::run(&args),
         Some(Command::Completions { shell }) => commands::completions::run(shell),

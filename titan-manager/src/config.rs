@@ -25,6 +25,45 @@ pub struct Config {
     pub crash_limit: u32,
     /// No task starts before that many workers are HEALTHY.
     pub min_workers: u32,
+    /// When to end early.
+    pub halt: Option<Halt>,
+    /// Least time between two starts.
+    pub start_delay: Duration,
+    /// A worker whose load average is above that gets no new task until it is back.
+    pub max_load: Option<LoadLimit>,
+    /// A worker with less free memory, in bytes, gets no new task until it is back.
+    pub min_free_memory_bytes: Option<u64>,
+}
+
+/// How busy a worker may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadLimit {
+    /// Load average × 100.
+    Absolute(u32),
+    /// Load average in percent of the cores.
+    PercentOfCores(u32),
+}
+
+/// When a batch ends before all of its tasks have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Halt {
+    /// Whether running tasks are stopped too; otherwise only no more start.
+    pub now: bool,
+    /// What it waits for.
+    pub why: HaltWhy,
+}
+
+/// What a [`Halt`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HaltWhy {
+    /// That many FAILED tasks.
+    Failed(u64),
+    /// That part of the ended tasks FAILED, in percent, of three at least.
+    FailedPercent(u32),
+    /// That many COMPLETED tasks.
+    Completed(u64),
+    /// That many ended tasks.
+    Ended(u64),
 }
 
 impl Default for Config {
@@ -38,6 +77,10 @@ impl Default for Config {
             heartbeat: Duration::from_secs(10),
             crash_limit: 5,
             min_workers: 1,
+            halt: None,
+            start_delay: Duration::ZERO,
+            max_load: None,
+            min_free_memory_bytes: None,
         }
     }
 }

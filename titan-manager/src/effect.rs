@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use titan_proto::command::ProcessEnd;
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::ToAgent;
 
 use crate::event::{HostId, WorkerId};
+use crate::task::Lifecycle;
 
 /// Something to be done by whoever drives the manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,16 +33,8 @@ pub enum Effect {
     },
     /// Append to the journal.
     Record(Record),
-    /// Tell the sink that a task's result is there.
-    Deliver {
-        /// The task.
-        task: TaskId,
-    },
-    /// Tell the sink that a task's result will never come.
-    Missing {
-        /// The task.
-        task: TaskId,
-    },
+    /// Tell the sink that a task has come to its end.
+    Deliver(TaskEnd),
     /// A worker was silent for too long: close its connection; its session is already counted as lost.
     EndSession {
         /// The worker.
@@ -50,6 +44,27 @@ pub enum Effect {
     Report(Report),
     /// The batch has ended; said once.
     Finished(Verdict),
+}
+
+/// How a task came to its end, for its job's sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskEnd {
+    /// The task.
+    pub task: TaskId,
+    /// COMPLETED, FAILED or CANCELLED.
+    pub state: Lifecycle,
+    /// The attempt that counts, or the last one that failed; None: none was started, or all were lost.
+    pub attempt: Option<AttemptId>,
+    /// Attempts that were started, lost ones included.
+    pub attempts: u32,
+    /// Where that attempt ran.
+    pub host: Option<HostId>,
+    /// Whether what that attempt wrote was kept.
+    pub has_result: bool,
+    /// What is known of its process.
+    pub process: Option<ProcessEnd>,
+    /// Why it isn't COMPLETED.
+    pub reason: Option<String>,
 }
 
 /// A line of the journal: from these a batch can be resumed.
@@ -130,6 +145,8 @@ pub enum Report {
         host: HostId,
         /// How long it ran there.
         compute: Duration,
+        /// What is known of its process, if it had one.
+        process: Option<ProcessEnd>,
     },
     /// An attempt failed.
     AttemptFailed {
@@ -143,6 +160,26 @@ pub enum Report {
         attempt: u32,
         /// How many tries there are.
         of: u32,
+        /// What is known of its process, if it had one.
+        process: Option<ProcessEnd>,
+    },
+    /// A worker lacks what a task needs; it goes elsewhere, and the try doesn't count.
+    HostLacks {
+        /// The task.
+        task: TaskId,
+        /// Where.
+        host: HostId,
+        /// What is missing.
+        reason: String,
+    },
+    /// Tasks that may not run twice wait for the lease of a worker that was lost.
+    Held {
+        /// The host.
+        host: HostId,
+        /// How many.
+        tasks: u32,
+        /// For how long at most.
+        span: Duration,
     },
     /// A task is FAILED.
     Failed {
@@ -197,6 +234,8 @@ pub enum End {
     Done,
     /// [`crate::Event::Cancel`].
     Cancelled,
+    /// What [`crate::config::Halt`] waits for has happened; true: that counts as success.
+    Halted(bool),
     /// No usable worker is up or being started, or fewer than `min_workers` from the beginning.
     NoWorkers,
 }

@@ -1,5 +1,7 @@
 //! What happens to the manager.
 
+use std::collections::BTreeMap;
+
 use titan_proto::id::JobId;
 use titan_proto::message::{ToManager, Work};
 
@@ -12,12 +14,62 @@ pub struct HostId(pub u32);
 pub struct WorkerId(pub u32);
 
 /// How much a worker can do at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Capacity {
     /// Tasks at once; at least 1.
     pub slots: u32,
+    /// Cores that tasks which ask for cores can have.
+    pub cores: u32,
     /// Memory for all of them, in bytes.
     pub memory_bytes: u64,
+    /// Counted resources, by name.
+    pub resources: BTreeMap<String, u32>,
+    /// What `where` can name: `name`, `os`, `arch` and the host's own labels; a label without a value is empty.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What one task of a job takes of a worker while it runs, beside a slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Cores; 0: it didn't ask, and needs no more than a slot; beside those that did it counts as one.
+    pub cpus: u32,
+    /// Memory that is reserved, in bytes; 0: none.
+    pub memory_bytes: u64,
+    /// Counted resources, by name.
+    pub resources: BTreeMap<String, u32>,
+    /// Conditions on a worker's labels; all must hold.
+    pub wanted: Vec<Condition>,
+}
+
+/// One condition of a `where`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// The label.
+    pub label: String,
+    /// The value that it must have; None: any.
+    pub value: Option<String>,
+    /// Whether it must not hold.
+    pub negated: bool,
+}
+
+/// When a task whose attempt may still run may be given to another worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rerun {
+    /// At once: it may run twice at the same time.
+    Anytime,
+    /// Only when the old attempt is known to be dead, or its lease is over.
+    Lost,
+}
+
+/// A job that another one waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dependency {
+    /// The job, submitted before.
+    pub job: JobId,
+    /// Task i waits for task i only; otherwise each task waits for all.
+    pub each: bool,
+    /// Whether FAILED and CANCELLED will do; otherwise the waiting task is CANCELLED then.
+    pub any_end: bool,
 }
 
 /// A job as it is submitted.
@@ -31,10 +83,16 @@ pub struct JobSpec {
     pub closed: bool,
     /// Further attempts after one that failed.
     pub retries: u32,
-    /// Memory that a task needs, in bytes; a worker whose slots have less can't take it.
-    pub task_memory_bytes: u64,
-    /// Whether a task may run twice at once. Kernels may.
-    pub rerunnable: bool,
+    /// Memory that a task needs of its slot, in bytes; a worker whose slots have less can't take it.
+    pub slot_memory_bytes: u64,
+    /// What a task takes beside a slot.
+    pub request: Request,
+    /// When a task whose attempt may still run may run again.
+    pub rerun: Rerun,
+    /// Higher goes first.
+    pub priority: i32,
+    /// The jobs that it waits for.
+    pub after: Vec<Dependency>,
 }
 
 /// Something that happened. Jobs are numbered from 0 in the order of their submission.
@@ -90,6 +148,8 @@ pub enum Event {
     SessionLost {
         /// The worker.
         worker: WorkerId,
+        /// Whether all that it ran is known to have ended; otherwise its lease has to run out first.
+        is_dead: bool,
     },
     /// No more starts; what runs is stopped.
     Cancel,

@@ -7,10 +7,11 @@
 //! - [`policy`]: which of the workers that could take a task takes it; one file each.
 //! - `manager`: the one door, [`Manager::handle`], and what each event changes.
 //!   - `placement`: pending tasks → workers; prefill and taking back.
-//!   - `outcome`: what the end of an attempt means for its task.
-//!   - `health`: silence, lost sessions, hosts that come and go.
-//!   - `check`: every cross-reference, for tests.
-//! - `task`, `worker`, `queue`: the state's parts.
+//!   - `outcome`: what the end of an attempt means for its task; `failure`: when it is tried again, and when not.
+//!   - `health`: silence, lost sessions, hosts that come and go; `hold`: tasks that wait for a lost agent's end.
+//!   - `jobs`: jobs that come, grow and wait for others; `requests`: what no host can meet; `stop`: cancel, halt, verdict.
+//!   - `view`: what can be asked; `check`: every cross-reference, for tests.
+//! - `task`, `worker`, `queue`, `room`: the state's parts.
 
 #![forbid(unsafe_code)]
 
@@ -20,12 +21,13 @@ pub mod event;
 mod manager;
 pub mod policy;
 mod queue;
+mod room;
 mod task;
 mod worker;
 
-pub use config::Config;
-pub use effect::{Effect, End, Record, Report, Verdict};
-pub use event::{Capacity, Event, HostId, JobSpec, WorkerId};
+pub use config::{Config, Halt, HaltWhy, LoadLimit};
+pub use effect::{Effect, End, Record, Report, TaskEnd, Verdict};
+pub use event::{Capacity, Condition, Dependency, Event, HostId, JobSpec, Request, Rerun, WorkerId};
 pub use manager::{Counts, Manager, WorkerView};
 pub use task::Lifecycle;
 pub use worker::Health;

@@ -1,8 +1,12 @@
-//! A job and its tasks. A task is a few bytes: what all of a job's tasks share is stored once.
+//! A job and its tasks. A task is a few bytes: what all of a job's tasks share is stored once, and what few of them go
+//! through stands apart.
 
-use titan_proto::id::AttemptId;
+use std::collections::BTreeMap;
 
-use crate::event::JobSpec;
+use titan_proto::command::ProcessEnd;
+use titan_proto::id::{AttemptId, JobId, TaskId};
+
+use crate::event::{Dependency, HostId, JobSpec};
 
 /// Where a task is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,12 +30,83 @@ pub enum Lifecycle {
 pub(crate) struct Job {
     pub(crate) spec: JobSpec,
     pub(crate) tasks: Vec<Task>,
+    /// How many of them are over.
+    pub(crate) ended: u32,
+    /// The first of them that ended otherwise than COMPLETED.
+    pub(crate) spoiled: Option<u32>,
+    /// The jobs that wait for this one or its tasks.
+    pub(crate) dependents: Vec<JobId>,
+    pub(crate) gate: Gate,
+    /// Hosts that lacked what its tasks need, and how often since a task of it was COMPLETED there.
+    pub(crate) lacks: BTreeMap<HostId, u32>,
+}
+
+/// Whether the jobs that a job waits for as a whole let its tasks go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Not yet.
+    Waiting,
+    /// They have ended as they should.
+    Open,
+    /// Never: that task didn't.
+    Shut(TaskId),
+}
+
+impl Job {
+    pub(crate) fn new(spec: JobSpec) -> Self {
+        Self {
+            spec,
+            tasks: Vec::new(),
+            ended: 0,
+            spoiled: None,
+            dependents: Vec::new(),
+            gate: Gate::Waiting,
+            lacks: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it has all its tasks and they are over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.spec.closed && self.ended as usize == self.tasks.len()
+    }
+
+    /// The dependencies by which task i waits for task i.
+    pub(crate) fn each(&self) -> impl Iterator<Item = &Dependency> {
+        self.spec.after.iter().filter(|dependency| dependency.each)
+    }
+
+    /// The dependencies by which each task waits for all of a job.
+    pub(crate) fn whole(&self) -> impl Iterator<Item = &Dependency> {
+        self.spec.after.iter().filter(|dependency| !dependency.each)
+    }
+}
+
+/// An attempt that has ended, and where.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tried {
+    pub(crate) task: TaskId,
+    pub(crate) attempt: AttemptId,
+    pub(crate) host: HostId,
+    pub(crate) process: Option<ProcessEnd>,
+}
+
+/// What a task that isn't over has been through, if it has been through something.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
+    /// The host on which it failed or was lost last: it goes elsewhere where there is an elsewhere.
+    pub(crate) avoid: Option<HostId>,
+    /// The last attempt that failed.
+    pub(crate) last_failed: Option<Tried>,
+    /// The hosts that lack what it needs, in their own words: it never goes there again.
+    pub(crate) lacks: BTreeMap<HostId, String>,
 }
 
 /// A task's state, and what it has been through.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Task {
     pub(crate) state: TaskState,
+    /// Attempts that were started.
+    pub(crate) tried: u32,
     /// Attempts that failed by themselves.
     pub(crate) failures: u32,
     /// Attempts that were lost with their worker while they ran.

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::time::Timestamp;
 
+use crate::config::{Config, LoadLimit};
 use crate::event::{Capacity, HostId, WorkerId};
+use crate::room::Used;
 
 /// Whether a worker gets new work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,11 +38,35 @@ pub(crate) struct Worker {
     pub(crate) last_heard: Timestamp,
     /// Every attempt that it may hold, cancelled ones included.
     pub(crate) attempts: BTreeSet<AttemptId>,
+    /// What these take of its capacity.
+    pub(crate) used: Used,
+    /// How busy it said it was last.
+    pub(crate) load: Option<Load>,
     /// The jobs that it has been told of.
     pub(crate) jobs: BTreeSet<JobId>,
 }
 
+/// How busy a worker says it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) load_hundredths: u32,
+    pub(crate) free_memory_bytes: u64,
+}
+
 impl Worker {
+    pub(crate) fn new(host: HostId, capacity: Capacity, now: Timestamp) -> Self {
+        Self {
+            host,
+            capacity,
+            health: Health::Healthy,
+            last_heard: now,
+            attempts: BTreeSet::new(),
+            used: Used::default(),
+            load: None,
+            jobs: BTreeSet::new(),
+        }
+    }
+
     pub(crate) fn held(&self) -> u32 {
         self.attempts.len() as u32
     }
@@ -56,6 +82,22 @@ impl Worker {
 
     pub(crate) fn slot_bytes(&self) -> u64 {
         self.capacity.memory_bytes / u64::from(self.capacity.slots)
+    }
+
+    /// Whether it holds fewer attempts than its slots and that many more, if it has as many slots.
+    pub(crate) fn has_slot(&self, beyond: u32) -> bool {
+        self.held() < self.capacity.slots + beyond.min(self.capacity.slots)
+    }
+
+    /// Whether its machine is busier than it may be for new tasks. What hasn't been said holds nobody up.
+    pub(crate) fn is_throttled(&self, config: &Config) -> bool {
+        let Some(load) = self.load else { return false };
+        let most_load = config.max_load.map(|limit| match limit {
+            LoadLimit::Absolute(hundredths) => u64::from(hundredths),
+            LoadLimit::PercentOfCores(percent) => u64::from(percent) * u64::from(self.capacity.cores.max(1)),
+        });
+        let is_short = config.min_free_memory_bytes.is_some_and(|least| load.free_memory_bytes < least);
+        is_short || most_load.is_some_and(|most| u64::from(load.load_hundredths) > most)
     }
 }
 

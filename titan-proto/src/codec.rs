@@ -71,11 +71,42 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::command::{CommandJob, CommandTask, ProcessEnd, Word, Workdir};
     use crate::id::{AttemptId, Epoch, JobId, TaskId};
     use crate::message::{Configure, Outcome, ResultSummary, ToAgent, ToManager, Work};
 
     fn attempt() -> AttemptId {
         AttemptId { epoch: Epoch(1), number: 2 }
+    }
+
+    fn configure() -> Configure {
+        let (batch, host) = ("b".to_owned(), "h".to_owned());
+        Configure { batch, host, slots: 2, heartbeat_ms: 3, lease_ms: 4, reports_load: true }
+    }
+
+    fn command_job() -> CommandJob {
+        CommandJob {
+            name: "j".into(),
+            env: vec![(vec![1], vec![2])],
+            setup: Some(vec![3]),
+            workdir: Workdir::Folder(vec![4]),
+            timeout_ms: 5,
+            kill_after_ms: 6,
+            nice: 7,
+            cpus: 8,
+            memory_bytes: 9,
+            resources: vec![("r".into(), 10)],
+            captures: true,
+        }
+    }
+
+    fn command_task() -> CommandTask {
+        let words = vec![Word { text: vec![1], slot_at: vec![2] }];
+        CommandTask { words, env: vec![(vec![3], vec![4])], stdin: Some(vec![5]) }
+    }
+
+    fn process() -> Option<ProcessEnd> {
+        Some(ProcessEnd { exit: Some(1), signal: Some(2), wall_us: 3, cpu_us: 4, max_rss_bytes: 5 })
     }
 
     fn hex(bytes: &[u8]) -> String {
@@ -88,11 +119,22 @@ mod tests {
         let work = Work::Kernel { name: "m".into(), params: vec![9] };
         let golden = [
             (
-                ToAgent::Configure(Configure { slots: 2, heartbeat_ms: 3, lease_ms: 4 }),
-                "000000000200000003000000000000000400000000000000",
+                ToAgent::Configure(configure()),
+                "00000000010000000000000062010000000000000068020000000300000000000000040000000000000001",
             ),
             (ToAgent::Job { job: JobId(3), work }, "01000000030000000000000001000000000000006d010000000000000009"),
-            (ToAgent::Start { attempt: attempt(), task }, "0200000001000000020000000300000004000000"),
+            (
+                ToAgent::Start { attempt: attempt(), task, tried: 5, command: None },
+                "02000000010000000200000003000000040000000500000000",
+            ),
+            (
+                ToAgent::Start { attempt: attempt(), task, tried: 5, command: Some(Box::new(command_task())) },
+                "020000000100000002000000030000000400000005000000010100000000000000010000000000000001010000000000000002000000010000000000000001000000000000000301000000000000000401010000000000000005",
+            ),
+            (
+                ToAgent::Job { job: JobId(3), work: Work::Command(command_job()) },
+                "01000000030000000100000001000000000000006a01000000000000000100000000000000010100000000000000020101000000000000000301000000010000000000000004050000000000000006000000000000000700000008000000090000000000000001000000000000000100000000000000720a00000001",
+            ),
             (ToAgent::Recall { attempt: attempt() }, "030000000100000002000000"),
             (ToAgent::Cancel { attempt: attempt() }, "040000000100000002000000"),
             (ToAgent::Acknowledge { attempt: attempt() }, "050000000100000002000000"),
@@ -109,19 +151,20 @@ mod tests {
         let golden = [
             (ToManager::Started { attempt: attempt() }, "000000000100000002000000"),
             (
-                ToManager::Finished { attempt: attempt(), outcome: completed },
-                "0100000001000000020000000000000005000000000000000600000007000000 00000000",
+                ToManager::Finished { attempt: attempt(), outcome: completed, process: process() },
+                "0100000001000000020000000000000005000000000000000600000007000000000000000101010000000102000000030000000000000004000000000000000500000000000000",
             ),
             (
-                ToManager::Finished { attempt: attempt(), outcome: Outcome::failed("x") },
-                "01000000010000000200000001000000010000000000000078",
+                ToManager::Finished { attempt: attempt(), outcome: Outcome::failed("x"), process: None },
+                "01000000010000000200000001000000010000000000000078000000000000",
             ),
             (
-                ToManager::Finished { attempt: attempt(), outcome: Outcome::Cancelled },
-                "01000000010000000200000002000000",
+                ToManager::Finished { attempt: attempt(), outcome: Outcome::Cancelled, process: None },
+                "0100000001000000020000000200000000",
             ),
             (ToManager::Recalled { attempt: attempt() }, "020000000100000002000000"),
             (ToManager::AlreadyStarted { attempt: attempt() }, "030000000100000002000000"),
+            (ToManager::Load { load_hundredths: 1, free_memory_bytes: 2 }, "04000000010000000200000000000000"),
         ];
         for (message, bytes) in golden {
             assert_eq!(hex(&encode(&message).unwrap()), bytes.replace(' ', ""), "{message:?}");

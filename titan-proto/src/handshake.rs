@@ -275,7 +275,7 @@ mod tests {
         let newer = Hello { version: 9, ..hello() };
         let Ok(Some((Opening::Hello(read), _))) = Opening::decode(&newer.encode()) else { panic!() };
         let error = read.check("0.1.0").unwrap_err().to_string();
-        assert_eq!(error, "titan speaks protocol 1 and the agent speaks 9: update titan on this machine");
+        assert_eq!(error, "titan speaks protocol 2 and the agent speaks 9: update titan on this machine");
         let newer_titan = Hello { role: Role::Manager, ..newer };
         let error = newer_titan.check("0.1.0").unwrap_err().to_string();
         assert!(error.ends_with("update the agent (its host's `agent` key, or the file it was found as)"), "{error}");
@@ -283,8 +283,9 @@ mod tests {
 
     #[test]
     fn another_build_is_refused() {
-        assert_eq!(hello().check("0.1.0"), Ok(()));
-        let error = hello().check("0.2.0").unwrap_err().to_string();
+        let hello = Hello { version: PROTOCOL_VERSION, ..hello() };
+        assert_eq!(hello.check("0.1.0"), Ok(()));
+        let error = hello.check("0.2.0").unwrap_err().to_string();
         assert_eq!(error, "titan is build 0.2.0 and the agent is build 0.1.0: build both from the same source");
     }
 

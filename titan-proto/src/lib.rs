@@ -4,6 +4,8 @@
 //! - [`id`]: the numbers and names that both sides use.
 //! - [`time`]: moments and spans, given to the logic as arguments.
 //! - [`message`]: the messages, one enum for each direction.
+//! - [`command`]: what a task that is a command runs, and how it ended.
+//! - [`capture`]: what a command's task wrote, as one stream.
 //! - [`codec`]: message ↔ bytes; the only module that knows bincode.
 //! - [`frame`]: bytes on a connection ↔ checked frames.
 //! - [`handshake`]: Hello and Goodbye, whose bytes are the same in all versions.
@@ -12,7 +14,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture;
 pub mod codec;
+pub mod command;
 pub mod frame;
 pub mod handshake;
 pub mod id;
@@ -22,4 +26,4 @@ pub mod session;
 pub mod time;
 
 /// The version of everything after the handshake. Any difference is refused.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;

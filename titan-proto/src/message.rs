@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::{CommandJob, CommandTask, ProcessEnd};
 use crate::id::{AttemptId, JobId, TaskId};
 
 /// What a manager says to an agent.
@@ -22,6 +23,11 @@ pub enum ToAgent {
         attempt: AttemptId,
         /// What it tries.
         task: TaskId,
+        /// Which try at it this is, from 1; lost ones count.
+        tried: u32,
+        /// What a command's task runs. None from the manager, which doesn't know it, and for a kernel's task, whose number
+        /// says it all; the driver fills it in.
+        command: Option<Box<CommandTask>>,
     },
     /// Give an attempt back if it hasn't begun; the answer is `Recalled` or `AlreadyStarted`.
     Recall {
@@ -44,14 +50,20 @@ pub enum ToAgent {
 pub const MAX_SLOTS: u32 = 4_096;
 
 /// What a manager sets when a session begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configure {
+    /// The batch, for tasks to know.
+    pub batch: String,
+    /// The host's name in that batch, for tasks to know.
+    pub host: String,
     /// Tasks at once.
     pub slots: u32,
     /// Longest silence that a side leaves, in ms.
     pub heartbeat_ms: u64,
     /// How long an agent works on without hearing from its manager, in ms; 0: it ends with its channel.
     pub lease_ms: u64,
+    /// Whether [`ToManager::Load`] is to come about once a second.
+    pub reports_load: bool,
 }
 
 /// What the tasks of a job run.
@@ -64,6 +76,8 @@ pub enum Work {
         /// Its parameters, opaque to everybody but the kernel.
         params: Vec<u8>,
     },
+    /// A program that is started; each task brings its own words.
+    Command(CommandJob),
 }
 
 /// What an agent says to its manager.
@@ -80,6 +94,8 @@ pub enum ToManager {
         attempt: AttemptId,
         /// How it ended.
         outcome: Outcome,
+        /// What is known of its process, if it had one.
+        process: Option<ProcessEnd>,
     },
     /// The answer to `Recall`: the attempt is given back and will never run.
     Recalled {
@@ -91,6 +107,13 @@ pub enum ToManager {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// How busy the machine is.
+    Load {
+        /// The load average over one minute, × 100.
+        load_hundredths: u32,
+        /// Memory that new processes could have, in bytes.
+        free_memory_bytes: u64,
+    },
 }
 
 /// How an attempt ended.
@@ -98,13 +121,26 @@ pub enum ToManager {
 pub enum Outcome {
     /// It made its result.
     Completed(ResultSummary),
-    /// It made none.
+    /// It ended badly.
     Failed {
         /// One sentence, already cut to a sane length.
         reason: String,
+        /// Whose fault it is taken to be.
+        fault: Fault,
+        /// What it wrote until then; came before this on its bulk stream.
+        result: Option<ResultSummary>,
     },
     /// It was told to stop.
     Cancelled,
+}
+
+/// Whose fault a failure is taken to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// The task's: it would fail elsewhere too, and the try counts.
+    Task,
+    /// The host's, which lacks what the task needs: it is tried elsewhere, and the try doesn't count.
+    Host,
 }
 
 /// What the receiver of a result needs to know that it is whole.
@@ -122,8 +158,26 @@ pub struct ResultSummary {
 pub const MAX_REASON_CHARS: usize = 2_000;
 
 impl Outcome {
-    /// A failure with its reason cut to [`MAX_REASON_CHARS`].
+    /// The task's failure, without a result, with its reason cut to [`MAX_REASON_CHARS`].
     pub fn failed(reason: impl AsRef<str>) -> Self {
-        Self::Failed { reason: reason.as_ref().chars().take(MAX_REASON_CHARS).collect() }
+        Self::Failed { reason: cut(reason), fault: Fault::Task, result: None }
     }
+
+    /// A failure that is the host's.
+    pub fn failed_by_host(reason: impl AsRef<str>) -> Self {
+        Self::Failed { reason: cut(reason), fault: Fault::Host, result: None }
+    }
+
+    /// What came on its bulk stream, if its receiver has to check that.
+    pub fn result(&self) -> Option<ResultSummary> {
+        match self {
+            Self::Completed(summary) => Some(*summary),
+            Self::Failed { result, .. } => *result,
+            Self::Cancelled => None,
+        }
+    }
+}
+
+fn cut(reason: impl AsRef<str>) -> String {
+    reason.as_ref().chars().take(MAX_REASON_CHARS).collect()
 }

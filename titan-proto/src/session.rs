@@ -29,6 +29,8 @@ pub struct Session {
     control: VecDeque<Vec<u8>>,
     bulk: VecDeque<Bulk>,
     sent: VecDeque<Sent>,
+    /// Bytes of bulk that were queued and that the other side hasn't acknowledged.
+    bulk_bytes: u64,
     /// How many of `sent` went out on this connection.
     on_wire: usize,
     pacer: Pacer,
@@ -53,7 +55,7 @@ struct Bulk {
     /// Shared with the owner, who keeps a result until its outcome is acknowledged.
     data: Arc<Vec<u8>>,
     offset: usize,
-    then: Vec<u8>,
+    then: Option<Vec<u8>>,
 }
 
 /// A frame that the other side hasn't acknowledged.
@@ -122,6 +124,7 @@ impl Session {
             control: VecDeque::new(),
             bulk: VecDeque::new(),
             sent: VecDeque::new(),
+            bulk_bytes: 0,
             on_wire: 0,
             pacer: Pacer::new(now),
             heartbeat,
@@ -144,7 +147,14 @@ impl Session {
 
     /// Queues a stream of bulk, and the message that follows its last byte.
     pub fn send_bulk(&mut self, stream: u64, data: Arc<Vec<u8>>, then: Vec<u8>) {
-        self.bulk.push_back(Bulk { stream, data, offset: 0, then });
+        self.bulk_bytes += data.len() as u64;
+        self.bulk.push_back(Bulk { stream, data, offset: 0, then: Some(then) });
+    }
+
+    /// Queues more of a stream; what ends it comes with a later [`Session::send_bulk`], which may be empty itself.
+    pub fn send_chunk(&mut self, stream: u64, data: Arc<Vec<u8>>) {
+        self.bulk_bytes += data.len() as u64;
+        self.bulk.push_back(Bulk { stream, data, offset: 0, then: None });
     }
 
     /// Queues the end: it goes out before anything else, and nothing after it.
@@ -184,9 +194,13 @@ impl Session {
         if sequence > sent {
             return Err(SessionError::NeverSent { got: sequence, sent });
         }
-        while self.sent.front().is_some_and(|frame| frame.sequence <= sequence) {
-            self.sent.pop_front();
+        while self.sent.front().is_some_and(|frame| frame.sequence <= sequence)
+            && let Some(frame) = self.sent.pop_front()
+        {
             self.on_wire -= 1;
+            if frame.kind == FrameKind::Bulk {
+                self.bulk_bytes -= (frame.payload.len() - STREAM_BYTES) as u64;
+            }
         }
         self.pacer.on_acknowledged(now, sequence);
         Ok(())
@@ -286,7 +300,7 @@ impl Session {
     fn end_bulk_if_done(&mut self) {
         let done = self.bulk.front().is_some_and(|bulk| bulk.offset == bulk.data.len());
         if done && let Some(bulk) = self.bulk.pop_front() {
-            self.control.push_back(bulk.then);
+            self.control.extend(bulk.then);
         }
     }
 
@@ -316,6 +330,11 @@ impl Session {
     /// The shortest round trip measured lately; zero before the first.
     pub fn round_trip(&self) -> Duration {
         self.pacer.round_trip()
+    }
+
+    /// Bytes of bulk that were queued and that the other side hasn't acknowledged.
+    pub fn bulk_bytes(&self) -> u64 {
+        self.bulk_bytes
     }
 
     /// Messages that wait to go out, or for an acknowledgement.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use titan_manager::{Capacity, Effect, Event, HostId, Report, WorkerId};
+use titan_manager::{Effect, Event, HostId, Report, WorkerId};
 use titan_proto::codec;
 use titan_proto::frame::{Decoder, Frame, Received};
 use titan_proto::id::AttemptId;
@@ -14,6 +14,7 @@ use titan_proto::time::Timestamp;
 
 use super::Sabotage;
 use super::host::AgentSide;
+use super::tasks::LACKS;
 use super::wire::{LinkId, Side};
 use super::world::{Happening, PULSE, World};
 
@@ -57,6 +58,11 @@ impl World {
         for effect in effects {
             self.carry_out(effect);
         }
+        let wake = self.manager.next_wake();
+        if wake != self.wake_at {
+            self.wake_at = wake;
+            wake.into_iter().for_each(|at| self.at(at, Happening::Wake));
+        }
     }
 
     /// What has to do with results and records, the model has carried out while it judged.
@@ -77,12 +83,13 @@ impl World {
             Effect::Report(Report::Unhealthy { .. }) => self.happened.unhealthy += 1,
             Effect::Report(Report::Late { .. }) => self.happened.late += 1,
             Effect::Report(Report::AttemptFailed { .. }) => self.happened.failures += 1,
+            Effect::Report(Report::HostLacks { .. }) => self.happened.lacks += 1,
+            Effect::Report(Report::Held { tasks, .. }) => self.happened.held += u64::from(tasks),
             Effect::Report(_)
             | Effect::Keep { .. }
             | Effect::Discard { .. }
             | Effect::Record(_)
-            | Effect::Deliver { .. }
-            | Effect::Missing { .. }
+            | Effect::Deliver(_)
             | Effect::Finished(_) => {}
         }
     }
@@ -99,11 +106,17 @@ impl World {
         let worker = WorkerId(self.agents.len() as u32 + 1);
         let link = self.connect(worker, host);
         let plan = &self.scenario.hosts[host.0 as usize];
-        let capacity = Capacity { slots: plan.slots, memory_bytes: plan.memory_bytes };
+        let capacity = plan.capacity();
         let config = &self.scenario.config;
         let millis = |span: Duration| span.as_millis() as u64;
-        let configure =
-            Configure { slots: capacity.slots, heartbeat_ms: millis(config.heartbeat), lease_ms: millis(config.lease) };
+        let configure = Configure {
+            batch: "simulated".into(),
+            host: format!("host{}", host.0),
+            slots: capacity.slots,
+            heartbeat_ms: millis(config.heartbeat),
+            lease_ms: millis(config.lease),
+            reports_load: false,
+        };
         let mut desk = Desk {
             host,
             session: Session::new(self.now, config.heartbeat),
@@ -182,15 +195,17 @@ impl World {
 
     /// A result that didn't arrive whole is a failed attempt.
     fn checked(&mut self, worker: WorkerId, message: ToManager) -> Result<ToManager, String> {
-        let ToManager::Finished { attempt, outcome: Outcome::Completed(summary) } = message else {
-            return Ok(message);
+        let ToManager::Finished { attempt, outcome, process } = message else { return Ok(message) };
+        let Some(summary) = outcome.result() else {
+            let outcome = by_host(outcome);
+            return Ok(ToManager::Finished { attempt, outcome, process });
         };
         let most = self.desks[&worker].most_parts;
         match self.model.spool.finish(worker, attempt, summary, most)? || self.sabotage == Sabotage::TrustsResults {
-            true => Ok(message),
+            true => Ok(ToManager::Finished { attempt, outcome, process }),
             false => {
                 let outcome = Outcome::failed("its result arrived damaged");
-                Ok(ToManager::Finished { attempt, outcome })
+                Ok(ToManager::Finished { attempt, outcome, process })
             }
         }
     }
@@ -220,7 +235,10 @@ impl World {
     /// The manager is told, and the host is started afresh or given up.
     pub(super) fn on_session_over(&mut self, worker: WorkerId) {
         self.happened.losses += u64::from(self.model.verdict.is_none());
-        self.tell(Event::SessionLost { worker });
+        // Sometimes titan sees the process end; sometimes only the connection.
+        let is_dead = self.agents[&worker].is_gone && self.random.chance(50);
+        let is_dead = is_dead || self.sabotage == Sabotage::ForgetsLeases;
+        self.tell(Event::SessionLost { worker, is_dead });
         let host = self.agents[&worker].host;
         let gives_up = self.random.chance(self.scenario.hosts[host.0 as usize].gives_up_percent);
         let span = self.random.millis(250, 5_000);
@@ -250,5 +268,13 @@ impl World {
         (desk.decoder, agent.decoder) = (Decoder::default(), Decoder::default());
         (desk.link, agent.link) = (Some(link), Some(link));
         self.touched.extend([(worker, Side::Manager), (worker, Side::Agent)]);
+    }
+}
+
+/// The simulated agents have one word for what only commands can say: that their host lacks something.
+fn by_host(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed { reason, .. } if reason.starts_with(LACKS) => Outcome::failed_by_host(reason),
+        other => other,
     }
 }

@@ -60,7 +60,11 @@ pub struct Happened {
     pub late: u64,
     /// Attempts that failed.
     pub failures: u64,
-    /// Times that a task that mustn't run twice began while an agent that titan had lost still ran it.
+    /// Tasks that waited for the end of a lost agent.
+    pub held: u64,
+    /// Attempts that failed because of what their host lacks.
+    pub lacks: u64,
+    /// Times that a task that mustn't run twice began while another agent still ran it, where nothing can be promised.
     pub overlaps: u64,
 }
 
@@ -68,7 +72,7 @@ impl Happened {
     /// Counts those of another run too.
     pub fn add(&mut self, other: &Self) {
         let Self { steps, computed, protocol_errors, losses, resumed, unhealthy, .. } = other;
-        let Self { silenced, leases_over, recalls, late, failures, overlaps, .. } = other;
+        let Self { silenced, leases_over, recalls, late, failures, held, lacks, overlaps, .. } = other;
         self.steps += steps;
         self.computed += computed;
         self.protocol_errors += protocol_errors;
@@ -80,6 +84,8 @@ impl Happened {
         self.recalls += recalls;
         self.late += late;
         self.failures += failures;
+        self.held += held;
+        self.lacks += lacks;
         self.overlaps += overlaps;
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use titan_manager::{Capacity, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
+use titan_manager::{Capacity, Config, Dependency, Event, Halt, HaltWhy, HostId, JobSpec, Manager, Verdict, WorkerId};
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{Outcome, ToManager};
 
@@ -15,6 +15,9 @@ use super::tasks::Manners;
 pub(super) struct Model {
     pub(super) min_workers: u32,
     pub(super) crash_limit: u32,
+    pub(super) halt: Option<Halt>,
+    /// Whether what it waits for has happened.
+    pub(super) is_halted: bool,
     pub(super) manners: Manners,
     pub(super) jobs: Vec<JobSpec>,
     pub(super) tasks: BTreeMap<TaskId, Known>,
@@ -39,6 +42,8 @@ pub(super) struct Known {
     pub(super) told: Option<Told>,
     pub(super) failures: u32,
     pub(super) losses: u32,
+    /// Hosts that lack what it needs.
+    pub(super) lacks: BTreeSet<HostId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,8 @@ pub(super) struct Tried {
     pub(super) has_started: bool,
     /// Whether it may still run or begin: its worker lives and has neither ended it nor given it back.
     pub(super) is_open: bool,
+    /// Whether it was given back.
+    pub(super) never_began: bool,
 }
 
 /// A worker.
@@ -91,10 +98,12 @@ pub(super) struct Answer {
 }
 
 impl Model {
-    pub(super) fn new(min_workers: u32, crash_limit: u32, manners: Manners) -> Self {
+    pub(super) fn new(config: &Config, manners: Manners) -> Self {
         Self {
-            min_workers,
-            crash_limit,
+            min_workers: config.min_workers,
+            crash_limit: config.crash_limit,
+            halt: config.halt,
+            is_halted: false,
             manners,
             jobs: Vec::new(),
             tasks: BTreeMap::new(),
@@ -133,9 +142,9 @@ impl Model {
                     self.lose(worker);
                 }
             }
-            Event::WorkerJoined { host, worker, capacity } => self.join(*host, *worker, *capacity),
+            Event::WorkerJoined { host, worker, capacity } => self.join(*host, *worker, capacity.clone()),
             Event::Message { worker, message } => self.hear(*worker, message),
-            Event::SessionLost { worker } => self.on_session_lost(*worker),
+            Event::SessionLost { worker, .. } => self.on_session_lost(*worker),
             Event::Cancel => self.cancelled = true,
             Event::Heard { .. } | Event::Tick => {}
         }
@@ -164,10 +173,11 @@ impl Model {
             ToManager::Recalled { attempt } => {
                 // Who says that it runs can't give it back: that is a lie, and it may still run.
                 if let Some(tried) = self.held(worker, *attempt).filter(|tried| !tried.has_started) {
-                    tried.is_open = false;
+                    (tried.is_open, tried.never_began) = (false, true);
                 }
             }
-            ToManager::Finished { attempt, outcome } => {
+            ToManager::Load { .. } => {}
+            ToManager::Finished { attempt, outcome, .. } => {
                 let ended = self.held(worker, *attempt).map(|tried| {
                     tried.is_open = false;
                     tried.task
@@ -206,11 +216,14 @@ impl Model {
 
     /// Whether that worker is large enough for something that isn't over.
     fn is_useful(&self, worker: WorkerId) -> bool {
-        let Capacity { slots, memory_bytes } = self.workers[&worker].capacity;
-        let slot_bytes = memory_bytes / u64::from(slots);
-        let fits = |job: JobId| self.jobs[job.0 as usize].task_memory_bytes <= slot_bytes;
+        let fits = |job: JobId| {
+            let (spec, capacity) = (&self.jobs[job.0 as usize], &self.workers[&worker].capacity);
+            spec.slot_memory_bytes <= capacity.memory_bytes / u64::from(capacity.slots) && meets(spec, capacity)
+        };
         let may_grow = (0..self.jobs.len() as u32).any(|job| !self.jobs[job as usize].closed && fits(JobId(job)));
-        may_grow || self.tasks.iter().any(|(task, known)| known.end.is_none() && fits(task.job))
+        // What waits for others is as useful as those.
+        let has_use = |task: TaskId, known: &Known| known.end.is_none() && fits(task.job) && self.may_begin(task);
+        may_grow || self.tasks.iter().any(|(task, known)| has_use(*task, known))
     }
 
     /// Whether the batch can't go on: nobody is there or coming who could do anything, or too few from the beginning.
@@ -229,4 +242,89 @@ impl Model {
         let healthy = manager.workers().filter(|view| view.health == titan_manager::Health::Healthy).count();
         self.begun |= healthy >= self.min_workers as usize;
     }
+
+    /// Whether the batch is to be halted now.
+    pub(super) fn must_halt(&self) -> bool {
+        let count = |end| self.tasks.values().filter(|known| known.end == Some(end)).count() as u64;
+        let (completed, failed) = (count(End::Completed), count(End::Failed));
+        self.halt.is_some_and(|halt| match halt.why {
+            HaltWhy::Failed(least) => failed >= least,
+            HaltWhy::FailedPercent(percent) => {
+                completed + failed >= 3 && failed * 100 >= (completed + failed) * u64::from(percent)
+            }
+            HaltWhy::Completed(least) => completed >= least,
+            HaltWhy::Ended(least) => completed + failed >= least,
+        })
+    }
+
+    /// How a task's dependencies are: all that ended, and whether one will never let it go.
+    fn dependencies(&self, task: TaskId) -> impl Iterator<Item = (Dependency, Vec<Option<End>>, bool)> + '_ {
+        self.jobs[task.job.0 as usize].after.iter().map(move |dependency| {
+            let other = &self.jobs[dependency.job.0 as usize];
+            let of_job = self.tasks.range(TaskId { job: dependency.job, index: 0 }..);
+            let of_job = of_job.take_while(|(id, _)| id.job == dependency.job);
+            let wanted = of_job.filter(|(id, _)| !dependency.each || id.index == task.index);
+            let ends: Vec<Option<End>> = wanted.map(|(_, known)| known.end).collect();
+            let has_all = if dependency.each { !ends.is_empty() } else { other.closed };
+            (*dependency, ends, has_all)
+        })
+    }
+
+    /// Whether all that a task waits for has ended as it should.
+    pub(super) fn may_begin(&self, task: TaskId) -> bool {
+        self.dependencies(task).all(|(dependency, ends, has_all)| {
+            let is_good = |end: &Option<End>| end.is_some_and(|end| dependency.any_end || end == End::Completed);
+            has_all && ends.iter().all(is_good)
+        })
+    }
+
+    /// Whether something that a task waits for can't end as it should.
+    pub(super) fn is_doomed(&self, task: TaskId) -> bool {
+        self.dependencies(task).any(|(dependency, ends, _)| {
+            let is_bad = |end: &Option<End>| matches!(end, Some(End::Failed | End::Cancelled)) && !dependency.any_end;
+            let other = &self.jobs[dependency.job.0 as usize];
+            let is_missing = dependency.each && ends.is_empty() && other.closed;
+            is_missing || ends.iter().any(is_bad)
+        })
+    }
+
+    /// Whether no host that is up, and none that is coming, can ever run a task.
+    pub(super) fn is_for_nobody(&self, task: TaskId) -> bool {
+        let spec = &self.jobs[task.job.0 as usize];
+        !self.hosts.iter().filter(|(host, _)| !self.tasks[&task].lacks.contains(host)).any(|(_, place)| match place {
+            Place::Starting => true,
+            Place::Up(worker) => {
+                let capacity = &self.workers[worker].capacity;
+                let has_slot = spec.slot_memory_bytes <= capacity.memory_bytes / u64::from(capacity.slots);
+                meets(spec, capacity) && (has_slot || self.tasks[&task].lacks.is_empty())
+            }
+            Place::Down => false,
+        })
+    }
+
+    /// Whether what a worker holds is within what it has.
+    pub(super) fn check_capacity(&self, worker: WorkerId) {
+        let capacity = &self.workers[&worker].capacity;
+        let held = self.attempts.values().filter(|tried| tried.worker == worker && tried.is_open);
+        let requests: Vec<_> = held.map(|tried| &self.jobs[tried.task.job.0 as usize].request).collect();
+        let memory_bytes: u64 = requests.iter().map(|request| request.memory_bytes).sum();
+        assert!(memory_bytes <= capacity.memory_bytes, "{worker:?} is given more than its memory");
+        for (name, number) in &capacity.resources {
+            let given: u32 = requests.iter().filter_map(|request| request.resources.get(name)).sum();
+            assert!(given <= *number, "{worker:?} is given {given} {name}");
+        }
+        let large: u32 = requests.iter().filter(|request| request.cpus > 1).map(|request| request.cpus).sum();
+        assert!(large <= capacity.cores.max(capacity.slots), "{worker:?} is given {large} cores");
+    }
+}
+
+/// Whether a worker has all that tasks of a job ask for.
+pub(super) fn meets(spec: &JobSpec, capacity: &Capacity) -> bool {
+    let request = &spec.request;
+    let has = |(name, number): (&String, &u32)| capacity.resources.get(name).is_some_and(|have| have >= number);
+    let holds = |label: &String| capacity.labels.contains_key(label);
+    request.cpus <= capacity.cores.max(capacity.slots)
+        && request.memory_bytes <= capacity.memory_bytes
+        && request.resources.iter().all(has)
+        && request.wanted.iter().all(|condition| holds(&condition.label) != condition.negated)
 }

@@ -1,10 +1,10 @@
 //! The rules: what each effect, each step and the end must be like. A broken one panics and says which.
 
-use titan_manager::{self as manager, Effect, Health, Manager, Record, Verdict, WorkerId};
+use titan_manager::{self as manager, Effect, Health, Lifecycle, Manager, Record, Rerun, TaskEnd, Verdict, WorkerId};
 use titan_proto::id::{AttemptId, TaskId};
-use titan_proto::message::{Outcome, ToAgent};
+use titan_proto::message::{Fault, Outcome, ToAgent};
 
-use super::model::{End, Model, Place, Told};
+use super::model::{End, Model, Place, Told, meets};
 use super::tasks::{self, Quirk};
 
 impl Model {
@@ -32,18 +32,25 @@ impl Model {
             Effect::Keep { attempt, task } => self.judge_kept(*attempt, *task),
             Effect::Discard { attempt } => self.judge_discarded(*attempt),
             Effect::Record(record) => self.judge_record(record),
-            Effect::Deliver { task } => {
-                assert_eq!(self.tasks[task].end, Some(End::Completed), "{task} is delivered before it is recorded");
-                self.tell(*task, Told::Delivered);
-            }
-            Effect::Missing { task } => {
-                let end = self.tasks[task].end;
-                assert!(matches!(end, Some(End::Failed | End::Cancelled)), "{task} is missing, but it is {end:?}");
-                self.tell(*task, Told::Missing);
-            }
+            Effect::Deliver(end) => self.judge_delivered(end),
             Effect::Finished(verdict) => self.judge_verdict(*verdict),
             Effect::EndSession { .. } | Effect::Report(_) => {}
         }
+    }
+
+    fn judge_delivered(&mut self, end: &TaskEnd) {
+        let task = end.task;
+        let recorded = self.tasks[&task].end.unwrap_or_else(|| panic!("{task} is delivered before it is recorded"));
+        let (state, told) = match recorded {
+            End::Completed => (Lifecycle::Completed, Told::Delivered),
+            End::Failed => (Lifecycle::Failed, Told::Missing),
+            End::Cancelled => (Lifecycle::Cancelled, Told::Missing),
+        };
+        assert_eq!(end.state, state, "{task} is delivered as what it isn't");
+        let tried = self.attempts.values().filter(|tried| tried.task == task && !tried.never_began).count();
+        assert_eq!(end.attempts as usize, tried, "the attempts of {task}");
+        assert_eq!(end.has_result, self.spool.kept(task).is_some(), "the result of {task}");
+        self.tell(task, told);
     }
 
     fn tell(&mut self, task: TaskId, told: Told) {
@@ -55,7 +62,7 @@ impl Model {
         let agent = self.workers.get_mut(&worker).expect("messages go to workers that have joined");
         match message {
             ToAgent::Job { job, .. } => drop(agent.jobs.insert(*job)),
-            ToAgent::Start { attempt, task } => self.judge_start(worker, *attempt, *task, manager),
+            ToAgent::Start { attempt, task, .. } => self.judge_start(worker, *attempt, *task, manager),
             ToAgent::Acknowledge { attempt } => self.judge_acknowledged(*attempt),
             ToAgent::Configure(_) | ToAgent::Recall { .. } | ToAgent::Cancel { .. } => {}
         }
@@ -71,17 +78,28 @@ impl Model {
         assert_eq!(self.health(worker, manager), Some(Health::Healthy), "{attempt} starts on {worker:?}");
         let spec = &self.jobs[task.job.0 as usize];
         let slot_bytes = agent.capacity.memory_bytes / u64::from(agent.capacity.slots);
-        assert!(spec.task_memory_bytes <= slot_bytes, "{task} is too large for {worker:?}");
+        assert!(spec.slot_memory_bytes <= slot_bytes, "{task} is too large for {worker:?}");
+        assert!(meets(spec, &agent.capacity), "{worker:?} hasn't what {task} asks for");
+        assert!(
+            !self.tasks[&task].lacks.contains(&agent.host),
+            "{task} starts on {worker:?}, which lacks what it needs"
+        );
+        assert!(self.may_begin(task), "{task} starts before what it waits for has ended");
+        assert!(!self.is_halted, "{attempt} starts after the batch was halted");
         let open: Vec<_> = self.attempts.iter().filter(|(_, tried)| tried.task == task && tried.is_open).collect();
-        assert!(open.len() <= usize::from(spec.rerunnable), "{task} starts again and may still run: {open:?}");
+        assert!(
+            open.len() <= usize::from(spec.rerun == Rerun::Anytime),
+            "{task} starts again and may still run: {open:?}"
+        );
         for (other, tried) in open {
             let health = self.health(tried.worker, manager);
             assert_eq!(health, Some(Health::Unhealthy), "{task} runs twice though {other}'s worker is well");
         }
-        let tried = super::model::Tried { task, worker, has_started: false, is_open: true };
+        let tried = super::model::Tried { task, worker, has_started: false, is_open: true, never_began: false };
         assert!(self.attempts.insert(attempt, tried).is_none(), "{attempt} is used twice");
         let held = self.attempts.values().filter(|tried| tried.worker == worker && tried.is_open).count();
         assert!(held <= self.workers[&worker].capacity.slots as usize * 2, "{worker:?} holds {held} attempts");
+        self.check_capacity(worker);
     }
 
     /// How the manager sees that worker now; None if it has lost it.
@@ -115,7 +133,8 @@ impl Model {
         let known = &self.tasks[&tried.task];
         let is_recorded = match &answer.outcome {
             Outcome::Completed(_) => known.end == Some(End::Completed),
-            Outcome::Failed { .. } => known.failures > 0,
+            Outcome::Failed { fault: Fault::Task, .. } => known.failures > 0,
+            Outcome::Failed { fault: Fault::Host, .. } => !known.lacks.is_empty(),
             Outcome::Cancelled => true,
         };
         assert!(is_recorded, "{attempt} is acknowledged before it is recorded");
@@ -136,7 +155,7 @@ impl Model {
                 let known = &self.tasks[task];
                 let is_used_up = known.failures > self.jobs[task.job.0 as usize].retries;
                 assert!(
-                    is_used_up || known.losses >= self.crash_limit,
+                    is_used_up || known.losses >= self.crash_limit || self.is_for_nobody(*task),
                     "{task} is FAILED after {} failures and {} losses: {reason}",
                     known.failures,
                     known.losses
@@ -145,7 +164,8 @@ impl Model {
             }
             Record::Cancelled { task } => {
                 self.given_up |= self.is_hopeless();
-                assert!(self.cancelled || self.given_up, "{task} is CANCELLED and nobody cancelled");
+                let is_stopped = self.cancelled || self.given_up || self.is_halted;
+                assert!(is_stopped || self.is_doomed(*task), "{task} is CANCELLED and nobody cancelled");
                 self.end(*task, End::Cancelled);
             }
         }
@@ -153,6 +173,12 @@ impl Model {
 
     fn judge_failure(&mut self, task: TaskId, attempt: AttemptId, reason: &str) {
         let tried = &self.attempts[&attempt];
+        let host = self.workers[&tried.worker].host;
+        if reason.starts_with(tasks::LACKS) {
+            assert!(self.manners.lacks(task, host.0), "{host:?} lacks nothing that {task} needs");
+            self.tasks.get_mut(&task).expect("only tasks fail").lacks.insert(host);
+            return;
+        }
         let has_reason = matches!(self.manners.of(task).quirk, Quirk::Fails | Quirk::Panics | Quirk::Damaged);
         let has_lied = self.workers[&tried.worker].has_lied;
         assert!(has_reason || has_lied, "{attempt} of {task} has no reason to fail: {reason}");
@@ -163,6 +189,7 @@ impl Model {
     fn end(&mut self, task: TaskId, end: End) {
         let before = self.tasks.get_mut(&task).expect("only tasks end").end.replace(end);
         assert_eq!(before, None, "{task} ends twice");
+        self.is_halted |= self.must_halt();
     }
 
     fn judge_verdict(&mut self, verdict: Verdict) {
@@ -175,7 +202,11 @@ impl Model {
             assert_eq!(known.told, Some(told), "what the sink was told of {task}");
         }
         match verdict.end {
-            manager::End::Done => assert!(!self.cancelled && counts.2 == 0, "Done after a cancel"),
+            manager::End::Done => {
+                let doomed = self.tasks.iter().filter(|(task, _)| self.is_doomed(**task)).count() as u64;
+                assert!(!self.cancelled && counts.2 <= doomed, "Done after a cancel");
+            }
+            manager::End::Halted(_) => assert!(self.is_halted && !self.cancelled, "nothing halted"),
             manager::End::Cancelled => assert!(self.cancelled, "nobody cancelled"),
             manager::End::NoWorkers => {
                 assert!(self.given_up || self.is_hopeless(), "given up though somebody could go on");

@@ -1,6 +1,6 @@
 //! Faults of titan itself, to show that the rules notice them.
 
-use titan_manager::{Effect, Record};
+use titan_manager::{Effect, Lifecycle, Record};
 use titan_proto::message::ToAgent;
 
 /// What titan does wrong.
@@ -32,6 +32,8 @@ pub enum Sabotage {
     TrustsResults,
     /// Takes frames that aren't the next.
     AcceptsAnyFrame,
+    /// Takes each lost agent for dead.
+    ForgetsLeases,
 }
 
 impl Sabotage {
@@ -43,10 +45,17 @@ impl Sabotage {
             Self::DeliversTwice => repeat(effects, |effect| matches!(effect, Effect::Deliver { .. })),
             Self::SkipsDiscard => effects.retain(|effect| !matches!(effect, Effect::Discard { .. })),
             Self::StartsTwice => repeat(effects, is_start),
-            Self::HidesMissing => effects.retain(|effect| !matches!(effect, Effect::Missing { .. })),
+            Self::HidesMissing => {
+                effects.retain(|effect| !matches!(effect, Effect::Deliver(end) if end.state != Lifecycle::Completed));
+            }
             Self::SkipsAcknowledge => effects.retain(|effect| !is_acknowledge(effect)),
             Self::Miscounts => effects.iter_mut().for_each(miscount),
-            Self::None | Self::LosesOutcomes | Self::HearsTwice | Self::TrustsResults | Self::AcceptsAnyFrame => {}
+            Self::None
+            | Self::LosesOutcomes
+            | Self::HearsTwice
+            | Self::TrustsResults
+            | Self::AcceptsAnyFrame
+            | Self::ForgetsLeases => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use titan_manager::policy::PolicyKind;
-use titan_manager::{Config, Event, JobSpec};
+use titan_manager::{Capacity, Condition, Config, Dependency, Event, Halt, HaltWhy, JobSpec, Request, Rerun};
 use titan_proto::id::{Epoch, JobId};
 use titan_proto::message::Work;
 
@@ -65,6 +65,10 @@ pub struct HostPlan {
     pub slots: u32,
     /// Memory for all of them.
     pub memory_bytes: u64,
+    /// Cores for those that ask.
+    pub cores: u32,
+    /// How many `gpu` it has; with any it has the label too.
+    pub gpus: u32,
     /// When its first agent says hello; None: never, it is given up.
     pub joins_after: Option<Duration>,
     /// How it is reached.
@@ -136,14 +140,25 @@ impl Scenario {
         let speed = Speed { latency: Duration::from_millis(20), bytes_per_s: 10 << 20 };
         let memory_bytes = SLOT_BYTES * u64::from(slots);
         let joins_after = Some(Duration::from_millis(300));
-        let host = HostPlan { slots, memory_bytes, joins_after, speed, gives_up_percent: 0 };
-        let spec = JobSpec { work: work(), tasks, closed: true, retries: 2, task_memory_bytes: 0, rerunnable: true };
+        let host = HostPlan { slots, memory_bytes, cores: slots, gpus: 0, joins_after, speed, gives_up_percent: 0 };
+        let spec = JobSpec {
+            work: work(),
+            tasks,
+            closed: true,
+            retries: 2,
+            slot_memory_bytes: 0,
+            request: Request::default(),
+            rerun: Rerun::Anytime,
+            priority: 0,
+            after: Vec::new(),
+        };
         let manners = Manners {
             seed: 1,
             longest_ms: 1_000,
             fail_percent: 0,
             kill_percent: 0,
             endless_percent: 0,
+            lack_percent: 0,
             large_percent: 20,
         };
         Self {
@@ -177,6 +192,17 @@ impl Scenario {
         }
         events.sort_by_key(|(at, _)| *at);
         events.into()
+    }
+}
+
+impl HostPlan {
+    /// What its agents say that it has.
+    pub(super) fn capacity(&self) -> Capacity {
+        let Self { slots, cores, memory_bytes, gpus, .. } = *self;
+        let gpu = (gpus > 0).then(|| "gpu".to_owned());
+        let resources = gpu.iter().map(|gpu| (gpu.clone(), gpus)).collect();
+        let labels = gpu.iter().map(|gpu| (gpu.clone(), String::new())).collect();
+        Capacity { slots, cores, memory_bytes, resources, labels }
     }
 }
 
@@ -219,7 +245,9 @@ fn host_plan(random: &mut Random, host: u32) -> HostPlan {
     let bytes_per_s = random.pick(&[64 << 10, 1 << 20, 20 << 20, 200 << 20]);
     let speed = Speed { latency: Duration::from_millis(latency), bytes_per_s };
     let gives_up_percent = if host == 0 { 0 } else { random.pick(&[0, 0, 10, 40]) };
-    HostPlan { slots, memory_bytes: slot_bytes * u64::from(slots), joins_after, speed, gives_up_percent }
+    let (cores, gpus) = (random.between(2, 6) as u32, if host == 0 { 1 } else { random.pick(&[0, 0, 2]) });
+    let memory_bytes = slot_bytes * u64::from(slots);
+    HostPlan { slots, memory_bytes, cores, gpus, joins_after, speed, gives_up_percent }
 }
 
 fn config(random: &mut Random, hosts: u32) -> Config {
@@ -238,6 +266,9 @@ fn config(random: &mut Random, hosts: u32) -> Config {
         heartbeat: Duration::from_secs(heartbeat),
         crash_limit: random.between(1, 5) as u32,
         min_workers: random.pick(&[1, 1, 1, 2, 3]).min(hosts + u32::from(random.chance(3))),
+        halt: random.chance(6).then(|| halt(random)),
+        start_delay: if random.chance(6) { random.millis(1, 200) } else { Duration::ZERO },
+        ..Config::default()
     }
 }
 
@@ -255,8 +286,17 @@ fn jobs(random: &mut Random) -> Vec<JobPlan> {
         let retries = random.between(0, 3) as u32;
         let is_too_large = place > 0 && random.chance(8);
         let fitting_bytes = random.pick(&[0, 0, SLOT_BYTES / 4, SLOT_BYTES]);
-        let task_memory_bytes = if is_too_large { SLOT_BYTES * 4 } else { fitting_bytes };
-        let spec = JobSpec { work: work(), tasks, closed, retries, task_memory_bytes, rerunnable: random.chance(75) };
+        let spec = JobSpec {
+            work: work(),
+            tasks,
+            closed,
+            retries,
+            slot_memory_bytes: if is_too_large { SLOT_BYTES * 4 } else { fitting_bytes },
+            request: request(random),
+            rerun: random.pick(&[Rerun::Anytime, Rerun::Lost]),
+            priority: random.pick(&[0, 0, 1]),
+            after: after(random, place as u32),
+        };
         let grows = match closed {
             true => Vec::new(),
             false => {
@@ -268,6 +308,38 @@ fn jobs(random: &mut Random) -> Vec<JobPlan> {
     jobs
 }
 
+/// The first host can meet it, unless nobody can.
+fn request(random: &mut Random) -> Request {
+    let gpu = || "gpu".to_owned();
+    let wanted = |label: String| vec![Condition { label, value: None, negated: false }];
+    match random.between(0, 19) {
+        0..=2 => Request { cpus: random.between(1, 2) as u32, ..Request::default() },
+        3..=4 => Request { memory_bytes: random.between(1, SLOT_BYTES), ..Request::default() },
+        5..=6 => Request { resources: [(gpu(), 1)].into(), ..Request::default() },
+        7 => Request { wanted: wanted(gpu()), ..Request::default() },
+        8 => Request { cpus: 2, memory_bytes: SLOT_BYTES / 2, wanted: wanted(gpu()), ..Request::default() },
+        9 if random.chance(20) => Request { wanted: wanted("nowhere".into()), ..Request::default() },
+        _ => Request::default(),
+    }
+}
+
+/// Jobs before that one that it waits for.
+fn after(random: &mut Random, place: u32) -> Vec<Dependency> {
+    let before: Vec<u32> = (0..place).filter(|_| random.chance(35)).collect();
+    let dependency = |job| Dependency { job: JobId(job), each: random.chance(50), any_end: random.chance(40) };
+    before.into_iter().map(dependency).collect()
+}
+
+fn halt(random: &mut Random) -> Halt {
+    let why = match random.between(0, 3) {
+        0 => HaltWhy::Failed(random.between(1, 3)),
+        1 => HaltWhy::FailedPercent(random.between(1, 20) as u32),
+        2 => HaltWhy::Completed(random.between(1, 30)),
+        _ => HaltWhy::Ended(random.between(1, 30)),
+    };
+    Halt { now: random.chance(50), why }
+}
+
 fn manners(random: &mut Random, mix: Mix) -> Manners {
     let has_quirks = random.chance(60);
     let of_quirks = |percent| if has_quirks { percent } else { 0 };
@@ -277,6 +349,7 @@ fn manners(random: &mut Random, mix: Mix) -> Manners {
         fail_percent: of_quirks(10),
         kill_percent: if matches!(mix, Mix::Crashes | Mix::Storm) { of_quirks(5) } else { 0 },
         endless_percent: if mix == Mix::Cancels { of_quirks(10) } else { 0 },
+        lack_percent: of_quirks(random.pick(&[0, 0, 30])),
         large_percent: random.pick(&[0, 10, 40]),
     }
 }

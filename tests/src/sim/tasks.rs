@@ -6,6 +6,9 @@ use titan_proto::id::TaskId;
 
 use super::random::Random;
 
+/// How a simulated task begins to say that its host lacks what it needs.
+pub(super) const LACKS: &str = "lacking";
+
 /// How tasks of a world behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manners {
@@ -19,6 +22,8 @@ pub struct Manners {
     pub kill_percent: u64,
     /// Tasks of a hundred that run until they are stopped.
     pub endless_percent: u64,
+    /// Of a hundred pairs of task and host, how many don't fit together: the host lacks something.
+    pub lack_percent: u64,
     /// Tasks of a hundred whose result needs many frames.
     pub large_percent: u64,
 }
@@ -71,6 +76,14 @@ impl Manners {
         };
         let times = random.pick(&[1, 1, 2, u32::MAX]);
         Behaviour { span: random.millis(1, self.longest_ms), bytes: bytes as usize, quirk, times }
+    }
+}
+
+impl Manners {
+    /// Whether that host lacks what that task needs; the first never does.
+    pub fn lacks(&self, task: TaskId, host: u32) -> bool {
+        let mut random = Random::new(!self.seed ^ (u64::from(task.job.0) << 48) ^ (u64::from(task.index) << 16));
+        (0..host).fold(false, |_, _| random.chance(self.lack_percent))
     }
 }
 

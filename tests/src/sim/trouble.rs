@@ -135,7 +135,7 @@ impl World {
     fn lie(&mut self, host: u32, lie: Lie) {
         let Some(worker) = self.current_worker(host) else { return };
         let unknown = AttemptId { epoch: self.scenario.config.epoch, number: 1 << 30 };
-        let failed = |attempt| ToManager::Finished { attempt, outcome: Outcome::failed("a lie") };
+        let failed = |attempt| ToManager::Finished { attempt, outcome: Outcome::failed("a lie"), process: None };
         let agent = &self.agents[&worker];
         let said = match lie {
             Lie::FinishedAgain => agent.outcomes.last().cloned(),

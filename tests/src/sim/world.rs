@@ -54,6 +54,8 @@ pub(super) enum Happening {
     SessionOver(WorkerId),
     /// A host is given up.
     GiveUp(HostId),
+    /// The manager wanted to look at its clock now.
+    Wake,
     /// Whoever gives titan its jobs goes on.
     Jobs,
     /// Something goes wrong.
@@ -74,6 +76,8 @@ pub(super) struct World {
     pub(super) agents: BTreeMap<WorkerId, AgentSide>,
     pub(super) machines: BTreeMap<HostId, Machine>,
     pub(super) links: BTreeMap<LinkId, Link>,
+    /// When the manager wants to look at its clock.
+    pub(super) wake_at: Option<Timestamp>,
     /// titan does nothing before.
     pub(super) asleep_until: Timestamp,
     /// A connection may be broken until then without anybody's knowing.
@@ -99,12 +103,13 @@ impl World {
             trace: Trace::default(),
             happened: Happened::default(),
             sabotage,
-            model: Model::new(config.min_workers, config.crash_limit, scenario.manners),
+            model: Model::new(&config, scenario.manners),
             manager: Manager::new(config),
             desks: BTreeMap::new(),
             agents: BTreeMap::new(),
             machines: hosts.map(|host| (HostId(host), Machine::default())).collect(),
             links: BTreeMap::new(),
+            wake_at: None,
             asleep_until: Timestamp::default(),
             hindered_until: Timestamp::default(),
             tries: BTreeMap::new(),
@@ -211,6 +216,7 @@ impl World {
                 self.after(self.scenario.config.tick, Happening::ManagerTick);
                 self.tell(Event::Tick);
             }
+            Happening::Wake if self.wake_at.is_some_and(|at| at <= self.now) => self.tell(Event::Tick),
             Happening::Pulse => {
                 self.after(PULSE, Happening::Pulse);
                 self.touched.extend(self.desks.keys().map(|worker| (*worker, Side::Manager)));

@@ -4,6 +4,11 @@ use titan_proto::id::Epoch;
 
 use super::*;
 
+fn configure(slots: u32, heartbeat_ms: u64, lease_ms: u64) -> Configure {
+    let (batch, host) = ("b".to_owned(), "h".to_owned());
+    Configure { batch, host, slots, heartbeat_ms, lease_ms, reports_load: false }
+}
+
 struct Host {
     agent: Agent,
     now: Timestamp,
@@ -12,7 +17,7 @@ struct Host {
 impl Host {
     fn new(slots: u32) -> Self {
         let mut host = Self { agent: Agent::new(Timestamp::default()), now: Timestamp::default() };
-        host.told(ToAgent::Configure(Configure { slots, heartbeat_ms: 10_000, lease_ms: 60_000 }));
+        host.told(ToAgent::Configure(configure(slots, 10_000, 60_000)));
         let work = Work::Kernel { name: "test".into(), params: vec![] };
         host.told(ToAgent::Job { job: JobId(0), work });
         host
@@ -29,7 +34,7 @@ impl Host {
     }
 
     fn start(&mut self, number: u32) -> Vec<Effect> {
-        self.told(ToAgent::Start { attempt: attempt(number), task: task(number) })
+        self.told(ToAgent::Start { attempt: attempt(number), task: task(number), tried: 1, command: None })
     }
 
     fn ends(&mut self, number: u32, bytes: usize) -> Vec<Effect> {
@@ -64,7 +69,7 @@ fn computes(effects: &[Effect]) -> Vec<u32> {
 #[test]
 fn a_start_is_announced_before_it_is_carried_out() {
     let started = Effect::Send(ToManager::Started { attempt: attempt(1) });
-    let compute = Effect::Compute { attempt: attempt(1), task: task(1) };
+    let compute = Effect::Compute { attempt: attempt(1), task: task(1), tried: 1, command: None };
     assert_eq!(Host::new(1).start(1), [started, compute]);
 }
 
@@ -94,8 +99,9 @@ fn cancelled_attempts_are_answered_once_whether_they_run_or_wait() {
     host.start(1);
     host.start(2);
     let cancel = |number| ToAgent::Cancel { attempt: attempt(number) };
-    let cancelled =
-        |number| Effect::Send(ToManager::Finished { attempt: attempt(number), outcome: Outcome::Cancelled });
+    let cancelled = |number| {
+        Effect::Send(ToManager::Finished { attempt: attempt(number), outcome: Outcome::Cancelled, process: None })
+    };
     assert_eq!(host.told(cancel(2)), [cancelled(2)]);
     assert_eq!(host.told(cancel(1)), [Effect::Stop { attempt: attempt(1) }]);
     assert_eq!(host.on(Event::Computed { attempt: attempt(1), end: Computed::Cancelled }), [cancelled(1)]);
@@ -143,7 +149,7 @@ fn after_its_own_sleep_it_listens_before_it_judges() {
 #[test]
 fn a_lease_of_zero_never_ends_by_silence() {
     let mut host = Host::new(1);
-    host.told(ToAgent::Configure(Configure { slots: 1, heartbeat_ms: 1, lease_ms: 0 }));
+    host.told(ToAgent::Configure(configure(1, 1, 0)));
     for _ in 0..1_000 {
         assert_eq!(host.later(1), []);
     }
@@ -161,6 +167,6 @@ fn a_goodbye_waits_for_nothing() {
 #[test]
 fn a_task_of_an_unknown_job_is_a_protocol_error() {
     let stranger = TaskId { job: JobId(9), index: 0 };
-    let effects = Host::new(1).told(ToAgent::Start { attempt: attempt(1), task: stranger });
+    let effects = Host::new(1).told(ToAgent::Start { attempt: attempt(1), task: stranger, tried: 1, command: None });
     assert!(matches!(effects[..], [Effect::Exit(Exit::Protocol { .. })]));
 }

@@ -6,6 +6,7 @@ pub(crate) mod hosts;
 pub(crate) mod init;
 pub(crate) mod kernel_command;
 pub(crate) mod man;
+pub(crate) mod map;
 pub(crate) mod run;
 
 use std::io::{self, Write};
@@ -27,6 +28,7 @@ for the duration of one command.
 
   titan run mandelbrot -o out.png               a picture, from this machine
   titan run mandelbrot --hosts render1,render2  the same picture, from two machines
+  titan map gzip -9 {} ::: *.log                any command, once for each value
   titan init render1 render2                    write ./cluster.toml, look at its hosts
 
 titan COMMAND --help shows more, with examples.
@@ -54,8 +56,13 @@ pub(crate) fn is_version_asked_for() -> bool {
 
 /// Writes to stdout. A reader that has left is no error to talk about.
 pub(crate) fn print(text: &str) -> Result<u8, Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// Writes to stdout what needn't be text.
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<u8, Failure> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(exit::SUCCESS),
         Err(error) => Err(stdout_failure(&error)),
     }

@@ -16,6 +16,7 @@ pub(crate) mod destination;
 pub(crate) mod hosts_arg;
 pub(crate) mod jobs;
 pub(crate) mod place;
+pub(crate) mod rules;
 pub(crate) mod suggest;
 pub(crate) mod text;
 pub(crate) mod toml_file;

@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep_until};
 
 use titan_manager::WorkerId;
 use titan_proto::codec;
+use titan_proto::command::CommandJob;
 use titan_proto::frame::{Decoder, Received};
 use titan_proto::id::AttemptId;
-use titan_proto::message::{Outcome, ToAgent, ToManager};
+use titan_proto::message::{Outcome, ToAgent, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
@@ -56,6 +57,8 @@ pub(crate) struct Connection {
     pub(crate) session: Session,
     pub(crate) decoder: Decoder,
     pub(crate) spool: Writer,
+    /// What the host wants to be run before a command's first task.
+    pub(crate) setup: Option<String>,
     /// The attempts that this worker was given and that aren't over: it can send results of no other.
     pub(crate) held: BTreeSet<AttemptId>,
     pub(crate) clock: Clock,
@@ -118,7 +121,7 @@ impl Connection {
                 Step::Told(Some(Command::Send(_))) if self.is_deaf() => {
                     return Err(broken(format!("{MAX_QUEUED} messages to it wait, and it reads none")));
                 }
-                Step::Told(Some(Command::Send(message))) => self.send(&message),
+                Step::Told(Some(Command::Send(message))) => self.send(message),
                 Step::Told(Some(Command::GiveUp) | None) => return Ok(End::GivenUp),
                 Step::Stop => {
                     stopping = true;
@@ -133,14 +136,24 @@ impl Connection {
         self.clock.now()
     }
 
-    fn send(&mut self, message: &ToAgent) {
-        match message {
+    fn send(&mut self, mut message: ToAgent) {
+        match &mut message {
             ToAgent::Start { attempt, .. } => drop(self.held.insert(*attempt)),
             ToAgent::Acknowledge { attempt } => drop(self.held.remove(attempt)),
+            ToAgent::Job { work: Work::Command(job), .. } => self.add_setup(job),
             _ => {}
         }
-        let bytes = codec::encode(message).expect("parameters were checked against the bound when the job was planned");
+        let bytes =
+            codec::encode(&message).expect("parameters were checked against the bound when the job was planned");
         self.session.send(bytes);
+    }
+
+    /// The host's own setup goes before the job's.
+    fn add_setup(&self, job: &mut CommandJob) {
+        if let Some(setup) = &self.setup {
+            let own = job.setup.take().unwrap_or_default();
+            job.setup = Some([setup.as_bytes(), b"\n", &own].concat());
+        }
     }
 
     /// An agent that makes titan talk and doesn't listen.
@@ -186,20 +199,18 @@ impl Connection {
 
     /// A result that didn't arrive whole is a failed attempt.
     fn check_result(&mut self, message: ToManager) -> Result<ToManager, End> {
-        let ToManager::Finished { attempt, outcome: Outcome::Completed(summary) } = message else {
+        let ToManager::Finished { attempt, outcome, process } = message else {
             return Ok(message);
         };
-        if !self.held.contains(&attempt) {
-            // The manager knows that it counts for nothing.
-            return Ok(message);
-        }
-        match self.spool.finish(attempt, summary).map_err(spool_end)? {
-            true => Ok(message),
-            false => {
-                let outcome = Outcome::failed("its result arrived damaged");
-                Ok(ToManager::Finished { attempt, outcome })
-            }
-        }
+        let Some(summary) = outcome.result().filter(|_| self.held.contains(&attempt)) else {
+            // Nothing to check; or nothing that was given, and the manager knows that it counts for nothing.
+            return Ok(ToManager::Finished { attempt, outcome, process });
+        };
+        let outcome = match self.spool.finish(attempt, summary).map_err(spool_end)? {
+            true => outcome,
+            false => Outcome::failed("its result arrived damaged"),
+        };
+        Ok(ToManager::Finished { attempt, outcome, process })
     }
 
     async fn tell(&self, news: News) {

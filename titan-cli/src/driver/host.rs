@@ -1,7 +1,7 @@
 //! One host from the batch's beginning to its end: started, talked to, started afresh when its session is lost, given up
 //! when that doesn't help.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(crate) enum News {
     /// A worker lives.
     Heard { worker: WorkerId },
     /// A worker's session is over; its host is being started afresh.
-    Lost { host: HostId, worker: WorkerId, reason: String },
+    Lost { host: HostId, worker: WorkerId, reason: String, is_dead: bool },
     /// A start failed and will be tried again.
     Trouble { host: HostId, error: LaunchError },
     /// A host is given up.
@@ -86,13 +86,23 @@ pub(crate) struct Common {
     pub(crate) lease: Duration,
     pub(crate) start_timeout: Duration,
     pub(crate) max_result_bytes: u64,
+    /// Whether agents are to say how busy their machines are.
+    pub(crate) reports_load: bool,
     pub(crate) next_worker: AtomicU32,
 }
 
 /// One host's task.
 pub(crate) struct HostTask {
     pub(crate) id: HostId,
+    /// What it is called in this batch.
+    pub(crate) name: String,
     pub(crate) slots: Slots,
+    /// Counted resources, by name.
+    pub(crate) resources: BTreeMap<String, u32>,
+    /// Run before its first task.
+    pub(crate) setup: Option<String>,
+    /// Its own labels, as they are written in the cluster file.
+    pub(crate) labels: Vec<String>,
     /// At most this much memory, in bytes.
     pub(crate) memory_bytes: Option<u64>,
     pub(crate) launcher: Arc<dyn Launcher>,
@@ -158,11 +168,11 @@ impl HostTask {
         let common = &self.common;
         let Agent { mut link, hello, decoder, took } = agent;
         let worker = WorkerId(common.next_worker.fetch_add(1, Ordering::Relaxed));
-        let memory_bytes = self.memory_bytes.unwrap_or(u64::MAX).min(hello.memory_bytes);
-        let capacity = Capacity { slots: self.slots.resolve(hello.cores), memory_bytes };
+        let capacity = self.capacity(&hello);
+        let slots = capacity.slots;
         let (commands, to_connection) = mpsc::unbounded_channel();
         let mut session = Session::new(common.clock.now(), common.heartbeat);
-        session.send(self.configuration(capacity.slots));
+        session.send(self.configuration(slots));
         if let Err(error) = link.writer.write_all(&self.hello().encode()).await {
             return Some(LaunchError::ended(&error.to_string(), ""));
         }
@@ -172,7 +182,8 @@ impl HostTask {
             worker,
             session,
             decoder,
-            spool: common.spool.writer(common.max_result_bytes, capacity.slots as usize * 2 + 2),
+            spool: common.spool.writer(common.max_result_bytes, slots as usize * 2 + 2),
+            setup: self.setup.clone(),
             held: BTreeSet::new(),
             clock: common.clock,
             news: common.news.clone(),
@@ -203,15 +214,33 @@ impl HostTask {
                 words => format!("{reason}; its last words: {}", words.lines().next_back().unwrap_or_default()),
             },
         };
-        self.tell(News::Lost { host: self.id, worker, reason: reason.clone() }).await;
+        // A process of this machine that has ended has ended what it ran before.
+        let is_dead = self.launcher.is_local() && timeout(CLOSE_SPAN, link.way.closed()).await.is_ok();
+        self.tell(News::Lost { host: self.id, worker, reason: reason.clone(), is_dead }).await;
         Some(LaunchError::lost(&reason))
+    }
+
+    fn capacity(&self, hello: &Hello) -> Capacity {
+        Capacity {
+            slots: self.slots.resolve(hello.cores),
+            cores: hello.cores,
+            memory_bytes: self.memory_bytes.unwrap_or(u64::MAX).min(hello.memory_bytes),
+            resources: self.resources.clone(),
+            labels: labels(&self.name, &hello.target, &self.labels),
+        }
     }
 
     fn configuration(&self, slots: u32) -> Vec<u8> {
         let millis = |span: Duration| span.as_millis() as u64;
-        let configure =
-            Configure { slots, heartbeat_ms: millis(self.common.heartbeat), lease_ms: millis(self.common.lease) };
-        titan_proto::codec::encode(&ToAgent::Configure(configure)).expect("three numbers are a short message")
+        let configure = Configure {
+            batch: self.common.batch.to_string(),
+            host: self.name.clone(),
+            slots,
+            heartbeat_ms: millis(self.common.heartbeat),
+            lease_ms: millis(self.common.lease),
+            reports_load: self.common.reports_load,
+        };
+        titan_proto::codec::encode(&ToAgent::Configure(configure)).expect("a host's name was checked to be short")
     }
 
     fn hello(&self) -> Hello {
@@ -234,6 +263,25 @@ impl HostTask {
         // It fails only when the driver has ended.
         let _ = self.common.news.send(news).await;
     }
+}
+
+/// What `where` can name: the host's name, what its target says, and its own labels.
+fn labels(name: &str, target: &str, own: &[String]) -> BTreeMap<String, String> {
+    let (arch, os) = match target.split_once('-') {
+        Some((arch, rest)) => (arch, os_of(rest)),
+        None => (target, ""),
+    };
+    let known = [("name", name), ("arch", arch), ("os", os)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let own = own.iter().map(|label| match label.split_once('=') {
+        Some((key, value)) => (key.to_owned(), value.to_owned()),
+        None => (label.clone(), String::new()),
+    });
+    own.chain(known).collect()
+}
+
+/// The part of a target triple that names the system: `unknown-linux-gnu` → `linux`.
+fn os_of(rest: &str) -> &str {
+    rest.split('-').find(|part| ["linux", "darwin", "freebsd"].contains(part)).unwrap_or(rest)
 }
 
 async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), LaunchError> {

@@ -30,6 +30,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use titan_manager::{Effect, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
+use titan_proto::command::CommandTask;
+use titan_proto::id::{JobId, TaskId};
+use titan_proto::message::ToAgent;
 
 use clock::Clock;
 use host::{Command, HostTask, News};
@@ -41,12 +44,19 @@ use spool::Spool;
 
 /// News that may wait for the driver: beyond it the connections wait.
 pub(crate) const MAX_NEWS: usize = 1_024;
-/// How long tasks may take to stop when the batch is cancelled.
-const STOP_SPAN: Duration = Duration::from_secs(5);
 /// How long hosts may take to part after the goodbye.
 const PART_SPAN: Duration = Duration::from_secs(5);
 /// Progress is redrawn this often.
 const REDRAW_SPAN: Duration = Duration::from_millis(100);
+
+/// How long things take, as the batch's settings say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spans {
+    /// Between two ticks of the manager.
+    pub(crate) tick: Duration,
+    /// How long tasks may take to stop when the batch is cancelled.
+    pub(crate) stop: Duration,
+}
 
 /// Who is told what happens.
 pub(crate) trait Observer {
@@ -65,8 +75,42 @@ pub(crate) struct Ended {
     pub(crate) ending: Option<Ending>,
     /// What couldn't be written here.
     pub(crate) write_error: Option<io::Error>,
-    /// What the sink has written, if it came to its end.
-    pub(crate) written: Option<SinkReport>,
+    /// What the sinks have written, if they came to their end.
+    pub(crate) written: Option<Vec<SinkReport>>,
+    /// Why no more tasks could be made.
+    pub(crate) feed_error: Option<String>,
+}
+
+/// What the tasks of a job run.
+pub(crate) trait TaskSource: Send {
+    /// What that task runs; None for a kernel's, whose number says it all.
+    fn command(&self, index: u32) -> Option<Box<CommandTask>>;
+}
+
+/// A job, what its tasks run, and where more of them come from.
+pub(crate) struct BatchJob {
+    pub(crate) spec: JobSpec,
+    pub(crate) source: Box<dyn TaskSource>,
+}
+
+/// The tasks of a kernel's job.
+pub(crate) struct KernelTasks;
+
+impl TaskSource for KernelTasks {
+    fn command(&self, _index: u32) -> Option<Box<CommandTask>> {
+        None
+    }
+}
+
+/// What comes while the batch runs from where its tasks are made.
+#[derive(Debug)]
+pub(crate) enum Fed {
+    /// A job has more tasks.
+    More { job: JobId, tasks: u32 },
+    /// A job has all its tasks.
+    Closed { job: JobId },
+    /// No more tasks can be made.
+    Failed { job: JobId, reason: String },
 }
 
 /// A running batch.
@@ -79,6 +123,8 @@ pub(crate) struct Driver<'a> {
     observer: &'a mut dyn Observer,
     connections: BTreeMap<WorkerId, mpsc::UnboundedSender<Command>>,
     news: mpsc::Receiver<News>,
+    sources: Vec<Box<dyn TaskSource>>,
+    fed: mpsc::Receiver<Fed>,
     ended: Ended,
 }
 
@@ -89,28 +135,32 @@ impl<'a> Driver<'a> {
         spool: Spool,
         sink: SinkThread,
         news: mpsc::Receiver<News>,
+        fed: mpsc::Receiver<Fed>,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let ended = Ended { verdict: None, ending: None, write_error: None, written: None };
-        let (journal, connections) = (Journal::default(), BTreeMap::new());
-        Self { manager, clock, journal, spool, sink, observer, connections, news, ended }
+        let ended = Ended { verdict: None, ending: None, write_error: None, written: None, feed_error: None };
+        let (journal, connections, sources) = (Journal::default(), BTreeMap::new(), Vec::new());
+        Self { manager, clock, journal, spool, sink, observer, connections, news, sources, fed, ended }
     }
 
-    /// Runs one job on these hosts until it has ended, and parts from them.
+    /// Runs these jobs on these hosts until all have ended, and parts from the hosts.
     pub(crate) async fn run(
         mut self,
-        spec: JobSpec,
+        jobs: Vec<BatchJob>,
         hosts: Vec<HostTask>,
-        tick: Duration,
+        Spans { tick, stop: stop_span }: Spans,
         stop: watch::Sender<bool>,
         signals: &mut Signals,
     ) -> Ended {
         for host in &hosts {
             self.handle(Event::HostStarting { host: host.id });
         }
-        self.handle(Event::Submit(spec));
+        for BatchJob { spec, source } in jobs {
+            self.sources.push(source);
+            self.handle(Event::Submit(spec));
+        }
         let mut tasks: JoinSet<()> = hosts.into_iter().map(HostTask::run).collect();
-        let hurried = self.decide(tick, &mut tasks, signals).await;
+        let hurried = self.decide(tick, stop_span, &mut tasks, signals).await;
         self.abandon();
         // From here on nobody is needed any more; the sink may still have much to do.
         let _ = stop.send(true);
@@ -127,23 +177,36 @@ impl<'a> Driver<'a> {
     }
 
     /// Until the manager has come to its verdict. True: a person can't wait.
-    async fn decide(&mut self, tick: Duration, tasks: &mut JoinSet<()>, signals: &mut Signals) -> bool {
+    async fn decide(
+        &mut self,
+        tick: Duration,
+        stop_span: Duration,
+        tasks: &mut JoinSet<()>,
+        signals: &mut Signals,
+    ) -> bool {
         let mut ticks = interval(tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut redraws = interval(REDRAW_SPAN);
         redraws.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut stop_by: Option<Instant> = None;
+        let mut feeds = true;
         while self.ended.verdict.is_none() && self.ended.write_error.is_none() {
+            let wake = self.manager.next_wake().map(|wake| Instant::from_std(self.clock.instant(wake)));
             tokio::select! {
                 Some(news) = self.news.recv() => self.on_news(news),
                 Some(ended) = tasks.join_next() => unwound(ended),
+                fed = self.fed.recv(), if feeds => match fed {
+                    Some(fed) => self.on_fed(fed),
+                    None => feeds = false,
+                },
                 _ = ticks.tick() => self.handle(Event::Tick),
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.handle(Event::Tick),
                 _ = redraws.tick() => self.observer.tick(&self.manager),
                 ending = signals.next() => {
                     if self.ended.ending.replace(ending).is_some() {
                         return true;
                     }
-                    stop_by = Some(Instant::now() + STOP_SPAN);
+                    stop_by = Some(Instant::now() + stop_span);
                     self.tell(&Note::Stopping(ending));
                     self.handle(Event::Cancel);
                 }
@@ -160,23 +223,23 @@ impl<'a> Driver<'a> {
             self.handle(Event::Cancel);
         }
         for worker in self.connections.keys().copied().collect::<Vec<_>>() {
-            self.handle(Event::SessionLost { worker });
+            self.handle(Event::SessionLost { worker, is_dead: true });
         }
     }
 
-    /// After a batch that has run to its end: waits for the sink.
+    /// Waits for the sinks: whatever has ended well is to be where it belongs.
     async fn write_out(&mut self, signals: &mut Signals) {
-        let is_done = self.ended.verdict.is_some_and(|verdict| verdict.end == titan_manager::End::Done);
-        if !is_done || self.ended.write_error.is_some() {
+        if self.ended.write_error.is_some() {
             return;
         }
-        self.sink.finish();
+        let is_done = self.ended.verdict.is_some_and(|verdict| verdict.end == titan_manager::End::Done);
+        self.sink.finish(is_done);
         let mut redraws = interval(REDRAW_SPAN);
         loop {
             tokio::select! {
                 end = self.sink.ended() => {
                     match end {
-                        Ok(report) => self.ended.written = Some(report),
+                        Ok(reports) => self.ended.written = Some(reports),
                         Err(error) => self.ended.write_error = Some(error),
                     }
                     return;
@@ -201,15 +264,41 @@ impl<'a> Driver<'a> {
             }
             News::Message { worker, message } => self.handle(Event::Message { worker, message }),
             News::Heard { worker } => self.handle(Event::Heard { worker }),
-            News::Lost { host, worker, reason } => {
+            News::Lost { host, worker, reason, is_dead } => {
                 self.connections.remove(&worker);
                 self.tell(&Note::Lost { host, reason });
-                self.handle(Event::SessionLost { worker });
+                self.handle(Event::SessionLost { worker, is_dead });
             }
             News::Trouble { host, error } => self.tell(&Note::Trouble { host, error }),
             News::Down { host, error } => self.on_down(host, error),
             News::CannotKeep { error } => self.ended.write_error = Some(error),
         }
+    }
+
+    fn on_fed(&mut self, fed: Fed) {
+        match fed {
+            Fed::More { job, tasks } => self.handle(Event::Grow { job, tasks }),
+            Fed::Closed { job } => self.handle(Event::Close { job }),
+            Fed::Failed { job, reason } => {
+                self.tell(&Note::NoMoreTasks { reason: reason.clone() });
+                self.ended.feed_error = Some(reason);
+                self.handle(Event::Close { job });
+            }
+        }
+    }
+
+    /// A command's task is told what it runs; only here it is known.
+    fn complete(&self, message: ToAgent) -> ToAgent {
+        match message {
+            ToAgent::Start { attempt, task, tried, command: None } => {
+                ToAgent::Start { attempt, task, tried, command: self.command(task) }
+            }
+            other => other,
+        }
+    }
+
+    fn command(&self, task: TaskId) -> Option<Box<CommandTask>> {
+        self.sources[task.job.0 as usize].command(task.index)
     }
 
     fn on_down(&mut self, host: HostId, error: crate::launch::LaunchError) {
@@ -230,7 +319,7 @@ impl<'a> Driver<'a> {
             Effect::Send { worker, message } => {
                 if let Some(connection) = self.connections.get(&worker) {
                     // It fails only if the connection has just ended, and `Lost` is on its way.
-                    let _ = connection.send(Command::Send(message));
+                    let _ = connection.send(Command::Send(self.complete(message)));
                 }
             }
             Effect::Keep { attempt, task } => {
@@ -240,8 +329,7 @@ impl<'a> Driver<'a> {
             }
             Effect::Discard { attempt } => self.spool.discard(attempt),
             Effect::Record(record) => self.journal.append(record),
-            Effect::Deliver { task } => self.sink.completed(task.index),
-            Effect::Missing { task } => self.sink.missing(task.index),
+            Effect::Deliver(end) => self.sink.ended_task(end),
             Effect::EndSession { worker } => {
                 if let Some(connection) = self.connections.remove(&worker) {
                     let _ = connection.send(Command::GiveUp);

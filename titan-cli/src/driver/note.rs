@@ -39,6 +39,11 @@ pub(crate) enum Note {
     },
     /// The manager says.
     Manager(Report),
+    /// No more tasks can be made; those that were made run on.
+    NoMoreTasks {
+        /// Why.
+        reason: String,
+    },
     /// A signal asks titan to end.
     Stopping(Ending),
 }

@@ -1,46 +1,62 @@
-//! The thread that writes outputs: told which results are there, it reads them from the spool and feeds the kernel's sink.
+//! The thread that puts results where they go: told which tasks have ended, it hands each to its job's sink, which reads
+//! what the task made from the spool.
 
 use std::io;
 use std::sync::mpsc;
 use std::thread;
 
-use kernels::{Sink, SinkReport};
+use kernels::SinkReport;
+use titan_manager::{Lifecycle, TaskEnd};
 use tokio::sync::oneshot;
 
 use super::spool::Reader;
 
+/// Where the results of one job go.
+pub(crate) trait JobSink: Send {
+    /// A task has come to its end.
+    ///
+    /// # Errors
+    /// What is to be written can't be: the batch ends.
+    fn ended(&mut self, end: TaskEnd) -> io::Result<()>;
+
+    /// Nothing more comes. `complete`: every task was told; otherwise the batch was given up before.
+    ///
+    /// # Errors
+    /// What is to be written can't be.
+    fn finish(&mut self, complete: bool) -> io::Result<Option<SinkReport>>;
+}
+
 /// What the thread is told.
 enum Announcement {
-    Completed(u32),
-    Missing(u32),
-    Finish,
+    Ended(TaskEnd),
+    Finish { complete: bool },
 }
 
 /// The running thread.
 pub(crate) struct SinkThread {
     announcements: mpsc::Sender<Announcement>,
-    end: oneshot::Receiver<io::Result<SinkReport>>,
+    end: oneshot::Receiver<io::Result<Vec<SinkReport>>>,
 }
 
 impl SinkThread {
-    /// Starts it.
-    pub(crate) fn start(sink: Box<dyn Sink>, results: Reader) -> io::Result<Self> {
+    /// Starts it with a sink for each job, in the jobs' order.
+    pub(crate) fn start(sinks: Vec<Box<dyn JobSink>>) -> io::Result<Self> {
         let (announcements, announced) = mpsc::channel();
         let (report, end) = oneshot::channel();
         thread::Builder::new().name("sink".to_owned()).spawn(move || {
-            let _ = report.send(write(sink, &results, &announced));
+            let _ = report.send(write(sinks, &announced));
         })?;
         Ok(Self { announcements, end })
     }
 
-    /// This task's result is in the spool.
-    pub(crate) fn completed(&self, task: u32) {
-        self.announce(Announcement::Completed(task));
+    /// A task has come to its end; what it made is in the spool.
+    pub(crate) fn ended_task(&self, end: TaskEnd) {
+        self.announce(Announcement::Ended(end));
     }
 
-    /// This task will have none.
-    pub(crate) fn missing(&self, task: u32) {
-        self.announce(Announcement::Missing(task));
+    /// No more tasks are announced: the outputs are to be ended.
+    pub(crate) fn finish(&self, complete: bool) {
+        self.announce(Announcement::Finish { complete });
     }
 
     fn announce(&self, announcement: Announcement) {
@@ -48,28 +64,44 @@ impl SinkThread {
         let _ = self.announcements.send(announcement);
     }
 
-    /// Every task was announced: the outputs are to be ended.
-    pub(crate) fn finish(&self) {
-        self.announce(Announcement::Finish);
-    }
-
     /// What came of it: comes early if an output can't be written.
-    pub(crate) async fn ended(&mut self) -> io::Result<SinkReport> {
+    pub(crate) async fn ended(&mut self) -> io::Result<Vec<SinkReport>> {
         (&mut self.end).await.expect("the thread tells its end unless it panics, and that is a bug of titan")
     }
 }
 
-fn write(
-    mut sink: Box<dyn Sink>,
-    results: &Reader,
-    announced: &mpsc::Receiver<Announcement>,
-) -> io::Result<SinkReport> {
+fn write(mut sinks: Vec<Box<dyn JobSink>>, announced: &mpsc::Receiver<Announcement>) -> io::Result<Vec<SinkReport>> {
     while let Ok(announcement) = announced.recv() {
         match announcement {
-            Announcement::Completed(task) => sink.completed(task, results)?,
-            Announcement::Missing(task) => sink.missing(task, results)?,
-            Announcement::Finish => return sink.finish(),
+            Announcement::Ended(end) => sinks[end.task.job.0 as usize].ended(end)?,
+            Announcement::Finish { complete } => {
+                let reports: io::Result<Vec<_>> = sinks.iter_mut().map(|sink| sink.finish(complete)).collect();
+                return Ok(reports?.into_iter().flatten().collect());
+            }
         }
     }
     Err(io::Error::other("the batch was given up"))
+}
+
+/// A kernel's own sink.
+pub(crate) struct KernelSink {
+    pub(crate) sink: Option<Box<dyn kernels::Sink>>,
+    pub(crate) results: Reader,
+}
+
+impl JobSink for KernelSink {
+    fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
+        let Some(sink) = &mut self.sink else { return Ok(()) };
+        match end.state {
+            Lifecycle::Completed => sink.completed(end.task.index, &self.results),
+            _ => sink.missing(end.task.index, &self.results),
+        }
+    }
+
+    fn finish(&mut self, complete: bool) -> io::Result<Option<SinkReport>> {
+        match self.sink.take() {
+            Some(sink) if complete => sink.finish().map(Some),
+            _ => Ok(None),
+        }
+    }
 }

@@ -32,7 +32,7 @@ impl Local {
         if let Some(folder) = &self.workdir {
             command.current_dir(folder);
         }
-        let shell = child::spawn(command, &program.display().to_string())?;
+        let shell = child::spawn_agent(command, &program.display().to_string())?;
         let Shell { reader, writer, stderr, way, .. } = shell;
         Ok(Link { reader, writer, stderr, way, story: Story::default() })
     }
@@ -41,6 +41,10 @@ impl Local {
 impl Launcher for Local {
     fn launch<'a>(&'a self, _launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
         Box::pin(async { self.start() })
+    }
+
+    fn is_local(&self) -> bool {
+        true
     }
 
     fn shell<'a>(&'a self, _launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>> {

@@ -91,6 +91,11 @@ pub(crate) trait Launcher: Send + Sync {
     /// Starts an agent. Dropping the future leaves nothing behind.
     fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>>;
 
+    /// Whether its agents are processes of this machine that we started ourselves.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Gives a shell on the host, to look around.
     fn shell<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>>;
 }

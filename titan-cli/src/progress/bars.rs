@@ -72,6 +72,15 @@ impl Screen for Bars {
         }
     }
 
+    fn beside(&mut self, write: &mut dyn FnMut()) {
+        let has_bars = self.drawn && !self.cleared && !self.all.is_hidden();
+        if has_bars {
+            // Not `suspend`: it panics when the terminal is gone. The next tick draws them again.
+            let _ = self.all.clear();
+        }
+        write();
+    }
+
     fn tick(&mut self, view: &View) {
         if self.cleared || self.begun.elapsed() < PATIENCE {
             return;

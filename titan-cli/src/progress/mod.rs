@@ -4,10 +4,12 @@
 //! - this file: which way of showing, and what is said at once whatever the way.
 //! - [`tally`]: what is counted, for all of them.
 //! - [`bars`], [`plain`], [`events`]: the ways; `screen`: the thread that they write on.
+//! - [`manner`]: what differs between kernels and commands.
 //! - [`summary`]: what is said at the end.
 
 pub(crate) mod bars;
 pub(crate) mod events;
+mod manner;
 pub(crate) mod plain;
 mod screen;
 pub(crate) mod summary;
@@ -15,8 +17,10 @@ pub(crate) mod tally;
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use titan_manager::{Counts, HostId, Manager, Report};
+use titan_proto::id::TaskId;
 
 use crate::args::{NoiseOptions, ProgressMode};
 use crate::config::text::printable;
@@ -25,6 +29,8 @@ use crate::driver::Observer;
 use crate::driver::note::Note;
 use crate::driver::signals::Ending;
 
+pub(crate) use manner::{Manner, TaskNames};
+pub(crate) use screen::Stage;
 use screen::{Screen, ScreenThread, View};
 use tally::{HostState, Tally};
 
@@ -34,22 +40,31 @@ const MAX_TOLD_FAILURES: u32 = 10;
 /// Shows a batch.
 pub(crate) struct Progress {
     pub(crate) tally: Tally,
+    names: Option<Arc<dyn TaskNames>>,
     screen: ScreenThread,
     is_events: bool,
     quiet: bool,
     verbose: u8,
     told_failures: u32,
+    /// Hosts of which it was told that they lack something.
+    told_lacks: BTreeSet<HostId>,
     /// Hosts whose trouble was told since they were lost.
     told_troubles: BTreeSet<HostId>,
 }
 
 impl Progress {
     /// Progress for hosts of these names, as it was asked for.
-    pub(crate) fn new(noise: &NoiseOptions, title: &str, names: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn new(
+        noise: &NoiseOptions,
+        manner: &Manner,
+        title: &str,
+        names: impl IntoIterator<Item = String>,
+    ) -> Self {
         let tally = Tally::new(names);
         let mode = match noise.progress {
             ProgressMode::Auto if noise.quiet => ProgressMode::None,
             ProgressMode::Auto if io::stderr().is_terminal() => ProgressMode::Bar,
+            ProgressMode::Auto if manner.is_silent => ProgressMode::None,
             ProgressMode::Auto => ProgressMode::Plain,
             asked => asked,
         };
@@ -61,13 +76,31 @@ impl Progress {
         let (screen, is_events) = (ScreenThread::start(screen), mode == ProgressMode::Json);
         Self {
             tally,
+            names: manner.names.clone(),
             screen,
             is_events,
             quiet: noise.quiet,
             verbose: noise.verbose,
             told_failures: 0,
+            told_lacks: BTreeSet::new(),
             told_troubles: BTreeSet::new(),
         }
+    }
+
+    /// Where others can write beside what is shown.
+    pub(crate) fn stage(&self) -> Stage {
+        self.screen.stage()
+    }
+
+    /// The number by which people know a task.
+    fn number(&self, task: TaskId) -> u64 {
+        self.names.as_ref().map_or(u64::from(task.index), |names| names.number(task))
+    }
+
+    /// What a task runs, to be put after a line that tells of it.
+    fn what(&self, task: TaskId) -> String {
+        let command = self.names.as_ref().and_then(|names| names.command(task));
+        command.map(|command| format!(": {command}")).unwrap_or_default()
     }
 
     /// A line for people, unless they want quiet.
@@ -118,6 +151,7 @@ impl Progress {
                     joined.build
                 ))
             }
+            Note::NoMoreTasks { reason } => Some(format!("no more tasks: {}", printable(reason))),
             Note::Stopping(_) => Some("stopping; once more to stop at once".to_owned()),
             Note::Manager(report) => self.manager_line(report),
             _ => None,
@@ -127,12 +161,22 @@ impl Progress {
     fn manager_line(&mut self, report: &Report) -> Option<String> {
         let name = |host: &titan_manager::HostId| printable(self.tally.name(*host));
         match report {
-            Report::AttemptFailed { task, host, reason, attempt, of } => {
+            Report::AttemptFailed { task, host, reason, attempt, of, .. } => {
                 self.told_failures += 1;
-                let (task, host) = (task.index, name(host));
+                let (number, host, what) = (self.number(*task), name(host), self.what(*task));
                 (self.told_failures <= MAX_TOLD_FAILURES)
-                    .then(|| format!("task {task} on {host}: {} (try {attempt} of {of})", printable(reason)))
+                    .then(|| format!("task {number} on {host}: {} (try {attempt} of {of}){what}", printable(reason)))
             }
+            Report::HostLacks { task, host, reason } => {
+                let is_new = self.told_lacks.insert(*host);
+                let number = self.number(*task);
+                is_new.then(|| format!("task {number} goes elsewhere than {}: {}", name(host), printable(reason)))
+            }
+            Report::Held { host, tasks, span } => Some(format!(
+                "{}: {tasks} of its tasks may still run there, and may not run twice: waiting up to {} for its lease",
+                name(host),
+                human_duration(*span)
+            )),
             Report::Unhealthy { host, silent, given_back } => Some(format!(
                 "{}: silent for {}; {given_back} of its tasks are given to others too",
                 name(host),
@@ -144,10 +188,10 @@ impl Progress {
                 trouble.map(|(reason, _)| format!("{}: not used: {reason}", name(host)))
             }
             Report::Started { task, host, .. } if self.verbose > 0 => {
-                Some(format!("task {} starts on {}", task.index, name(host)))
+                Some(format!("task {} starts on {}{}", self.number(*task), name(host), self.what(*task)))
             }
             Report::Completed { task, host, compute, .. } if self.verbose > 0 => {
-                Some(format!("task {} on {}: done in {}", task.index, name(host), human_duration(*compute)))
+                Some(format!("task {} on {}: done in {}", self.number(*task), name(host), human_duration(*compute)))
             }
             Report::Late { attempt, host } if self.verbose > 1 => {
                 Some(format!("{}: attempt {attempt} came too late and doesn't count", name(host)))
@@ -174,7 +218,10 @@ impl Observer for Progress {
         }
         if let Some(line) = self.line(note) {
             // What goes wrong is said even to those who want quiet.
-            let is_trouble = matches!(note, Note::Down { .. } | Note::Manager(Report::AttemptFailed { .. }));
+            let is_trouble = matches!(
+                note,
+                Note::Down { .. } | Note::NoMoreTasks { .. } | Note::Manager(Report::AttemptFailed { .. })
+            );
             if !self.quiet || is_trouble {
                 self.tell(&format!("titan: {line}"));
             }
@@ -203,7 +250,8 @@ impl Screen for Lines {
 
 /// A line to stderr. If nobody reads it, that is no reason to stop.
 pub(crate) fn to_stderr(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    // One write: what a task prints doesn't come between a line and its end.
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// `12 of 64, 3.1/s, about 20 s left`: where a batch is.

@@ -22,6 +22,10 @@ pub(super) trait Screen: Send {
     fn tick(&mut self, view: &View);
     /// The terminal has written ^C on its own.
     fn interrupted(&mut self) {}
+    /// Runs something that writes to the terminal itself, with nothing of this screen in its way.
+    fn beside(&mut self, write: &mut dyn FnMut()) {
+        write();
+    }
     /// The end: whatever isn't to stay goes.
     fn clear(&mut self) {}
 }
@@ -39,7 +43,31 @@ enum Frame {
     Say(String),
     Tick(View),
     Interrupted,
+    Beside(Box<dyn FnMut() + Send>, Sender<()>),
     Clear(Sender<()>),
+}
+
+/// Lets others write to the terminal beside what is shown there.
+#[derive(Clone)]
+pub(crate) struct Stage {
+    frames: Sender<Frame>,
+}
+
+impl Stage {
+    /// Writes with nothing in the way, and waits until it is written.
+    pub(crate) fn write<T: Send + 'static>(&self, write: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (result, written) = mpsc::channel();
+        let mut write = Some(write);
+        let once = move || {
+            if let Some(write) = write.take() {
+                let _ = result.send(write());
+            }
+        };
+        let (done, is_done) = mpsc::channel();
+        self.frames.send(Frame::Beside(Box::new(once), done)).ok()?;
+        let _ = is_done.recv();
+        written.recv().ok()
+    }
 }
 
 /// The thread, as the others see it.
@@ -71,6 +99,10 @@ impl ScreenThread {
         }
     }
 
+    pub(super) fn stage(&self) -> Stage {
+        Stage { frames: self.frames.clone() }
+    }
+
     pub(super) fn interrupted(&self) {
         let _ = self.frames.send(Frame::Interrupted);
     }
@@ -93,6 +125,10 @@ fn show(mut screen: Box<dyn Screen>, frames: &Receiver<Frame>, is_behind: &Atomi
                 is_behind.store(false, Ordering::Relaxed);
             }
             Frame::Interrupted => screen.interrupted(),
+            Frame::Beside(mut write, done) => {
+                screen.beside(&mut *write);
+                let _ = done.send(());
+            }
             Frame::Clear(done) => {
                 screen.clear();
                 let _ = done.send(());

@@ -6,7 +6,9 @@ use kernels::SinkReport;
 use serde_json::{Value, json};
 
 use titan_manager::Verdict;
+use titan_proto::id::TaskId;
 
+use super::Manner;
 use super::tally::{HostState, Tally};
 use crate::config::text::printable;
 use crate::config::units::human_duration;
@@ -32,7 +34,7 @@ pub(crate) struct Summary<'a> {
 
 impl Summary<'_> {
     /// The lines for people.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self, manner: &Manner) -> String {
         let mut lines = vec![self.headline()];
         let width = self.tally.hosts.iter().map(|host| printable(&host.name).chars().count()).max().unwrap_or(0);
         for host in &self.tally.hosts {
@@ -43,7 +45,10 @@ impl Summary<'_> {
             }
             lines.push(text);
         }
-        lines.extend(self.failure_lines());
+        lines.extend(self.failure_lines(manner));
+        if !manner.has_phases() {
+            return lines.join("\n");
+        }
         let parts = self.tally.division(self.ended);
         lines.push(format!(
             "  start-up {}, compute {}, transfer {}, encoding {}",
@@ -71,10 +76,14 @@ impl Summary<'_> {
         text
     }
 
-    fn failure_lines(&self) -> Vec<String> {
+    fn failure_lines(&self, manner: &Manner) -> Vec<String> {
+        let number = |task: &TaskId| match &manner.names {
+            Some(names) => names.number(*task),
+            None => u64::from(task.index),
+        };
         let kind = |kind: &super::tally::FailureKind| {
             let tasks: Vec<String> =
-                kind.tasks.iter().take(MAX_LISTED_TASKS).map(|task| task.index.to_string()).collect();
+                kind.tasks.iter().take(MAX_LISTED_TASKS).map(|task| number(task).to_string()).collect();
             let more = if kind.tasks.len() > MAX_LISTED_TASKS { ", …" } else { "" };
             let plural = if kind.tasks.len() == 1 { "task" } else { "tasks" };
             format!(

@@ -136,6 +136,7 @@ impl Tally {
             }
             Note::Manager(report) => self.report(report),
             Note::Stopping(_) => self.is_stopping = true,
+            Note::NoMoreTasks { .. } => {}
         }
     }
 
@@ -161,7 +162,8 @@ impl Tally {
                 self.host(*host).trouble = Some((reason, None));
                 self.host(*host).is_too_small = true;
             }
-            Report::Late { .. } => {}
+            Report::HostLacks { task, host, .. } => self.stop_running(*task, Some(*host)),
+            Report::Late { .. } | Report::Held { .. } => {}
         }
     }
 

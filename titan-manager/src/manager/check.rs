@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use titan_proto::id::{AttemptId, JobId, TaskId};
 
+use super::jobs::Wait;
 use super::{Ended, Manager};
-use crate::task::TaskState;
-use crate::worker::{Health, HostState};
+use crate::event::Rerun;
+use crate::room::Used;
+use crate::task::{Gate, TaskState};
+use crate::worker::{Health, HostState, Worker};
 
 impl Manager {
     /// Panics, naming it, at the first thing in the state that contradicts another.
@@ -18,7 +21,10 @@ impl Manager {
             for index in 0..job.tasks.len() as u32 {
                 self.check_task(TaskId { job: JobId(number as u32), index }, &mut ended);
             }
+            let over = job.tasks.iter().filter(|task| task.state.is_final()).count();
+            assert_eq!(job.ended as usize, over, "job {number}'s counter of what is over");
         }
+        assert!(self.just_ended.is_empty(), "nobody has looked at what ended");
         assert_eq!(self.ended, ended, "the counters of final states");
     }
 
@@ -42,26 +48,74 @@ impl Manager {
             }
             let most = worker.capacity.slots * 2;
             assert!(worker.held() <= most, "{id:?} holds {} with {} slots", worker.held(), worker.capacity.slots);
+            self.check_capacity(worker);
         }
         assert_eq!(seen.len(), self.attempts.len(), "attempts without a worker");
+    }
+
+    fn check_capacity(&self, worker: &Worker) {
+        let mut used = Used::default();
+        let (mut asked, host) = (0, worker.host);
+        for attempt in &worker.attempts {
+            let task = self.attempts[attempt].task;
+            let request = &self.job(task.job).spec.request;
+            used.add(request);
+            asked += request.cpus;
+            assert!(worker.capacity.meets(request), "{host:?} can't have {attempt} of {task}");
+        }
+        assert_eq!(worker.used, used, "what is taken of {host:?}");
+        assert!(used.memory_bytes <= worker.capacity.memory_bytes, "{host:?}'s memory");
+        assert!(
+            used.resources.iter().all(|(name, &number)| number <= worker.capacity.of(name)),
+            "{host:?}'s resources"
+        );
+        let has_queue = worker.queued() > 0 && used.large == 0;
+        assert!(has_queue || asked <= worker.capacity.most_cores(), "{host:?} has fewer cores than {asked}");
     }
 
     fn check_task(&self, task: TaskId, ended: &mut Ended) {
         let state = self.task(task).state;
         let waits = self.queue.contains(task);
         match state {
-            TaskState::Pending => assert!(waits, "{task} is PENDING and waits nowhere"),
+            TaskState::Pending => self.check_pending(task, waits),
             TaskState::Live(live) => {
                 assert!(live.iter().all(|attempt| self.attempts[&attempt].task == task), "{task}'s attempts");
-                assert!(live.second.is_none() || self.job(task.job).spec.rerunnable, "{task} runs twice");
+                assert!(live.second.is_none() || self.may_run_twice(task), "{task} runs twice");
                 let silent =
                     |attempt: AttemptId| self.workers[&self.attempts[&attempt].worker].health == Health::Unhealthy;
                 assert!(!waits || live.iter().all(silent), "{task} waits though a healthy worker has it");
+                assert!(self.task(task).tried > 0, "{task} was never tried");
+                self.check_troubles(task);
             }
             TaskState::Completed => ended.completed += 1,
             TaskState::Failed => ended.failed += 1,
             TaskState::Cancelled => ended.cancelled += 1,
         }
-        assert!(!state.is_final() || (!waits && !self.avoid.contains_key(&task)), "{task} is over and still waits");
+        let is_forgotten = !waits && !self.troubles.contains_key(&task) && self.holds(task) == 0;
+        assert!(!state.is_final() || is_forgotten, "{task} is over and still waits");
+    }
+
+    /// A PENDING task waits in exactly one place: the queue, for a lost agent's end, or for another task.
+    fn check_pending(&self, task: TaskId, waits: bool) {
+        let held = self.holds(task);
+        assert!(held == 0 || self.job(task.job).spec.rerun == Rerun::Lost, "{task} needn't be held");
+        let was_tried = self.task(task).tried > 0;
+        let is_open = self.job(task.job).gate == Gate::Open && self.find_wait(task) == Wait::Over;
+        let waits_for_others = !is_open && !was_tried;
+        assert_eq!(usize::from(waits) + held + usize::from(waits_for_others), 1, "{task} is PENDING and waits {waits}");
+        assert!(!self.is_stopping(), "{task} is PENDING though nothing more starts");
+    }
+
+    fn holds(&self, task: TaskId) -> usize {
+        self.held.values().filter(|hold| hold.tasks.contains(&task)).count()
+    }
+
+    /// No task is where it can't be.
+    fn check_troubles(&self, task: TaskId) {
+        let Some(trouble) = self.troubles.get(&task) else { return };
+        for attempt in self.task(task).state.live() {
+            let host = self.workers[&self.attempts[&attempt].worker].host;
+            assert!(!trouble.lacks.contains_key(&host), "{task} is on {host:?}, which lacks what it needs");
+        }
     }
 }

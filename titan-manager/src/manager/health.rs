@@ -7,7 +7,7 @@ use titan_proto::time::Timestamp;
 
 use super::Manager;
 use crate::effect::{Effect, Report};
-use crate::event::{Capacity, HostId, WorkerId};
+use crate::event::{Capacity, HostId, Rerun, WorkerId};
 use crate::worker::{Health, HostState, Worker};
 
 impl Manager {
@@ -15,11 +15,12 @@ impl Manager {
         self.hosts.insert(host, HostState::Starting);
     }
 
-    pub(super) fn on_host_down(&mut self, host: HostId, effects: &mut Vec<Effect>) {
+    pub(super) fn on_host_down(&mut self, now: Timestamp, host: HostId, effects: &mut Vec<Effect>) {
         if let Some(HostState::Up(worker)) = self.hosts.get(&host).copied() {
-            self.lose(worker, effects);
+            self.lose(now, worker, false, effects);
         }
         self.hosts.insert(host, HostState::Down);
+        self.recheck = true;
     }
 
     pub(super) fn on_worker_joined(
@@ -32,17 +33,11 @@ impl Manager {
     ) {
         assert!(capacity.slots > 0, "a worker has a slot");
         if let Some(HostState::Up(before)) = self.hosts.insert(host, HostState::Up(worker)) {
-            self.lose(before, effects);
+            self.lose(now, before, false, effects);
             self.hosts.insert(host, HostState::Up(worker));
         }
-        let joined = Worker {
-            host,
-            capacity,
-            health: Health::Healthy,
-            last_heard: now,
-            attempts: BTreeSet::new(),
-            jobs: BTreeSet::new(),
-        };
+        self.recheck = true;
+        let joined = Worker::new(host, capacity, now);
         if let Some(task_bytes) = self.smallest_task_bytes().filter(|&bytes| bytes > joined.slot_bytes()) {
             let slot_bytes = joined.slot_bytes();
             effects.push(Effect::Report(Report::TooSmall { host, slot_bytes, task_bytes }));
@@ -52,7 +47,7 @@ impl Manager {
     }
 
     fn smallest_task_bytes(&self) -> Option<u64> {
-        self.jobs.iter().map(|job| job.spec.task_memory_bytes).min()
+        self.jobs.iter().map(|job| job.spec.slot_memory_bytes).min()
     }
 
     pub(super) fn on_heard(&mut self, now: Timestamp, worker: WorkerId, effects: &mut Vec<Effect>) {
@@ -93,7 +88,7 @@ impl Manager {
     fn on_silence(&mut self, now: Timestamp, worker: WorkerId, effects: &mut Vec<Effect>) {
         let silent = now.since(self.workers[&worker].last_heard);
         if silent >= self.config.silence_limit() {
-            self.on_session_lost(worker, effects);
+            self.on_session_lost(now, worker, false, effects);
             effects.push(Effect::EndSession { worker });
         } else if self.workers[&worker].health == Health::Healthy {
             let host = self.workers[&worker].host;
@@ -110,7 +105,7 @@ impl Manager {
         for attempt in silent.attempts.clone() {
             let held = self.attempts[&attempt];
             let has_one_attempt = self.task(held.task).state.live().count() == 1;
-            if held.phase.is_live() && has_one_attempt && self.job(held.task.job).spec.rerunnable && !self.cancelled {
+            if held.phase.is_live() && has_one_attempt && self.may_run_twice(held.task) && !self.is_stopping() {
                 self.queue.give_back(held.task);
                 given += 1;
             }
@@ -118,20 +113,43 @@ impl Manager {
         given
     }
 
-    pub(super) fn on_session_lost(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) {
-        let Some(host) = self.lose(worker, effects) else { return };
-        self.hosts.insert(host, HostState::Starting);
+    pub(super) fn may_run_twice(&self, task: TaskId) -> bool {
+        self.job(task.job).spec.rerun == Rerun::Anytime
     }
 
-    /// Forgets a worker and gives back what it held.
-    fn lose(&mut self, worker: WorkerId, effects: &mut Vec<Effect>) -> Option<HostId> {
-        let held: Vec<AttemptId> = self.workers.get(&worker)?.attempts.iter().copied().collect();
+    /// Also comes for one that is lost already, when it is known to be dead at last.
+    pub(super) fn on_session_lost(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerId,
+        is_dead: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(host) = self.lose(now, worker, is_dead, effects) {
+            self.hosts.insert(host, HostState::Starting);
+        } else if is_dead {
+            self.release_held(worker);
+        }
+    }
+
+    /// Forgets a worker and gives back what it held, at once or when it can't run there any more.
+    fn lose(&mut self, now: Timestamp, worker: WorkerId, is_dead: bool, effects: &mut Vec<Effect>) -> Option<HostId> {
+        let lost: Vec<AttemptId> = self.workers.get(&worker)?.attempts.iter().copied().collect();
         let host = self.workers.remove(&worker)?.host;
-        let mut given_back = 0;
-        for attempt in held {
-            given_back += u32::from(self.on_attempt_lost(attempt, host, effects));
+        self.recheck = true;
+        let (mut given_back, mut held) = (0, BTreeSet::new());
+        for attempt in lost {
+            match self.on_attempt_lost(attempt, host, effects) {
+                Some(task) if !is_dead && self.must_hold(task) => drop(held.insert(task)),
+                Some(task) => {
+                    self.wait_again(task, effects);
+                    given_back += 1;
+                }
+                None => {}
+            }
         }
         effects.push(Effect::Report(Report::Lost { host, given_back }));
+        self.hold(now, (worker, host), held, effects);
         Some(host)
     }
 
@@ -147,14 +165,12 @@ impl Manager {
     /// Whether all that is left are tasks that no host is large enough for, though some were for others.
     fn waits_for_nobody(&self) -> bool {
         let may_change = !self.attempts.is_empty()
-            || self.queue.len() == 0
+            || !self.held.is_empty()
+            || self.queue.is_empty()
             || self.hosts.values().any(|host| *host == HostState::Starting)
             || self.jobs.iter().any(|job| !job.spec.closed);
-        let is_too_large = |task: TaskId| {
-            let task_bytes = self.job(task.job).spec.task_memory_bytes;
-            self.workers.values().all(|worker| worker.slot_bytes() < task_bytes)
-        };
-        !may_change && self.queue.heads().all(is_too_large)
+        let is_for_nobody = |task: TaskId| !self.workers.values().any(|worker| self.could_take(task, worker));
+        !may_change && self.queue.heads().all(is_for_nobody)
     }
 
     fn is_usable(&self, host: HostState) -> bool {

@@ -2,23 +2,33 @@
 //! the modules below; nothing else changes the state.
 
 mod check;
+mod failure;
 mod health;
+mod hold;
+mod jobs;
 mod outcome;
 mod placement;
+mod requests;
+mod stop;
+mod view;
 
 use std::collections::BTreeMap;
 
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::ToAgent;
 use titan_proto::time::Timestamp;
 
 use crate::config::Config;
-use crate::effect::{Effect, End, Record, Verdict};
-use crate::event::{Event, HostId, JobSpec, WorkerId};
+use crate::effect::{Effect, Verdict};
+use crate::event::{Event, HostId, WorkerId};
 use crate::policy::Policy;
 use crate::queue::Queue;
-use crate::task::{Job, Lifecycle, Task, TaskState};
-use crate::worker::{Attempt, Health, HostState, Phase, Worker};
+use crate::task::{Job, Task, Trouble};
+use crate::worker::{Attempt, HostState, Worker};
+use hold::Hold;
+use placement::Reservation;
+use stop::Stop;
+
+pub use view::{Counts, WorkerView};
 
 /// Decides. Fed by [`Manager::handle`], read by anybody.
 #[derive(Debug)]
@@ -27,16 +37,26 @@ pub struct Manager {
     policy: Box<dyn Policy>,
     jobs: Vec<Job>,
     queue: Queue,
-    /// The host on which a task failed or was lost last: it goes elsewhere where there is an elsewhere.
-    avoid: BTreeMap<TaskId, HostId>,
+    /// PENDING tasks that may still run on an agent that was lost.
+    held: BTreeMap<WorkerId, Hold>,
+    troubles: BTreeMap<TaskId, Trouble>,
+    /// Tasks that are over and for which others wait, until those have been looked at.
+    just_ended: Vec<TaskId>,
+    /// Whether a task may wait that no host can ever take.
+    recheck: bool,
     attempts: BTreeMap<AttemptId, Attempt>,
     next_attempt: u32,
     hosts: BTreeMap<HostId, HostState>,
     workers: BTreeMap<WorkerId, Worker>,
     last_tick: Option<Timestamp>,
+    last_start: Option<Timestamp>,
+    /// Until when a task that waits must wait because another one has just started.
+    delayed_until: Option<Timestamp>,
+    reservation: Option<Reservation>,
     /// Whether `min_workers` were HEALTHY at once; stays true.
     begun: bool,
-    cancelled: bool,
+    /// Why no more tasks start.
+    stop: Option<Stop>,
     ended: Ended,
     verdict: Option<Verdict>,
 }
@@ -49,38 +69,6 @@ struct Ended {
     cancelled: u64,
 }
 
-/// How many tasks are in each state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Tasks of all jobs so far.
-    pub total: u64,
-    /// SCHEDULED.
-    pub scheduled: u64,
-    /// RUNNING.
-    pub running: u64,
-    /// COMPLETED.
-    pub completed: u64,
-    /// FAILED.
-    pub failed: u64,
-    /// CANCELLED.
-    pub cancelled: u64,
-}
-
-/// What can be told of a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WorkerView {
-    /// Its host.
-    pub host: HostId,
-    /// Whether it gets new work.
-    pub health: Health,
-    /// Its slots.
-    pub slots: u32,
-    /// Attempts that it says it runs.
-    pub running: u32,
-    /// Attempts that it holds beyond those.
-    pub waiting: u32,
-}
-
 impl Manager {
     /// A manager to which nothing has happened yet.
     pub fn new(config: Config) -> Self {
@@ -89,14 +77,20 @@ impl Manager {
             config,
             jobs: Vec::new(),
             queue: Queue::default(),
-            avoid: BTreeMap::new(),
+            held: BTreeMap::new(),
+            troubles: BTreeMap::new(),
+            just_ended: Vec::new(),
+            recheck: false,
             attempts: BTreeMap::new(),
             next_attempt: 1,
             hosts: BTreeMap::new(),
             workers: BTreeMap::new(),
             last_tick: None,
+            last_start: None,
+            delayed_until: None,
+            reservation: None,
             begun: false,
-            cancelled: false,
+            stop: None,
             ended: Ended::default(),
             verdict: None,
         }
@@ -108,12 +102,22 @@ impl Manager {
         if self.verdict.is_some() {
             return;
         }
+        self.release_due(now);
+        self.on_event(now, event, effects);
+        self.follow(effects);
+        self.halt_if_due(effects);
+        self.place(now, effects);
+        self.take_back_for_idle(effects);
+        self.finish(effects);
+    }
+
+    fn on_event(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
         match event {
             Event::Submit(spec) => self.on_submit(spec, effects),
             Event::Grow { job, tasks } => self.on_grow(job, tasks, effects),
             Event::Close { job } => self.on_close(job, effects),
             Event::HostStarting { host } => self.on_host_starting(host),
-            Event::HostDown { host } => self.on_host_down(host, effects),
+            Event::HostDown { host } => self.on_host_down(now, host, effects),
             Event::WorkerJoined { host, worker, capacity } => {
                 self.on_worker_joined(now, host, worker, capacity, effects);
             }
@@ -122,91 +126,20 @@ impl Manager {
                 self.on_message(worker, message, effects);
             }
             Event::Heard { worker } => self.on_heard(now, worker, effects),
-            Event::SessionLost { worker } => self.on_session_lost(worker, effects),
+            Event::SessionLost { worker, is_dead } => self.on_session_lost(now, worker, is_dead, effects),
             Event::Cancel => self.on_cancel(effects),
             Event::Tick => self.on_tick(now, effects),
         }
-        self.place(effects);
-        self.take_back_for_idle(effects);
-        self.finish(effects);
     }
 
-    fn on_submit(&mut self, spec: JobSpec, effects: &mut Vec<Effect>) {
-        let job = JobId(self.jobs.len() as u32);
-        let (tasks, closed) = (spec.tasks, spec.closed);
-        self.jobs.push(Job { spec: JobSpec { closed: false, ..spec }, tasks: Vec::new() });
-        effects.push(Effect::Record(Record::Submitted { job, tasks }));
-        self.add_tasks(job, tasks);
-        if closed {
-            self.on_close(job, effects);
-        }
-        if self.cancelled {
-            self.cancel_pending(effects);
-        }
-    }
-
-    fn on_grow(&mut self, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {
-        assert!(!self.job(job).spec.closed, "a closed job grows");
-        effects.push(Effect::Record(Record::Grown { job, tasks }));
-        self.add_tasks(job, tasks);
-        if self.cancelled {
-            self.cancel_pending(effects);
-        }
-    }
-
-    fn add_tasks(&mut self, job: JobId, tasks: u32) {
-        self.queue.grow(job, tasks);
-        let slot = &mut self.jobs[job.0 as usize];
-        slot.tasks.resize(slot.tasks.len() + tasks as usize, Task::default());
-        slot.spec.tasks = slot.tasks.len() as u32;
-    }
-
-    fn on_close(&mut self, job: JobId, effects: &mut Vec<Effect>) {
-        self.jobs[job.0 as usize].spec.closed = true;
-        effects.push(Effect::Record(Record::Closed { job }));
-    }
-
-    fn on_cancel(&mut self, effects: &mut Vec<Effect>) {
-        self.cancelled = true;
-        self.cancel_pending(effects);
-        let live: Vec<AttemptId> =
-            self.attempts.iter().filter(|(_, attempt)| attempt.phase.is_live()).map(|(&id, _)| id).collect();
-        for attempt in live {
-            let worker = self.attempts[&attempt].worker;
-            effects.push(Effect::Send { worker, message: ToAgent::Cancel { attempt } });
-        }
-    }
-
-    fn cancel_pending(&mut self, effects: &mut Vec<Effect>) {
-        for task in self.queue.drain() {
-            if self.task(task).state == TaskState::Pending {
-                self.cancel_task(task, effects);
+    /// What an event means for tasks that wait for others, or for a host that can take them, until it means no more.
+    fn follow(&mut self, effects: &mut Vec<Effect>) {
+        loop {
+            self.follow_dependencies(effects);
+            if !self.fail_unmeetable(effects) {
+                return;
             }
         }
-    }
-
-    fn finish(&mut self, effects: &mut Vec<Effect>) {
-        let end = match self.all_ended() {
-            true if self.cancelled => End::Cancelled,
-            true => End::Done,
-            false if self.has_no_workers() => End::NoWorkers,
-            false => return,
-        };
-        if end == End::NoWorkers {
-            self.cancelled = true;
-            self.cancel_pending(effects);
-        }
-        let Ended { completed, failed, cancelled } = self.ended;
-        let verdict = Verdict { end, completed, failed, cancelled };
-        self.verdict = Some(verdict);
-        effects.push(Effect::Finished(verdict));
-    }
-
-    fn all_ended(&self) -> bool {
-        let Ended { completed, failed, cancelled } = self.ended;
-        !self.jobs.is_empty()
-            && (self.cancelled || self.jobs.iter().all(|job| job.spec.closed))
-            && completed + failed + cancelled == self.total()
     }
 
     fn total(&self) -> u64 {
@@ -223,46 +156,6 @@ impl Manager {
 
     fn task_mut(&mut self, task: TaskId) -> &mut Task {
         &mut self.jobs[task.job.0 as usize].tasks[task.index as usize]
-    }
-
-    /// Where that task is in its life.
-    pub fn lifecycle(&self, task: TaskId) -> Lifecycle {
-        match self.task(task).state {
-            TaskState::Pending => Lifecycle::Pending,
-            TaskState::Live(live) if live.iter().any(|attempt| self.attempts[&attempt].phase == Phase::Running) => {
-                Lifecycle::Running
-            }
-            TaskState::Live(_) => Lifecycle::Scheduled,
-            TaskState::Completed => Lifecycle::Completed,
-            TaskState::Failed => Lifecycle::Failed,
-            TaskState::Cancelled => Lifecycle::Cancelled,
-        }
-    }
-
-    /// How many tasks are in each state.
-    pub fn counts(&self) -> Counts {
-        let Ended { completed, failed, cancelled } = self.ended;
-        let mut counts = Counts { total: self.total(), completed, failed, cancelled, ..Counts::default() };
-        for (&id, attempt) in &self.attempts {
-            let TaskState::Live(live) = self.task(attempt.task).state else { continue };
-            if live.first == id {
-                match self.lifecycle(attempt.task) {
-                    Lifecycle::Running => counts.running += 1,
-                    _ => counts.scheduled += 1,
-                }
-            }
-        }
-        counts
-    }
-
-    /// The workers, in the order of their joining.
-    pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
-        self.workers.values().map(|worker| {
-            let runs = |id: &&AttemptId| self.attempts[id].phase == Phase::Running;
-            let running = worker.attempts.iter().filter(runs).count() as u32;
-            let waiting = worker.held() - running;
-            WorkerView { host: worker.host, health: worker.health, slots: worker.capacity.slots, running, waiting }
-        })
     }
 }
 

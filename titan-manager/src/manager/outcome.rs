@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use titan_proto::command::ProcessEnd;
 use titan_proto::id::{AttemptId, TaskId};
-use titan_proto::message::{Outcome, ResultSummary, ToAgent, ToManager};
+use titan_proto::message::{Fault, Outcome, ResultSummary, ToAgent, ToManager};
 
 use super::Manager;
-use crate::effect::{Effect, Record, Report};
-use crate::event::{HostId, WorkerId};
-use crate::task::TaskState;
-use crate::worker::{Attempt, Health, Phase};
+use super::failure::Failure;
+use crate::effect::{Effect, Record, Report, TaskEnd};
+use crate::event::WorkerId;
+use crate::task::{TaskState, Tried, Trouble};
+use crate::worker::{Attempt, Load, Phase};
 
 impl Manager {
     pub(super) fn on_message(&mut self, worker: WorkerId, message: ToManager, effects: &mut Vec<Effect>) {
@@ -18,9 +20,15 @@ impl Manager {
         }
         match message {
             ToManager::Started { attempt } => self.on_started(worker, attempt, effects),
-            ToManager::Finished { attempt, outcome } => self.on_finished(worker, attempt, outcome, effects),
+            ToManager::Finished { attempt, outcome, process } => {
+                self.on_finished(worker, attempt, outcome, process, effects);
+            }
             ToManager::Recalled { attempt } => self.on_recalled(worker, attempt, effects),
             ToManager::AlreadyStarted { attempt } => self.on_already_started(worker, attempt),
+            ToManager::Load { load_hundredths, free_memory_bytes } => {
+                let worker = self.workers.get_mut(&worker).expect("looked up above");
+                worker.load = Some(Load { load_hundredths, free_memory_bytes });
+            }
         }
     }
 
@@ -50,17 +58,26 @@ impl Manager {
         let held = self.release(attempt);
         if held.phase.is_live() {
             self.detach(held.task, attempt);
+            // It never began.
+            self.task_mut(held.task).tried -= 1;
             self.wait_again(held.task, effects);
         }
     }
 
-    fn on_finished(&mut self, worker: WorkerId, attempt: AttemptId, outcome: Outcome, effects: &mut Vec<Effect>) {
+    fn on_finished(
+        &mut self,
+        worker: WorkerId,
+        attempt: AttemptId,
+        outcome: Outcome,
+        process: Option<ProcessEnd>,
+        effects: &mut Vec<Effect>,
+    ) {
         let host = self.workers[&worker].host;
         let live = self.held_mut(worker, attempt).map(|held| held.phase.is_live());
         if live.is_some() {
-            let held = self.release(attempt);
-            if held.phase.is_live() {
-                self.on_live_outcome(held.task, attempt, host, outcome, effects);
+            let task = self.release(attempt).task;
+            if live == Some(true) {
+                self.on_live_outcome(Tried { task, attempt, host, process }, outcome, effects);
             }
         }
         if live != Some(true) {
@@ -73,147 +90,108 @@ impl Manager {
         effects.push(Effect::Send { worker, message: ToAgent::Acknowledge { attempt } });
     }
 
-    fn on_live_outcome(
-        &mut self,
-        task: TaskId,
-        attempt: AttemptId,
-        host: HostId,
-        outcome: Outcome,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn on_live_outcome(&mut self, tried: Tried, outcome: Outcome, effects: &mut Vec<Effect>) {
         match outcome {
-            Outcome::Completed(summary) => self.complete(task, attempt, host, summary, effects),
-            Outcome::Failed { reason } => self.on_attempt_failed(task, attempt, host, reason, effects),
-            Outcome::Cancelled if self.cancelled => {
-                effects.push(Effect::Discard { attempt });
-                self.detach(task, attempt);
-                self.wait_again(task, effects);
+            Outcome::Completed(summary) => self.complete(tried, summary, effects),
+            Outcome::Failed { reason, fault, result } => {
+                let failure = Failure { reason, fault, has_result: result.is_some() };
+                self.on_attempt_failed(tried, failure, effects);
+            }
+            Outcome::Cancelled if self.is_stopping() => {
+                effects.push(Effect::Discard { attempt: tried.attempt });
+                self.detach(tried.task, tried.attempt);
+                self.wait_again(tried.task, effects);
             }
             Outcome::Cancelled => {
                 let reason = "the agent stopped it without being asked".to_owned();
-                self.on_attempt_failed(task, attempt, host, reason, effects);
+                self.on_attempt_failed(tried, Failure { reason, fault: Fault::Task, has_result: false }, effects);
             }
         }
     }
 
-    fn complete(
-        &mut self,
-        task: TaskId,
-        attempt: AttemptId,
-        host: HostId,
-        summary: ResultSummary,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn complete(&mut self, tried: Tried, summary: ResultSummary, effects: &mut Vec<Effect>) {
         let ResultSummary { bytes, crc, compute_us } = summary;
+        let Tried { task, attempt, host, process } = tried;
         self.end_task(task, TaskState::Completed, Some(attempt), effects);
-        self.ended.completed += 1;
+        self.jobs[task.job.0 as usize].lacks.remove(&host);
         effects.push(Effect::Keep { attempt, task });
         effects.push(Effect::Record(Record::Completed { task, attempt, bytes, crc }));
-        effects.push(Effect::Deliver { task });
+        self.deliver(task, Some(tried), true, None, effects);
         let compute = Duration::from_micros(compute_us);
-        effects.push(Effect::Report(Report::Completed { task, attempt, host, compute }));
+        effects.push(Effect::Report(Report::Completed { task, attempt, host, compute, process }));
     }
 
-    fn on_attempt_failed(
-        &mut self,
-        task: TaskId,
-        attempt: AttemptId,
-        host: HostId,
-        reason: String,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.detach(task, attempt);
-        let of = self.job(task.job).spec.retries + 1;
-        let state = self.task_mut(task);
-        state.failures += 1;
-        let failures = state.failures;
-        effects.push(Effect::Discard { attempt });
-        effects.push(Effect::Record(Record::AttemptFailed { task, attempt, reason: reason.clone() }));
-        let report = Report::AttemptFailed { task, host, reason: reason.clone(), attempt: failures, of };
-        effects.push(Effect::Report(report));
-        if failures >= of {
-            self.fail_task(task, reason, effects);
-        } else {
-            self.avoid.insert(task, host);
-            self.wait_again(task, effects);
-        }
-    }
-
-    /// An attempt went with its worker.
-    pub(super) fn on_attempt_lost(&mut self, attempt: AttemptId, host: HostId, effects: &mut Vec<Effect>) -> bool {
-        let held = self.release(attempt);
-        effects.push(Effect::Discard { attempt });
-        if !held.phase.is_live() {
-            return false;
-        }
-        self.detach(held.task, attempt);
-        self.avoid.insert(held.task, host);
-        let task = self.task_mut(held.task);
-        task.losses += u32::from(held.phase == Phase::Running);
-        let (losses, state) = (task.losses, task.state);
-        if losses >= self.config.crash_limit && state == TaskState::Pending {
-            let reason = format!("{losses} of its attempts were lost with the agent that ran them");
-            self.fail_task(held.task, reason, effects);
-        } else {
-            self.wait_again(held.task, effects);
-        }
-        true
-    }
-
-    /// A task without a live attempt goes back to the queue, or is CANCELLED if the batch is.
-    fn wait_again(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
-        if self.task(task).state != TaskState::Pending {
-            self.wait_beside_silent(task);
-            return;
-        }
-        if self.cancelled {
-            self.cancel_task(task, effects);
-        } else {
-            self.queue.give_back(task);
-        }
-    }
-
-    /// A task whose only attempt left is on a silent worker is for others too, as when that worker fell silent.
-    fn wait_beside_silent(&mut self, task: TaskId) {
-        let silent = |attempt: AttemptId| {
-            let worker = self.attempts[&attempt].worker;
-            self.workers.get(&worker).is_some_and(|worker| worker.health == Health::Unhealthy)
-        };
-        let is_alone = self.task(task).state.live().count() == 1 && self.task(task).state.live().all(silent);
-        if is_alone && self.job(task.job).spec.rerunnable && !self.cancelled {
-            self.queue.give_back(task);
-        }
-    }
-
-    fn fail_task(&mut self, task: TaskId, reason: String, effects: &mut Vec<Effect>) {
-        self.end_task(task, TaskState::Failed, None, effects);
-        self.ended.failed += 1;
+    pub(super) fn fail_task(&mut self, task: TaskId, reason: String, kept: Option<Tried>, effects: &mut Vec<Effect>) {
+        let last_failed = self.end_task(task, TaskState::Failed, None, effects).last_failed;
         effects.push(Effect::Record(Record::Failed { task, reason: reason.clone() }));
-        effects.push(Effect::Missing { task });
+        self.deliver(task, kept.or(last_failed), kept.is_some(), Some(reason.clone()), effects);
         effects.push(Effect::Report(Report::Failed { task, reason }));
     }
 
-    pub(super) fn cancel_task(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
-        self.end_task(task, TaskState::Cancelled, None, effects);
-        self.ended.cancelled += 1;
+    pub(super) fn cancel_task(&mut self, task: TaskId, reason: Option<String>, effects: &mut Vec<Effect>) {
+        let last_failed = self.end_task(task, TaskState::Cancelled, None, effects).last_failed;
         effects.push(Effect::Record(Record::Cancelled { task }));
-        effects.push(Effect::Missing { task });
+        self.deliver(task, last_failed, false, reason, effects);
+    }
+
+    /// Tells the sink how a task has ended; `last` is the attempt that counts or the last one that failed.
+    fn deliver(
+        &self,
+        task: TaskId,
+        last: Option<Tried>,
+        has_result: bool,
+        reason: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        effects.push(Effect::Deliver(TaskEnd {
+            task,
+            state: self.lifecycle(task),
+            attempt: last.map(|tried| tried.attempt),
+            attempts: self.task(task).tried,
+            host: last.map(|tried| tried.host),
+            has_result,
+            process: last.and_then(|tried| tried.process),
+            reason,
+        }));
     }
 
     /// Puts a task into a final state; attempts other than the one that counted are stopped.
-    fn end_task(&mut self, task: TaskId, state: TaskState, counted: Option<AttemptId>, effects: &mut Vec<Effect>) {
+    fn end_task(
+        &mut self,
+        task: TaskId,
+        state: TaskState,
+        counted: Option<AttemptId>,
+        effects: &mut Vec<Effect>,
+    ) -> Trouble {
         let before = std::mem::replace(&mut self.task_mut(task).state, state);
         assert!(state.is_final() && !before.is_final(), "{task} goes from {before:?} to {state:?}");
+        self.count_ended(task, state);
         self.queue.withdraw(task);
-        self.avoid.remove(&task);
         for attempt in before.live().filter(|&attempt| Some(attempt) != counted) {
             let held = self.attempts.get_mut(&attempt).expect("a live attempt is held");
             held.phase = Phase::Cancelling;
             effects.push(Effect::Send { worker: held.worker, message: ToAgent::Cancel { attempt } });
         }
+        self.troubles.remove(&task).unwrap_or_default()
     }
 
-    fn detach(&mut self, task: TaskId, attempt: AttemptId) {
+    fn count_ended(&mut self, task: TaskId, state: TaskState) {
+        match state {
+            TaskState::Completed => self.ended.completed += 1,
+            TaskState::Failed => self.ended.failed += 1,
+            _ => self.ended.cancelled += 1,
+        }
+        let job = &mut self.jobs[task.job.0 as usize];
+        job.ended += 1;
+        if state != TaskState::Completed {
+            job.spoiled.get_or_insert(task.index);
+        }
+        if !job.dependents.is_empty() {
+            self.just_ended.push(task);
+        }
+    }
+
+    pub(super) fn detach(&mut self, task: TaskId, attempt: AttemptId) {
         let state = self.task(task).state.without(attempt);
         self.task_mut(task).state = state;
     }
@@ -224,10 +202,11 @@ impl Manager {
     }
 
     /// Forgets an attempt that its worker doesn't hold any more.
-    fn release(&mut self, attempt: AttemptId) -> Attempt {
+    pub(super) fn release(&mut self, attempt: AttemptId) -> Attempt {
         let held = self.attempts.remove(&attempt).expect("only held attempts are released");
         if let Some(worker) = self.workers.get_mut(&held.worker) {
             worker.attempts.remove(&attempt);
+            worker.used.remove(&self.jobs[held.task.job.0 as usize].spec.request);
         }
         held
     }

@@ -1,92 +1,195 @@
 //! Pending tasks → workers. Free slots first; then a short queue on each worker, so that a round trip never leaves a core
 //! idle; and back from those queues when another worker is idle.
+//!
+//! A large request isn't starved by small ones: the first task in the queue's order that finds no room, though a worker is
+//! large enough for it, reserves the one that lacks least of what it asks for. Nothing that comes after it in that order
+//! starts there until it fits. There is one reservation at a time, and it stays where it is as long as that makes sense: so
+//! at most one worker runs dry, and only as long as what it holds takes.
 
-use titan_proto::id::{AttemptId, TaskId};
+use std::collections::BTreeSet;
+
+use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::ToAgent;
+use titan_proto::time::Timestamp;
 
 use super::Manager;
 use crate::effect::Effect;
-use crate::event::WorkerId;
+use crate::event::{HostId, WorkerId};
 use crate::policy::Candidate;
 use crate::task::TaskState;
 use crate::worker::{Attempt, Health, HostState, Phase, Worker};
 
+/// A host that so many tasks of a job in a row say lacks what they need, gets no more of that job while others can. Fewer
+/// would give it up for one odd task, more would send it what it only turns away.
+const LACKS_TO_AVOID: u32 = 3;
+
+/// A worker that is kept for the first task that finds no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reservation {
+    pub(super) task: TaskId,
+    pub(super) worker: WorkerId,
+}
+
+/// A task, and who could take it now.
+type Placeable = (TaskId, Vec<Candidate>);
+
 impl Manager {
-    /// Gives pending tasks to workers until nobody has room for any.
-    pub(super) fn place(&mut self, effects: &mut Vec<Effect>) {
+    /// Gives pending tasks to workers until nobody has room for any, or the next one has to wait.
+    pub(super) fn place(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let healthy = self.workers.values().filter(|worker| worker.health == Health::Healthy).count();
         self.begun |= healthy as u64 >= u64::from(self.config.min_workers);
-        if !self.begun || self.cancelled {
-            return;
-        }
-        while let Some((task, worker)) = self.next_placement() {
-            self.start(task, worker, effects);
+        self.delayed_until = None;
+        while self.begun && !self.is_stopping() && !self.queue.is_empty() {
+            self.delayed_until = self.last_start.map(|last| last + self.config.start_delay).filter(|&at| at > now);
+            if self.delayed_until.is_some() {
+                return;
+            }
+            let Some((task, worker)) = self.next_placement() else { return };
+            self.start(now, task, worker, effects);
         }
     }
 
     fn next_placement(&mut self) -> Option<(TaskId, WorkerId)> {
         let prefill = self.prefill_limit();
-        let has_room = |worker: &Worker| worker.held() < worker.capacity.slots + prefill.min(worker.capacity.slots);
-        if !self.workers.values().any(has_room) {
+        if !self.workers.values().any(|worker| worker.has_slot(prefill)) {
             return None;
         }
-        let (task, candidates) = self.queue.heads().find_map(|task| {
-            let mut candidates = self.candidates(task, 0);
-            let is_second_attempt = self.task(task).state != TaskState::Pending;
-            if candidates.is_empty() && prefill > 0 && !is_second_attempt {
-                candidates = self.candidates(task, prefill);
-            }
-            (!candidates.is_empty()).then_some((task, candidates))
-        })?;
+        let (placeable, reservation) = self.find_placeable(prefill);
+        self.reservation = reservation.or(self.reservation);
+        let (task, candidates) = placeable?;
         Some((task, self.policy.pick(&candidates)))
     }
 
-    /// How many attempts a worker may hold beyond its slots, if it has as many slots: a fair share of what waits.
+    /// The first task that somebody could take, and what the first one before it that nobody could take reserves.
+    fn find_placeable(&self, prefill: u32) -> (Option<Placeable>, Option<Reservation>) {
+        let mut reservation: Option<Reservation> = None;
+        let mut without_room: BTreeSet<JobId> = BTreeSet::new();
+        for task in self.queue.heads() {
+            if without_room.contains(&task.job) {
+                continue;
+            }
+            let reserved = reservation.map(|reservation| reservation.worker);
+            let candidates = self.candidates_or_queues(task, prefill, reserved);
+            if !candidates.is_empty() {
+                return (Some((task, candidates)), reservation);
+            }
+            reservation = reservation.or_else(|| self.reserve(task));
+            if !self.has_room_for_others(task.job, prefill) {
+                without_room.insert(task.job);
+            }
+        }
+        (None, reservation)
+    }
+
+    fn candidates_or_queues(&self, task: TaskId, prefill: u32, reserved: Option<WorkerId>) -> Vec<Candidate> {
+        let candidates = self.candidates(task, 0, reserved);
+        let is_second_attempt = self.task(task).state != TaskState::Pending;
+        if candidates.is_empty() && prefill > 0 && !is_second_attempt {
+            return self.candidates(task, prefill, reserved);
+        }
+        candidates
+    }
+
+    /// Whether some worker has room for tasks of that job, whatever a single one of them has been through.
+    fn has_room_for_others(&self, job: JobId, prefill: u32) -> bool {
+        self.workers.values().any(|worker| self.has_room(job, worker, 0) || self.has_room(job, worker, prefill))
+    }
+
+    /// The worker that lacks least of what a task asks for; the one that it had if that still makes sense.
+    fn reserve(&self, task: TaskId) -> Option<Reservation> {
+        if self.task(task).state != TaskState::Pending {
+            return None;
+        }
+        let request = &self.job(task.job).spec.request;
+        let able = self.eligible(task).filter(|(_, worker)| !worker.is_throttled(&self.config));
+        let before = self.reservation.filter(|before| before.task == task).map(|before| before.worker);
+        let (&worker, _) =
+            able.min_by_key(|(id, worker)| (Some(**id) != before, worker.missing(request), worker.held(), **id))?;
+        Some(Reservation { task, worker })
+    }
+
+    /// How many attempts a worker may hold beyond its slots, if it has as many slots: a fair share of what waits. None, if
+    /// it has to be seen at each start whether it may be.
     fn prefill_limit(&self) -> u32 {
+        let config = &self.config;
+        let has_gate = config.max_load.is_some() || config.min_free_memory_bytes.is_some();
+        // What is queued may start before a halt is known.
+        if !config.start_delay.is_zero() || has_gate || config.halt.is_some() {
+            return 0;
+        }
         let expected = self.hosts.values().filter(|host| **host != HostState::Down).count().max(1);
         u32::try_from(self.queue.len() / expected as u64).unwrap_or(u32::MAX)
     }
 
     /// The workers that could take that task now, with that many attempts beyond their slots.
-    fn candidates(&self, task: TaskId, prefill: u32) -> Vec<Candidate> {
-        let fit = |(_, worker): &(&WorkerId, &Worker)| self.fits(task, worker);
-        let avoided = self.avoid.get(&task).copied();
-        let has_elsewhere = self.workers.iter().filter(fit).any(|(_, worker)| Some(worker.host) != avoided);
-        self.workers
-            .iter()
-            .filter(fit)
-            .filter(|(_, worker)| !has_elsewhere || Some(worker.host) != avoided)
-            .filter(|(_, worker)| worker.held() < worker.capacity.slots + prefill.min(worker.capacity.slots))
-            .map(|(&id, worker)| Candidate { worker: id, slots: worker.capacity.slots, held: worker.held() })
+    fn candidates(&self, task: TaskId, prefill: u32, reserved: Option<WorkerId>) -> Vec<Candidate> {
+        let request = &self.job(task.job).spec.request;
+        self.eligible(task)
+            .filter(|(id, worker)| Some(**id) != reserved && self.has_room(task.job, worker, prefill))
+            .map(|(&id, worker)| Candidate {
+                worker: id,
+                slots: worker.capacity.slots,
+                held: worker.held(),
+                cores_left: worker.capacity.most_cores().saturating_sub(worker.used.cores + request.cores()),
+                memory_bytes_left: worker
+                    .capacity
+                    .memory_bytes
+                    .saturating_sub(worker.used.memory_bytes + request.memory_bytes),
+            })
             .collect()
     }
 
-    /// Whether that worker could ever take that task as things are.
+    /// The workers that could take that task as things are, but for what else they hold.
+    fn eligible(&self, task: TaskId) -> impl Iterator<Item = (&WorkerId, &Worker)> {
+        let fit = move |(_, worker): &(&WorkerId, &Worker)| self.fits(task, worker);
+        let has_elsewhere = self.workers.iter().filter(fit).any(|(_, worker)| !self.avoids(task, worker.host));
+        self.workers.iter().filter(fit).filter(move |(_, worker)| !has_elsewhere || !self.avoids(task, worker.host))
+    }
+
+    /// Whether a task shouldn't go to that host if there is another one.
+    fn avoids(&self, task: TaskId, host: HostId) -> bool {
+        let lacks = &self.job(task.job).lacks;
+        self.troubles.get(&task).is_some_and(|trouble| trouble.avoid == Some(host))
+            || lacks.get(&host).is_some_and(|&times| times >= LACKS_TO_AVOID)
+    }
+
+    /// Whether that worker could take that task if nothing else ran there.
     fn fits(&self, task: TaskId, worker: &Worker) -> bool {
         let holds_it = self.task(task).state.live().any(|attempt| worker.attempts.contains(&attempt));
-        let large_enough = worker.slot_bytes() >= self.job(task.job).spec.task_memory_bytes;
-        worker.health == Health::Healthy && large_enough && !holds_it
+        worker.health == Health::Healthy && !holds_it && self.could_take(task, worker)
     }
 
-    fn start(&mut self, task: TaskId, worker: WorkerId, effects: &mut Vec<Effect>) {
+    /// Whether a worker has a place and all that tasks of that job ask for, now.
+    fn has_room(&self, job: JobId, worker: &Worker, prefill: u32) -> bool {
+        let request = &self.job(job).spec.request;
+        let may_queue = prefill > 0 && worker.may_queue(request) && worker.has_slot(prefill);
+        let may_start = worker.has_slot(0) && worker.has_free(request);
+        (may_start || may_queue) && !worker.is_throttled(&self.config)
+    }
+
+    fn start(&mut self, now: Timestamp, task: TaskId, worker: WorkerId, effects: &mut Vec<Effect>) {
         let attempt = AttemptId { epoch: self.config.epoch, number: self.next_attempt };
         self.next_attempt += 1;
+        self.last_start = Some(now);
         self.queue.take(task);
         self.attempts.insert(attempt, Attempt { task, worker, phase: Phase::Scheduled });
-        let state = self.task(task).state.with(attempt);
-        self.task_mut(task).state = state;
+        let state = self.task_mut(task);
+        state.state = state.state.with(attempt);
+        state.tried += 1;
+        let tried = state.tried;
+        let spec = &self.jobs[task.job.0 as usize].spec;
         let holder = self.workers.get_mut(&worker).expect("a policy picks one of the candidates");
         holder.attempts.insert(attempt);
+        holder.used.add(&spec.request);
         if holder.jobs.insert(task.job) {
-            let work = self.jobs[task.job.0 as usize].spec.work.clone();
-            effects.push(Effect::Send { worker, message: ToAgent::Job { job: task.job, work } });
+            effects.push(Effect::Send { worker, message: ToAgent::Job { job: task.job, work: spec.work.clone() } });
         }
-        effects.push(Effect::Send { worker, message: ToAgent::Start { attempt, task } });
+        effects.push(Effect::Send { worker, message: ToAgent::Start { attempt, task, tried, command: None } });
     }
 
-    /// When nothing waits any more and a worker is idle: asks others to give back what they haven't begun.
+    /// When a worker is idle and nothing that waits can go there: asks others to give back what they haven't begun.
     pub(super) fn take_back_for_idle(&mut self, effects: &mut Vec<Effect>) {
-        if self.queue.len() > 0 || self.cancelled || !self.begun {
+        if self.delayed_until.is_some() || self.is_stopping() || !self.begun {
             return;
         }
         let healthy = self.workers.values().filter(|worker| worker.health == Health::Healthy);
@@ -109,10 +212,12 @@ impl Manager {
         let mut donors: Vec<&Worker> =
             self.workers.values().filter(|worker| worker.health == Health::Healthy && queued(worker) > 0).collect();
         donors.sort_by_key(|worker| std::cmp::Reverse(queued(worker)));
+        let waits = |reservation: &Reservation| self.queue.contains(reservation.task);
+        let reserved = self.reservation.filter(waits).map(|reservation| reservation.worker);
         donors.into_iter().find_map(|donor| {
             donor.attempts.iter().rev().copied().find(|id| {
                 let attempt = &self.attempts[id];
-                attempt.phase == Phase::Scheduled && !self.candidates(attempt.task, 0).is_empty()
+                attempt.phase == Phase::Scheduled && !self.candidates(attempt.task, 0, reserved).is_empty()
             })
         })
     }

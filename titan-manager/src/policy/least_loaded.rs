@@ -28,7 +28,13 @@ mod tests {
 
     #[test]
     fn shares_count_and_not_numbers() {
-        let candidate = |number, slots, held| Candidate { worker: WorkerId(number), slots, held };
+        let candidate = |number, slots, held| Candidate {
+            worker: WorkerId(number),
+            slots,
+            held,
+            cores_left: 0,
+            memory_bytes_left: 0,
+        };
         assert_eq!(LeastLoaded.pick(&[candidate(1, 2, 1), candidate(2, 8, 3)]), WorkerId(2));
         assert_eq!(LeastLoaded.pick(&[candidate(1, 2, 0), candidate(2, 8, 0)]), WorkerId(2));
         assert_eq!(LeastLoaded.pick(&[candidate(1, 4, 1), candidate(2, 4, 1)]), WorkerId(1));

@@ -1,5 +1,6 @@
 //! Which of the workers that could take a task takes it. Another policy is one file and one line in [`PolicyKind`].
 
+mod bin_packing;
 mod least_loaded;
 mod round_robin;
 
@@ -7,6 +8,7 @@ use std::fmt;
 
 use crate::event::WorkerId;
 
+pub use bin_packing::BinPacking;
 pub use least_loaded::LeastLoaded;
 pub use round_robin::RoundRobin;
 
@@ -19,6 +21,10 @@ pub struct Candidate {
     pub slots: u32,
     /// Attempts that it holds, queued ones included.
     pub held: u32,
+    /// Cores that would still be free with the task; 0 too where it would be queued.
+    pub cores_left: u32,
+    /// Memory that would still be free with the task, in bytes.
+    pub memory_bytes_left: u64,
 }
 
 /// Picks a worker. May keep state, but must be deterministic.
@@ -35,17 +41,20 @@ pub enum PolicyKind {
     /// The worker with the smallest share of its slots taken.
     #[default]
     LeastLoaded,
+    /// The worker that the task leaves the fewest cores, then the least memory.
+    BinPacking,
 }
 
 impl PolicyKind {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::LeastLoaded, Self::RoundRobin];
+    pub const ALL: [Self; 3] = [Self::LeastLoaded, Self::RoundRobin, Self::BinPacking];
 
     /// What a person writes.
     pub fn name(self) -> &'static str {
         match self {
             Self::RoundRobin => "round-robin",
             Self::LeastLoaded => "least-loaded",
+            Self::BinPacking => "bin-packing",
         }
     }
 
@@ -59,6 +68,7 @@ impl PolicyKind {
         match self {
             Self::RoundRobin => Box::new(RoundRobin::default()),
             Self::LeastLoaded => Box::new(LeastLoaded),
+            Self::BinPacking => Box::new(BinPacking),
         }
     }
 }

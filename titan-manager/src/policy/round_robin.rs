@@ -24,7 +24,8 @@ mod tests {
 
     #[test]
     fn workers_take_turns_and_a_missing_one_is_passed_over() {
-        let candidate = |number| Candidate { worker: WorkerId(number), slots: 4, held: 0 };
+        let candidate =
+            |number| Candidate { worker: WorkerId(number), slots: 4, held: 0, cores_left: 4, memory_bytes_left: 0 };
         let mut policy = RoundRobin::default();
         let all = [candidate(1), candidate(2), candidate(5)];
         let picked: Vec<u32> = (0..4).map(|_| policy.pick(&all).0).collect();

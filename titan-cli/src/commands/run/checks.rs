@@ -8,6 +8,7 @@ use kernels::{OutputKind, Plan, Request};
 use titan_proto::codec::MAX_MESSAGE_BYTES;
 
 use crate::args::RunArgs;
+use crate::batch::local_share_bytes;
 use crate::commands::kernel_command::KernelCommand;
 use crate::config::cluster::{Cluster, Host, Reach};
 use crate::config::units::human_size;
@@ -108,10 +109,4 @@ pub(super) fn local_memory(plan: &dyn Plan, cluster: &Cluster) -> Result<(), Fai
     }
     let problem = format!("a task needs {} of memory, more than any slot here has", human_size(needed));
     Err(Failure::hinted(exit::USAGE, problem, plan.smaller_tasks_hint()))
-}
-
-/// The part of this machine's memory that each of its agents may count on.
-pub(super) fn local_share_bytes(cluster: &Cluster) -> u64 {
-    let agents = cluster.hosts.iter().filter(|host| host.reach == Reach::Local).count() as u64;
-    titan_agent::machine::memory_bytes() / agents.max(1)
 }

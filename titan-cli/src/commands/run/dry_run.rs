@@ -10,6 +10,19 @@ use crate::exit::Failure;
 /// Shows hosts, slots and tasks.
 pub(super) fn dry_run(plan: &dyn Plan, source: &str, cluster: &Cluster) -> Result<u8, Failure> {
     crate::progress::to_stderr(&format!("titan: {source}"));
+    show_slots(cluster);
+    let bytes: u64 = (0..plan.tasks()).map(|task| plan.result_bytes(task)).sum();
+    crate::progress::to_stderr(&format!(
+        "  {} tasks, no files to send, {} of results",
+        plan.tasks(),
+        human_size(bytes)
+    ));
+    let lines: String = (0..plan.tasks()).map(|task| plan.describe(task) + "\n").collect();
+    crate::commands::print(&lines)
+}
+
+/// A line on stderr for each host.
+pub(crate) fn show_slots(cluster: &Cluster) {
     for host in &cluster.hosts {
         let slots = match host.slots {
             Slots::Cores => "as many slots as cores".to_owned(),
@@ -19,12 +32,4 @@ pub(super) fn dry_run(plan: &dyn Plan, source: &str, cluster: &Cluster) -> Resul
         };
         crate::progress::to_stderr(&format!("  {}: {slots}", crate::config::text::printable(&host.name)));
     }
-    let bytes: u64 = (0..plan.tasks()).map(|task| plan.result_bytes(task)).sum();
-    crate::progress::to_stderr(&format!(
-        "  {} tasks, no files to send, {} of results",
-        plan.tasks(),
-        human_size(bytes)
-    ));
-    let lines: String = (0..plan.tasks()).map(|task| plan.describe(task) + "\n").collect();
-    crate::commands::print(&lines)
 }

@@ -13,7 +13,20 @@ use crate::config::toml_file::{Rules, Section, no_nul};
 /// The keys of `[[host]]`.
 pub(super) const RULES: Rules = Rules {
     name: "[[host]]",
-    keys: &["name", "ssh", "local", "command", "slots", "memory", "labels", "env", "agent", "workdir"],
+    keys: &[
+        "name",
+        "ssh",
+        "local",
+        "command",
+        "slots",
+        "memory",
+        "resources",
+        "labels",
+        "env",
+        "setup",
+        "agent",
+        "workdir",
+    ],
     instead_of: &[
         ("host", "ssh"),
         ("hostname", "ssh"),
@@ -24,13 +37,16 @@ pub(super) const RULES: Rules = Rules {
         ("jobs", "slots"),
         ("mem", "memory"),
         ("tags", "labels"),
+        ("gpus", "resources"),
+        ("gpu", "resources"),
+        ("module", "setup"),
         ("cwd", "workdir"),
     ],
 };
 
 /// The keys of `[defaults]`.
 pub(super) const DEFAULTS_RULES: Rules =
-    Rules { name: "[defaults]", keys: &["slots", "memory", "env", "workdir"], instead_of: RULES.instead_of };
+    Rules { name: "[defaults]", keys: &["slots", "memory", "env", "setup", "workdir"], instead_of: RULES.instead_of };
 
 /// The keys that say how a host is reached; one of them, and only one.
 const REACH_KEYS: [&str; 3] = ["ssh", "local", "command"];
@@ -40,6 +56,8 @@ const NAMED_ONLY: [&str; 2] = ["command", "agent"];
 const OWN_LABELS: [&str; 3] = ["name", "os", "arch"];
 /// More labels than anybody tells hosts apart by; each costs a comparison for each task.
 const MOST_LABELS: usize = 256;
+/// More of one resource than any machine has.
+const MOST_RESOURCES: u32 = 1_000_000;
 /// The longest name of a host, as long as a DNS name can be.
 const MOST_NAME_BYTES: usize = 253;
 
@@ -49,6 +67,7 @@ pub(super) struct Defaults {
     slots: Option<u32>,
     memory: Option<u64>,
     env: BTreeMap<String, String>,
+    setup: Option<String>,
     workdir: Option<PathBuf>,
 }
 
@@ -59,6 +78,7 @@ impl Defaults {
             slots: section.integer("slots", 1..=MOST_SLOTS),
             memory: section.size("memory"),
             env: section.variables("env").unwrap_or_default(),
+            setup: section.parsed("setup", |setup| no_nul(setup).map(|()| setup.to_owned())),
             workdir: section.path("workdir"),
         }
     }
@@ -71,6 +91,7 @@ pub(super) fn read(section: &mut Section<'_, '_>, defaults: &Defaults, trust: Tr
     }
     let own = Defaults::read(section);
     let labels = labels(section);
+    let resources = section.counts("resources", 0..=MOST_RESOURCES).unwrap_or_default();
     let agent = section.path("agent");
     let written_name = section.parsed("name", |name| check_name(name).map(|()| name.to_owned()));
     let reach = reach(section)?;
@@ -81,16 +102,22 @@ pub(super) fn read(section: &mut Section<'_, '_>, defaults: &Defaults, trust: Tr
     };
     let mut env = defaults.env.clone();
     env.extend(own.env);
+    let setup = own.setup.or_else(|| defaults.setup.clone());
     if trust == Trust::Found && reach == Reach::Local && !env.is_empty() {
-        refuse_local_env(section);
+        refuse_local(section, "env");
+    }
+    if trust == Trust::Found && reach == Reach::Local && setup.is_some() {
+        refuse_local(section, "setup");
     }
     Some(Host {
         name,
         reach,
         slots: own.slots.or(defaults.slots).map_or(Slots::Cores, Slots::Exactly),
         memory: own.memory.or(defaults.memory),
+        resources,
         labels,
         env,
+        setup,
         agent,
         workdir: own.workdir.or_else(|| defaults.workdir.clone()),
     })
@@ -110,10 +137,11 @@ fn refuse_named_only(section: &mut Section<'_, '_>) {
     }
 }
 
-/// What a program on this machine finds in its environment can make it load any file.
-fn refuse_local_env(section: &mut Section<'_, '_>) {
-    let span = if section.has("env") { section.key_span("env") } else { section.key_span("local") };
-    let message = "'env' for this machine isn't taken from a file that was merely found in the current directory";
+/// What a program on this machine finds in its environment can make it load any file; a setup is a program itself.
+fn refuse_local(section: &mut Section<'_, '_>, key: &str) {
+    let span = if section.has(key) { section.key_span(key) } else { section.key_span("local") };
+    let message =
+        format!("'{key}' for this machine isn't taken from a file that was merely found in the current directory");
     section.problems().add(span, message, Trust::REMEDY);
 }
 

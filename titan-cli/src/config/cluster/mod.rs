@@ -61,10 +61,14 @@ pub(crate) struct Host {
     pub(crate) slots: Slots,
     /// How much memory its tasks may ask for, in bytes; otherwise what the agent finds.
     pub(crate) memory: Option<u64>,
+    /// Counted resources of which tasks can ask for some, by name: GPUs, licences.
+    pub(crate) resources: BTreeMap<String, u32>,
     /// What `--where` can ask for: `audio`, `site=lab`.
     pub(crate) labels: Vec<String>,
     /// Variables for its tasks, the file's defaults included.
     pub(crate) env: BTreeMap<String, String>,
+    /// Run once under `sh` before its first task; what it leaves in the environment is the tasks'.
+    pub(crate) setup: Option<String>,
     /// The agent's executable, on this machine, if the built-in one isn't right for that host.
     pub(crate) agent: Option<PathBuf>,
     /// Where tasks run, on that host.
@@ -79,8 +83,10 @@ impl Host {
             reach,
             slots: Slots::Cores,
             memory: None,
+            resources: BTreeMap::new(),
             labels: Vec::new(),
             env: BTreeMap::new(),
+            setup: None,
             agent: None,
             workdir: None,
         }

@@ -213,6 +213,33 @@ impl<'t, 'p> Section<'t, 'p> {
         Some(variables)
     }
 
+    /// The numbers of a table of counts, as for resources.
+    pub(crate) fn counts(&mut self, key: &str, range: RangeInclusive<u32>) -> Option<BTreeMap<String, u32>> {
+        let value = self.value(key)?.get_ref();
+        let Some(table) = value.as_table() else { return self.wrong_type(key, "a table such as { gpu = 2 }", value) };
+        let mut counts = BTreeMap::new();
+        for (name, value) in table.iter() {
+            let name_text = name.get_ref();
+            if !is_resource_name(name_text) {
+                let message = format!("'{}' can't be the name of a resource", shorten(name_text));
+                self.problems.add(name.span(), message, "write letters, digits, '_' and '-'");
+            }
+            let number = match value.get_ref() {
+                DeValue::Integer(text) => u32::from_str_radix(text.as_str(), text.radix()).ok(),
+                _ => None,
+            };
+            match number.filter(|number| range.contains(number)) {
+                Some(number) => drop(counts.insert(name_text.to_string(), number)),
+                None => {
+                    let (first, last) = (range.start(), range.end());
+                    let message = format!("a count must be a number from {first} to {last}");
+                    self.problems.add(value.span(), message, "");
+                }
+            }
+        }
+        Some(counts)
+    }
+
     /// Notes that the text of a key isn't understood. A problem is "what is wrong" or "what is wrong: what to write".
     fn refuse_text(&mut self, key: &str, text: &str, problem: &str) {
         let (wrong, remedy) = problem.rsplit_once(": ").unwrap_or((problem, ""));
@@ -225,6 +252,11 @@ impl<'t, 'p> Section<'t, 'p> {
         self.refuse(key, message, remedy);
         None
     }
+}
+
+/// Whether that can name a counted resource: it becomes part of a variable's name.
+pub(crate) fn is_resource_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// Refuses what no argument, path or variable of a process can hold.

@@ -1,0 +1,134 @@
+//! Words, environment and folder → a program that can be spawned the fast way: resolved here, so that the environment can be
+//! another one, and without anything to run between fork and exec.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use titan_proto::command::Workdir;
+use titan_proto::message::Outcome;
+
+use super::Attempt;
+
+/// Variables of titan's own that are no task's affair.
+const OWN_VARIABLES: [&str; 2] = [crate::faults::VARIABLE, super::watcher::VARIABLE];
+/// Where programs are looked for if there is no PATH.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Everything that a task sees in its environment.
+pub(super) type Variables = BTreeMap<OsString, OsString>;
+
+/// The attempt's program, ready to be spawned in that folder.
+///
+/// # Errors
+/// It can't be: the outcome says whose fault that is.
+pub(super) fn build(attempt: &Attempt, variables: &Variables, folder: Option<&Path>) -> Result<Command, Outcome> {
+    let words: Vec<OsString> =
+        attempt.command.words.iter().map(|word| OsString::from_vec(word.for_slot(attempt.slot))).collect();
+    if words.iter().any(|word| word.as_bytes().contains(&0)) {
+        return Err(Outcome::failed("a NUL byte in its words, which no argument can hold"));
+    }
+    let Some((name, arguments)) = words.split_first() else {
+        return Err(Outcome::failed("it has no words"));
+    };
+    let program = find(name, variables, folder).ok_or_else(|| not_found(name, variables, &attempt.here.host))?;
+    let mut command = Command::new(program);
+    command.arg0(name).args(arguments).env_clear().envs(variables).process_group(0).stdin(stdin(attempt, folder)?);
+    if let Some(folder) = folder {
+        command.current_dir(folder);
+    }
+    let captures = attempt.job.spec.captures;
+    let output = || if captures { Stdio::piped() } else { Stdio::null() };
+    command.stdout(output()).stderr(output());
+    Ok(command)
+}
+
+fn stdin(attempt: &Attempt, folder: Option<&Path>) -> Result<Stdio, Outcome> {
+    let Some(path) = &attempt.command.stdin else { return Ok(Stdio::null()) };
+    let path = folder.unwrap_or(Path::new("")).join(OsStr::from_bytes(path));
+    let here = &attempt.here.host;
+    let problem = |error| Outcome::failed_by_host(format!("its stdin {} on {here}: {error}", path.display()));
+    File::open(&path).map(Stdio::from).map_err(problem)
+}
+
+/// The folder that the attempt runs in; None: where the agent is.
+pub(super) fn folder(attempt: &Attempt) -> Result<Option<PathBuf>, Outcome> {
+    let here = &attempt.here.host;
+    match &attempt.job.spec.workdir {
+        Workdir::Inherited => Ok(None),
+        Workdir::Folder(path) => {
+            let path = PathBuf::from(OsStr::from_bytes(path));
+            match path.is_dir() {
+                true => Ok(Some(path)),
+                false => Err(Outcome::failed_by_host(format!("no folder {} on {here}", path.display()))),
+            }
+        }
+        Workdir::Scratch => attempt
+            .scratch
+            .make(attempt.id)
+            .map(Some)
+            .map_err(|error| Outcome::failed_by_host(format!("no scratch folder on {here}: {error}"))),
+    }
+}
+
+/// The environment of the attempt: what the agent or the setup has, then the job's, the task's, and titan's own.
+pub(super) fn variables(attempt: &Attempt, inherited: Variables) -> Variables {
+    let mut variables = inherited;
+    for name in OWN_VARIABLES {
+        variables.remove(OsStr::new(name));
+    }
+    let given = attempt.job.spec.env.iter().chain(&attempt.command.env);
+    for (name, value) in given {
+        variables.insert(OsString::from_vec(name.clone()), OsString::from_vec(value.clone()));
+    }
+    for (name, value) in own(attempt) {
+        variables.insert(name.into(), value.into());
+    }
+    variables
+}
+
+fn own(attempt: &Attempt) -> [(&'static str, String); 6] {
+    [
+        ("TITAN_BATCH_ID", attempt.here.batch.clone()),
+        ("TITAN_JOB_ID", attempt.job.spec.name.clone()),
+        ("TITAN_TASK_ID", (u64::from(attempt.task.index) + 1).to_string()),
+        ("TITAN_ATTEMPT", attempt.tried.to_string()),
+        ("TITAN_SLOT", attempt.slot.to_string()),
+        ("TITAN_HOST", attempt.here.host.clone()),
+    ]
+}
+
+/// What every process of an attempt has in its environment, unless it has cleared that.
+pub(super) fn marks(attempt: &Attempt) -> Vec<Vec<u8>> {
+    let is_mark = |name: &str| ["TITAN_BATCH_ID", "TITAN_JOB_ID", "TITAN_TASK_ID", "TITAN_ATTEMPT"].contains(&name);
+    let marks = own(attempt).into_iter().filter(|(name, _)| is_mark(name));
+    marks.map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
+}
+
+/// The file that a name means: as the shell would find it, in the task's own PATH.
+fn find(name: &OsStr, variables: &Variables, folder: Option<&Path>) -> Option<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        let path = folder.unwrap_or(Path::new("")).join(name);
+        return path.exists().then_some(path);
+    }
+    let path = variables.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| USUAL_PATH.into());
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+fn not_found(name: &OsStr, variables: &Variables, host: &str) -> Outcome {
+    let name = name.display();
+    if name.to_string().contains('/') {
+        return Outcome::failed_by_host(format!("{name} isn't found on {host}"));
+    }
+    let path = variables.get(OsStr::new("PATH")).map(|path| path.display().to_string());
+    Outcome::failed_by_host(format!("{name} isn't found on {host} (PATH={})", path.unwrap_or_default()))
+}

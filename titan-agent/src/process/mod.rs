@@ -1,0 +1,167 @@
+//! Commands: each task is a tree of processes with a group of its own, whose output goes out while it runs, and which ends
+//! as a whole.
+//!
+//! # Layout
+//! - this file: which jobs and attempts there are; one thread for each running attempt.
+//! - [`run`]: one attempt from its spawn to its end.
+//! - [`command`]: words, environment and folder → a program that can be spawned.
+//! - [`tree`]: who belongs to a task, and how all of it is ended.
+//! - [`output`]: what is read from a task, as records, with a bound on what waits.
+//! - [`limits`]: cores, niceness, memory.
+//! - [`setup`]: what a host wants to be run before a job's first task.
+//! - [`scratch`]: folders that go with their attempt.
+//! - [`watcher`]: the process above the agent that ends what is left when the agent has died.
+
+mod command;
+mod limits;
+pub(crate) mod output;
+mod run;
+mod scratch;
+mod setup;
+mod tree;
+pub(crate) mod watcher;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, PipeWriter};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use titan_proto::command::{CommandJob, CommandTask};
+use titan_proto::id::{AttemptId, JobId, TaskId};
+use titan_proto::message::Outcome;
+
+use crate::core::Computed;
+use limits::Shares;
+use output::{Budget, Sink};
+pub(crate) use scratch::ScratchRoot;
+pub(crate) use tree::{end_everything, reap_orphans};
+
+/// Stack of an attempt's thread: it reads two pipes.
+const STACK_BYTES: usize = 256 << 10;
+
+/// What every attempt is told of where it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Here {
+    pub(crate) batch: String,
+    pub(crate) host: String,
+}
+
+/// A job and what its setup left, once that has run.
+#[derive(Debug)]
+pub(crate) struct LoadedJob {
+    pub(crate) spec: CommandJob,
+    pub(crate) environment: OnceLock<Result<setup::Environment, String>>,
+}
+
+/// Everything that an attempt's thread needs.
+pub(crate) struct Attempt {
+    pub(crate) id: AttemptId,
+    pub(crate) task: TaskId,
+    pub(crate) tried: u32,
+    /// From 1; no two running attempts have the same.
+    pub(crate) slot: u32,
+    pub(crate) job: Arc<LoadedJob>,
+    pub(crate) command: CommandTask,
+    pub(crate) here: Here,
+    pub(crate) scratch: Arc<ScratchRoot>,
+    pub(crate) shares: Arc<Shares>,
+    pub(crate) sink: Sink,
+}
+
+/// The commands that run.
+pub(crate) struct Processes {
+    here: Here,
+    jobs: BTreeMap<JobId, Arc<LoadedJob>>,
+    running: BTreeMap<AttemptId, Running>,
+    slots: BTreeSet<u32>,
+    scratch: Arc<ScratchRoot>,
+    shares: Arc<Shares>,
+    budget: Arc<Budget>,
+}
+
+/// A running attempt, as the deciding thread sees it.
+struct Running {
+    slot: u32,
+    /// Closed, it tells the attempt's thread to end the task.
+    stop: Option<PipeWriter>,
+}
+
+impl Processes {
+    pub(crate) fn new(here: Here, scratch: Arc<ScratchRoot>, budget: Arc<Budget>) -> Self {
+        let (jobs, running, slots) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { here, jobs, running, slots, scratch, shares: Arc::default(), budget }
+    }
+
+    /// Notes what a job's tasks share.
+    pub(crate) fn prepare(&mut self, job: JobId, spec: CommandJob) {
+        self.jobs.insert(job, Arc::new(LoadedJob { spec, environment: OnceLock::new() }));
+    }
+
+    /// Starts an attempt on a thread of its own. `chunk` is called there with what it writes, `done` when it has ended.
+    pub(crate) fn start(
+        &mut self,
+        id: AttemptId,
+        task: TaskId,
+        tried: u32,
+        command: CommandTask,
+        chunk: impl Fn(Vec<u8>) -> bool + Send + 'static,
+        done: impl FnOnce(Computed) + Send + 'static,
+    ) {
+        let Some(job) = self.jobs.get(&task.job).cloned() else {
+            return done(Computed::failed("its job was never described"));
+        };
+        let (stopped, stop) = match io::pipe() {
+            Ok(pipe) => pipe,
+            Err(error) => return done(Computed::ended(Outcome::failed_by_host(format!("no pipe: {error}")))),
+        };
+        let slot = self.take_slot();
+        let attempt = Attempt {
+            id,
+            task,
+            tried,
+            slot,
+            job,
+            command,
+            here: self.here.clone(),
+            scratch: Arc::clone(&self.scratch),
+            shares: Arc::clone(&self.shares),
+            sink: Sink::new(Arc::clone(&self.budget), Box::new(chunk)),
+        };
+        self.running.insert(id, Running { slot, stop: Some(stop) });
+        let body = move || {
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| run::run(attempt, &stopped)));
+            done(ended.unwrap_or_else(|_| Computed::failed("a bug of titan's agent: its thread panicked")));
+        };
+        // A machine that has no room for a thread has none for a process: the closure is dropped, and so it never ends;
+        // the thread's absence is told below.
+        if thread::Builder::new().name(format!("task-{slot}")).stack_size(STACK_BYTES).spawn(body).is_err() {
+            std::process::abort();
+        }
+    }
+
+    /// Ends an attempt; `done` follows all the same.
+    pub(crate) fn stop(&mut self, attempt: AttemptId) {
+        if let Some(running) = self.running.get_mut(&attempt) {
+            running.stop = None;
+        }
+    }
+
+    /// Whether that attempt is a command's, and runs.
+    pub(crate) fn runs(&self, attempt: AttemptId) -> bool {
+        self.running.contains_key(&attempt)
+    }
+
+    /// Forgets an attempt that has ended.
+    pub(crate) fn ended(&mut self, attempt: AttemptId) {
+        if let Some(running) = self.running.remove(&attempt) {
+            self.slots.remove(&running.slot);
+        }
+    }
+
+    fn take_slot(&mut self) -> u32 {
+        let slot = (1..).find(|slot| !self.slots.contains(slot)).expect("there are more numbers than slots");
+        self.slots.insert(slot);
+        slot
+    }
+}

@@ -1,0 +1,291 @@
+//! One attempt from its spawn to its end: reads what it writes, watches the time, the memory and the order to stop, and ends
+//! all of its tree. A task has ended when its own process has: what it left behind goes with it.
+
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Child, ChildStderr, ChildStdout};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use titan_proto::capture::Channel;
+use titan_proto::command::ProcessEnd;
+use titan_proto::message::{Fault, Outcome, ResultSummary};
+use wait4::{ResUse, Wait4};
+
+use super::output::PIECE_BYTES;
+use super::tree::Tree;
+use super::{Attempt, command, limits, setup};
+use crate::core::Computed;
+
+/// A wait within which nothing is looked at that no descriptor tells.
+const LOOK_SPAN: Duration = Duration::from_millis(100);
+/// Another process holds a file that is to be executed: it was written a moment ago.
+const BUSY_TRIES: u32 = 20;
+
+/// Why a task was ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ending {
+    Stopped,
+    TimedOut,
+    TooLarge { used_bytes: u64 },
+}
+
+/// Runs an attempt to its end.
+pub(super) fn run(mut attempt: Attempt, stopped: &PipeReader) -> Computed {
+    let computed = match prepare(&attempt, stopped) {
+        Ok(running) => running.finish(&mut attempt, stopped),
+        Err(outcome) => Computed::ended(outcome),
+    };
+    attempt.scratch.remove(attempt.id);
+    computed
+}
+
+/// A spawned process.
+struct Running {
+    child: Child,
+    exited: OwnedFd,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    tree: Tree,
+    begun: Instant,
+    _share: limits::Share,
+}
+
+fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> {
+    let folder = command::folder(attempt)?;
+    let inherited = setup::environment(attempt, stopped).map_err(Outcome::failed_by_host)?;
+    let mut variables = command::variables(attempt, inherited);
+    let share = attempt.shares.take(&attempt.job.spec);
+    share.tell(&mut variables);
+    let mut program = command::build(attempt, &variables, folder.as_deref())?;
+    // This thread is the attempt's own: what is set for it is inherited, and goes with it.
+    share.apply(attempt.job.spec.nice);
+    let mut child = spawn(&mut program, attempt)?;
+    let pid = Pid::from_child(&child);
+    let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
+        let _ = child.kill();
+        Outcome::failed_by_host(format!("cannot watch a process on {}: {error}", attempt.here.host))
+    })?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let tree = Tree::new(pid, command::marks(attempt));
+    Ok(Running { child, exited, stdout, stderr, tree, begun: Instant::now(), _share: share })
+}
+
+fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child, Outcome> {
+    let name = || attempt.command.words.first().map(|word| String::from_utf8_lossy(&word.text).into_owned());
+    let name = || name().unwrap_or_default();
+    for _ in 0..BUSY_TRIES {
+        match program.spawn() {
+            Ok(child) => return Ok(child),
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
+                return Err(Outcome::failed("its arguments are longer than the system allows"));
+            }
+            Err(error) => {
+                let reason = format!("cannot start {} on {}: {error}", name(), attempt.here.host);
+                return Err(match error.kind() {
+                    io::ErrorKind::PermissionDenied => Outcome::failed(reason),
+                    _ => Outcome::failed_by_host(reason),
+                });
+            }
+        }
+    }
+    Err(Outcome::failed(format!("{} is being written", name())))
+}
+
+impl Running {
+    fn finish(mut self, attempt: &mut Attempt, stopped: &PipeReader) -> Computed {
+        let deadline = deadline(attempt.job.spec.timeout_ms, self.begun);
+        let mut ending = None;
+        let mut kill_at = None;
+        while !self.step(attempt, stopped, ending.is_some(), kill_at.or(deadline)) {
+            let now = Instant::now();
+            if ending.is_none() {
+                ending = self.find_ending(attempt, stopped, deadline, now);
+                if ending.is_some() {
+                    self.tree.terminate();
+                    kill_at = Some(now + Duration::from_millis(attempt.job.spec.kill_after_ms));
+                }
+            } else if kill_at.is_some_and(|at| now >= at) {
+                self.tree.kill();
+                kill_at = Some(now + LOOK_SPAN);
+            }
+        }
+        let wall = self.begun.elapsed();
+        self.drain(attempt);
+        // Reaped only now: until then nobody else gets its pid, or its group's.
+        self.tree.end_rest(Duration::from_millis(attempt.job.spec.kill_after_ms));
+        let used = self.child.wait4();
+        conclude(attempt, ending.as_ref(), wall, used.ok().as_ref())
+    }
+
+    /// Waits until something happens, and reads what there is; true: the process has exited.
+    fn step(&mut self, attempt: &mut Attempt, stopped: &PipeReader, is_ending: bool, next: Option<Instant>) -> bool {
+        let until = next.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        let has_room = attempt.sink.has_room(Duration::ZERO);
+        let looks = attempt.job.spec.memory_bytes > 0 || !has_room;
+        let span = if looks { until.min(LOOK_SPAN) } else { until };
+        let readers = [self.stdout.as_ref().map(AsFd::as_fd), self.stderr.as_ref().map(AsFd::as_fd)];
+        let wanted = readers.map(|reader| reader.filter(|_| has_room));
+        let stop = (!is_ending).then(|| stopped.as_fd());
+        let ready = wait([Some(self.exited.as_fd()), stop, wanted[0], wanted[1]], span);
+        if ready[2] && !read(self.stdout.as_mut(), Channel::Stdout, attempt) {
+            self.stdout = None;
+        }
+        if ready[3] && !read(self.stderr.as_mut(), Channel::Stderr, attempt) {
+            self.stderr = None;
+        }
+        if !has_room {
+            attempt.sink.has_room(LOOK_SPAN.min(until));
+        }
+        ready[0]
+    }
+
+    fn find_ending(
+        &mut self,
+        attempt: &Attempt,
+        stopped: &PipeReader,
+        deadline: Option<Instant>,
+        now: Instant,
+    ) -> Option<Ending> {
+        if wait([Some(stopped.as_fd()), None, None, None], Duration::ZERO)[0] {
+            return Some(Ending::Stopped);
+        }
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return Some(Ending::TimedOut);
+        }
+        let most = attempt.job.spec.memory_bytes;
+        let used_bytes = if most > 0 { self.tree.resident_bytes() } else { 0 };
+        (used_bytes > most).then_some(Ending::TooLarge { used_bytes })
+    }
+
+    /// After the exit: what is in the pipes still counts; what others write later doesn't.
+    fn drain(&mut self, attempt: &mut Attempt) {
+        for channel in [Channel::Stdout, Channel::Stderr] {
+            loop {
+                let reader = match channel {
+                    Channel::Stdout => self.stdout.as_ref().map(AsFd::as_fd),
+                    Channel::Stderr => self.stderr.as_ref().map(AsFd::as_fd),
+                };
+                let Some(reader) = reader else { break };
+                if !wait([Some(reader), None, None, None], Duration::ZERO)[0] {
+                    break;
+                }
+                // Without end only where the manager takes nothing, and then the session's own end is near.
+                while !attempt.sink.has_room(LOOK_SPAN) {}
+                let goes_on = match channel {
+                    Channel::Stdout => read(self.stdout.as_mut(), channel, attempt),
+                    Channel::Stderr => read(self.stderr.as_mut(), channel, attempt),
+                };
+                if !goes_on {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn deadline(timeout_ms: u64, begun: Instant) -> Option<Instant> {
+    if timeout_ms == 0 { None } else { begun.checked_add(Duration::from_millis(timeout_ms)) }
+}
+
+/// Which of these can be read, or have been closed, after waiting that long at most.
+fn wait(descriptors: [Option<BorrowedFd<'_>>; 4], span: Duration) -> [bool; 4] {
+    let mut places = Vec::with_capacity(4);
+    let mut polled = Vec::with_capacity(4);
+    for (place, descriptor) in descriptors.iter().enumerate() {
+        if let Some(descriptor) = descriptor {
+            places.push(place);
+            polled.push(PollFd::from_borrowed_fd(*descriptor, PollFlags::IN));
+        }
+    }
+    let timeout = Timespec::try_from(span).ok();
+    let mut ready = [false; 4];
+    if poll(&mut polled, timeout.as_ref()).is_ok() {
+        for (place, descriptor) in places.into_iter().zip(&polled) {
+            ready[place] = !descriptor.revents().is_empty();
+        }
+    }
+    ready
+}
+
+/// Reads one piece; false: nothing more comes.
+fn read(reader: Option<&mut impl Read>, channel: Channel, attempt: &mut Attempt) -> bool {
+    let Some(reader) = reader else { return false };
+    let mut piece = [0; PIECE_BYTES];
+    match reader.read(&mut piece) {
+        Ok(0) => false,
+        Ok(length) => {
+            attempt.sink.take(channel, &piece[..length]);
+            true
+        }
+        Err(error) => error.kind() == io::ErrorKind::Interrupted,
+    }
+}
+
+fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Option<&ResUse>) -> Computed {
+    let (bytes, crc) = attempt.sink.total();
+    let compute_us = micros(wall);
+    let summary = ResultSummary { bytes, crc, compute_us };
+    let process = used.map(|used| process_end(used, compute_us));
+    let failed = |reason: String| Outcome::Failed { reason, fault: Fault::Task, result: Some(summary) };
+    let outcome = match ending {
+        Some(Ending::Stopped) => Outcome::Cancelled,
+        Some(Ending::TimedOut) => failed(format!("timed out after {}", shown(attempt.job.spec.timeout_ms))),
+        Some(Ending::TooLarge { used_bytes }) => failed(format!(
+            "killed: used {} of its {}",
+            limits::human_bytes(*used_bytes),
+            limits::human_bytes(attempt.job.spec.memory_bytes)
+        )),
+        None => match process {
+            Some(ProcessEnd { exit: Some(0), .. }) => Outcome::Completed(summary),
+            Some(ProcessEnd { exit: Some(code), .. }) => failed(format!("exit {code}")),
+            Some(ProcessEnd { signal: Some(signal), .. }) => failed(format!("killed by signal {}", name(signal))),
+            _ => failed("nobody knows how it ended".to_owned()),
+        },
+    };
+    Computed::Ended { outcome, process, bytes }
+}
+
+fn process_end(used: &ResUse, wall_us: u64) -> ProcessEnd {
+    use std::os::unix::process::ExitStatusExt;
+    ProcessEnd {
+        exit: used.status.code(),
+        signal: used.status.signal(),
+        wall_us,
+        cpu_us: micros(used.rusage.utime + used.rusage.stime),
+        max_rss_bytes: used.rusage.maxrss,
+    }
+}
+
+fn micros(span: Duration) -> u64 {
+    u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// `300ms`, `10s`.
+fn shown(timeout_ms: u64) -> String {
+    if timeout_ms.is_multiple_of(1_000) { format!("{}s", timeout_ms / 1_000) } else { format!("{timeout_ms}ms") }
+}
+
+/// `9 (SIGKILL)`, for those that people meet.
+fn name(signal: i32) -> String {
+    const NAMES: [(i32, &str); 12] = [
+        (1, "SIGHUP"),
+        (2, "SIGINT"),
+        (3, "SIGQUIT"),
+        (4, "SIGILL"),
+        (6, "SIGABRT"),
+        (7, "SIGBUS"),
+        (8, "SIGFPE"),
+        (9, "SIGKILL"),
+        (11, "SIGSEGV"),
+        (13, "SIGPIPE"),
+        (15, "SIGTERM"),
+        (24, "SIGXCPU"),
+    ];
+    let known = NAMES.iter().find(|(number, _)| *number == signal);
+    known.map_or_else(|| signal.to_string(), |(_, name)| format!("{signal} ({name})"))
+}

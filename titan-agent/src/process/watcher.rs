@@ -1,0 +1,71 @@
+//! The process above the agent: it starts the agent, waits, and when the agent has ended in whatever way it ends what the
+//! agent left, which the kernel gives to it. It has no other work, so that nothing can stop it but a signal of its own.
+
+use std::hash::{BuildHasher, RandomState};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+
+use super::scratch::ScratchRoot;
+use super::tree::descendants;
+
+/// The variable that makes a process the watched one; its value names the scratch folder of both.
+pub(crate) const VARIABLE: &str = "TITAN_AGENT_WATCHED";
+
+/// The last word of its command line, for people who look at what runs.
+const WORD: &str = "watched";
+/// Between two looks at what is left.
+const LOOK_SPAN: Duration = Duration::from_millis(5);
+
+/// Runs this very program again, as the watched agent, and cleans up after it.
+///
+/// # Errors
+/// It can't be started.
+pub(crate) fn watch() -> std::io::Result<ExitCode> {
+    let word = format!("{}-{:016x}", std::process::id(), RandomState::new().hash_one(0));
+    let mut words = std::env::args_os();
+    let mut agent = Command::new("/proc/self/exe");
+    if let Some(name) = words.next() {
+        agent.arg0(name);
+    }
+    let _ = set_child_subreaper(Some(getpid()));
+    let mut agent = agent.args(words).arg(WORD).env(VARIABLE, &word).spawn()?;
+    leave_streams()?;
+    let status = agent.wait()?;
+    end_all_that_is_left();
+    ScratchRoot::named(&word).remove_all();
+    Ok(code(status))
+}
+
+/// The agent's streams are the agent's alone: when it ends, they close.
+fn leave_streams() -> std::io::Result<()> {
+    let nothing = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nothing)?;
+    rustix::stdio::dup2_stdout(&nothing)?;
+    Ok(())
+}
+
+/// Everything that the agent started, and what that started, is below us now.
+fn end_all_that_is_left() {
+    loop {
+        for pid in descendants() {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        // What was born meanwhile is found by the next look: nothing is waited for that wasn't killed.
+        loop {
+            match waitpid(None, WaitOptions::NOHANG) {
+                Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+        std::thread::sleep(LOOK_SPAN);
+    }
+}
+
+fn code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

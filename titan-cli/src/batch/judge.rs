@@ -1,0 +1,130 @@
+//! What the end of a batch means: the exit code, what is said to people, the summary.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use titan_manager::End;
+
+use super::Batch;
+use crate::config::text::printable;
+use crate::driver::Ended;
+use crate::exit::{self, Failure};
+use crate::progress::Progress;
+use crate::progress::summary::Summary;
+
+/// An exit code, the files that are in place, and the failure that `main` is to tell.
+pub(super) struct Judged {
+    code: u8,
+    outputs: Vec<String>,
+    failure: Option<Failure>,
+}
+
+impl Judged {
+    /// Judges, and says why if there is no worker or somebody has interrupted.
+    pub(super) fn of(
+        batch: &Batch<'_>,
+        ended: &Ended,
+        committed: io::Result<Vec<PathBuf>>,
+        progress: &mut Progress,
+    ) -> Self {
+        match judge(batch, ended, committed, progress) {
+            Ok((code, outputs)) => Self { code, outputs, failure: None },
+            Err(failure) => Self { code: failure.code, outputs: Vec::new(), failure: Some(failure) },
+        }
+    }
+
+    /// Says how it ended; a failure is left to `main` to be said.
+    pub(super) fn conclude(
+        self,
+        batch: &Batch<'_>,
+        ended: &Ended,
+        progress: &mut Progress,
+        now: Instant,
+    ) -> Result<u8, Failure> {
+        let summary = Summary {
+            batch: batch.directory.id().as_str(),
+            name: batch.name,
+            tally: &progress.tally,
+            verdict: ended.verdict,
+            written: ended.written.as_deref().and_then(|written| written.first()),
+            outputs: &self.outputs,
+            exit_code: self.code,
+            ended: now,
+        };
+        let text = batch.manner.is_summary_wanted(self.code).then(|| summary.text(&batch.manner));
+        let json = summary.json();
+        if let Some(text) = text
+            && ended.ending.is_none()
+            && self.code != exit::NO_WORKERS
+            && self.failure.is_none()
+        {
+            progress.say(&text);
+        }
+        progress.clear();
+        if batch.noise.json && self.code != exit::BROKEN_PIPE {
+            crate::commands::print(&format!("{json}\n"))?;
+        }
+        self.failure.map_or(Ok(self.code), Err)
+    }
+}
+
+fn judge(
+    batch: &Batch<'_>,
+    ended: &Ended,
+    committed: io::Result<Vec<PathBuf>>,
+    progress: &mut Progress,
+) -> Result<(u8, Vec<String>), Failure> {
+    if let Some(error) = &ended.write_error {
+        return Err(write_failure(error));
+    }
+    if let Some(ending) = ended.ending {
+        let done = progress.tally.completed;
+        let total = ended.verdict.map_or(done, |verdict| verdict.completed + verdict.failed + verdict.cancelled);
+        progress.say(&format!("interrupted: {done} of {total} done"));
+        return Ok((exit::of_signal(ending), Vec::new()));
+    }
+    let files = committed.map_err(|error| write_failure(&error))?;
+    let code = match ended.verdict {
+        Some(verdict) if verdict.end == End::NoWorkers => {
+            explain_no_workers(batch, progress);
+            exit::NO_WORKERS
+        }
+        Some(verdict) if verdict.end == End::Halted(true) => exit::SUCCESS,
+        Some(verdict) if verdict.failed + verdict.cancelled == 0 => exit::SUCCESS,
+        _ => exit::TASKS_FAILED,
+    };
+    let code = if ended.feed_error.is_some() && code == exit::SUCCESS { exit::USAGE } else { code };
+    Ok((code, files.iter().map(|path| path.display().to_string()).collect()))
+}
+
+fn explain_no_workers(batch: &Batch<'_>, progress: &mut Progress) {
+    let what = match batch.cluster.scheduler.min_workers {
+        0 | 1 => "no usable worker".to_owned(),
+        min => format!("no usable worker, or fewer than min_workers = {min}"),
+    };
+    let mut lines = vec![format!("error: {what}:")];
+    for host in &progress.tally.hosts {
+        let (reason, hint) = host.trouble.clone().unwrap_or_else(|| (host.state.word().to_owned(), None));
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        lines.push(format!("  {}: {reason}{hint}", printable(&host.name)));
+    }
+    if let Some(hint) = &batch.smaller_tasks_hint
+        && progress.tally.hosts.iter().any(|host| host.is_too_small)
+    {
+        lines.push(format!("  hint: {hint}"));
+    }
+    progress.tell(&lines.join("\n"));
+}
+
+fn write_failure(error: &io::Error) -> Failure {
+    let problem = format!("cannot write: {error}");
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::silent(exit::BROKEN_PIPE),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Failure::hinted(exit::CANNOT_WRITE, problem, "free space there, or write elsewhere")
+        }
+        io::ErrorKind::NotFound => Failure::hinted(exit::CANNOT_WRITE, problem, "was its folder moved or removed?"),
+        _ => Failure::plain(exit::CANNOT_WRITE, problem),
+    }
+}

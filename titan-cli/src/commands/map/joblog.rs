@@ -1,0 +1,45 @@
+//! `--joblog FILE`: GNU parallel's nine columns, a line for each task that ran.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::record::TaskRecord;
+use crate::driver::spool::named;
+
+const HEADER: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
+
+/// The open log.
+pub(super) struct JobLog {
+    path: PathBuf,
+    file: File,
+}
+
+impl JobLog {
+    /// Begins a new log; what was there is replaced.
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        let create = || -> io::Result<File> {
+            let mut file = File::create(path)?;
+            file.write_all(HEADER.as_bytes())?;
+            Ok(file)
+        };
+        let file = create().map_err(|error| named(path, &error))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// A task that ran, and how many bytes came back from it.
+    pub(super) fn put(&mut self, record: &TaskRecord, received_bytes: u64) -> io::Result<()> {
+        let process = record.end.process.unwrap_or_default();
+        let host = record.host.as_deref().unwrap_or(":");
+        let started = record.started().unwrap_or(record.ended).as_secs_f64();
+        let runtime = record.wall().unwrap_or_default().as_secs_f64();
+        let (exit, signal) =
+            (process.exit.unwrap_or(if process.signal.is_some() { 0 } else { -1 }), process.signal.unwrap_or(0));
+        let front = format!(
+            "{}\t{host}\t{started:.3}\t{runtime:10.3}\t0\t{received_bytes}\t{exit}\t{signal}\t",
+            record.sequence()
+        );
+        let line = [front.as_bytes(), &record.command, b"\n"].concat();
+        self.file.write_all(&line).map_err(|error| named(&self.path, &error))
+    }
+}

@@ -1,0 +1,178 @@
+//! `titan map COMMAND`: a command, once for each value.
+//!
+//! # Layout
+//! - this file: from arguments to a batch.
+//! - [`template`]: from a command and values to words.
+//! - [`feed`], [`table`]: values as they are taken, and those of the tasks under way.
+//! - [`checks`], [`dry_run`]: what can be said before anything starts.
+//! - [`printer`]: what is done with what tasks write; [`tagged`], [`record`], [`results`], [`joblog`]: its parts.
+
+mod checks;
+mod dry_run;
+mod feed;
+mod joblog;
+mod printer;
+mod record;
+mod results;
+mod table;
+mod tagged;
+mod template;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use titan_manager::{JobSpec, Request, Rerun};
+use titan_proto::command::{CommandJob, Workdir};
+use titan_proto::message::Work as TaskWork;
+use tokio::sync::mpsc;
+
+use crate::args::{MapArgs, ProcessOptions};
+use crate::batch::{Batch, Rules, Work};
+use crate::config::cluster::{Cluster, Reach};
+use crate::config::place::{Place, PlaceSource};
+use crate::driver::BatchJob;
+use crate::driver::batch_dir::BatchDir;
+use crate::exit::{self, Failure};
+use crate::progress::{Manner, Progress};
+
+use printer::{Manners, Printer, Streams};
+use results::ResultsFolder;
+use table::{Table, TableSource};
+use template::{Asked, Source};
+
+/// Tasks that are read ahead of those that run: enough that no slot waits, few enough that memory is bounded.
+const MAX_OPEN_TASKS: usize = 10_000;
+/// Fed tasks that wait for the driver.
+const MAX_FED: usize = 256;
+
+/// Runs a command for each value.
+pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
+    let Place { source, mut cluster } = crate::commands::resolve_place(&args.place)?;
+    crate::commands::run::override_schedule(&mut cluster.scheduler, &args.schedule)?;
+    let job = command_job(args, &cluster)?;
+    checks::check(args)?;
+    let asked = Asked::of(args, &cluster)?;
+    if args.printing.dry_run {
+        return dry_run::dry_run(asked, &source.to_string(), &cluster);
+    }
+    let directory = crate::batch::create_directory()?;
+    let spec = JobSpec {
+        work: TaskWork::Command(job),
+        tasks: 0,
+        closed: false,
+        retries: cluster.scheduler.retries.unwrap_or(0),
+        slot_memory_bytes: 0,
+        request: request(&args.process),
+        rerun: Rerun::Lost,
+        priority: 0,
+        after: Vec::new(),
+    };
+    let Asked { template, values, total } = asked;
+    let stdin = args.process.stdin.as_ref().map(|path| path.as_bytes().to_vec());
+    let table = Arc::new(Table::new(template, stdin, MAX_OPEN_TASKS));
+    let batch = Batch {
+        name: "map",
+        noise: &args.noise,
+        manner: Manner::commands(Arc::clone(&table) as _),
+        source: (source != PlaceSource::Default && io::IsTerminal::is_terminal(&io::stderr()))
+            .then(|| source.to_string()),
+        cluster: &cluster,
+        directory: &directory,
+        rules: rules(&args.process),
+        smaller_tasks_hint: None,
+    };
+    let work = |progress: &Progress| work(args, &cluster, &directory, spec, &table, values, total, progress);
+    batch.run(work, || Ok(Vec::new()))
+}
+
+#[expect(clippy::too_many_arguments, reason = "all that one batch is made of, once")]
+fn work(
+    args: &MapArgs,
+    cluster: &Cluster,
+    directory: &BatchDir,
+    spec: JobSpec,
+    table: &Arc<Table>,
+    values: Source,
+    total: Option<u64>,
+    progress: &Progress,
+) -> io::Result<Work> {
+    let printer = Printer {
+        manners: Manners {
+            keeps_order: args.printing.keep_order,
+            tags: args.printing.tag,
+            is_mute: args.printing.no_output,
+            json: args.noise.json,
+        },
+        batch: directory.id().to_string(),
+        hosts: cluster.hosts.iter().map(|host| host.name.clone()).collect(),
+        table: Arc::clone(table),
+        spool: directory.spool(),
+        results: args.printing.results.as_deref().map(|path| ResultsFolder::create(path, total)).transpose()?,
+        joblog: args.printing.joblog.as_deref().map(joblog::JobLog::create).transpose()?,
+        streams: Streams::new(progress.stage())?,
+        held: BTreeMap::new(),
+        next: 0,
+    };
+    let (sender, fed) = mpsc::channel(MAX_FED);
+    feed::start(Arc::clone(table), values, sender)?;
+    Ok(Work {
+        jobs: vec![BatchJob { spec, source: Box::new(TableSource(Arc::clone(table))) }],
+        sinks: vec![Box::new(printer)],
+        fed,
+        max_result_bytes: u64::MAX,
+    })
+}
+
+fn command_job(args: &MapArgs, cluster: &Cluster) -> Result<CommandJob, Failure> {
+    let options = &args.process;
+    let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
+    let workdir = match &options.workdir {
+        Some(folder) => Workdir::Folder(checks::workdir(folder, is_here)?),
+        // A host's own folder is the agent's.
+        None if is_here || cluster.hosts.iter().all(|host| host.workdir.is_some()) => Workdir::Inherited,
+        None => Workdir::Scratch,
+    };
+    let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    Ok(CommandJob {
+        name: "map".to_owned(),
+        env: checks::variables(&options.env)?,
+        setup: options.setup.as_ref().map(|setup| setup.as_bytes().to_vec()),
+        workdir,
+        timeout_ms: options.timeout.map_or(0, |span| millis(span).max(1)),
+        kill_after_ms: millis(options.kill_after),
+        nice: options.nice.unwrap_or(0),
+        cpus: options.cpus.unwrap_or(0),
+        memory_bytes: options.memory.unwrap_or(0),
+        resources: options.resources.clone(),
+        captures: !args.printing.no_output || args.printing.results.is_some(),
+    })
+}
+
+fn request(options: &ProcessOptions) -> Request {
+    Request {
+        cpus: options.cpus.unwrap_or(0),
+        memory_bytes: options.memory.unwrap_or(0),
+        resources: options.resources.iter().cloned().collect(),
+        wanted: options.wanted.iter().flat_map(|wanted| wanted.0.clone()).collect(),
+    }
+}
+
+fn rules(options: &ProcessOptions) -> Rules {
+    Rules {
+        halt: options.halt,
+        start_delay: options.delay.unwrap_or_default(),
+        max_load: options.load,
+        min_free_memory_bytes: options.memfree,
+        kill_after: options.kill_after,
+    }
+}
+
+/// Whether a folder of results could be made there.
+fn check_results(path: &Path) -> Result<(), Failure> {
+    results::check(path).map_err(|problem| {
+        Failure::hinted(exit::USAGE, format!("--results: {problem}"), "name a new folder, or an empty one")
+    })
+}

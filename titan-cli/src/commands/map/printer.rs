@@ -1,0 +1,193 @@
+//! Where the output of tasks goes: to stdout and stderr when a task has ended, whole and never mixed with another's; in
+//! order if asked; as JSON; into a folder; into a log. What waits, waits in the spool.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use kernels::SinkReport;
+use titan_manager::{Lifecycle, TaskEnd};
+use titan_proto::capture::{Channel, Splitter};
+
+use super::joblog::JobLog;
+use super::record::TaskRecord;
+use super::results::ResultsFolder;
+use super::table::Table;
+use super::tagged::Tagged;
+use crate::driver::sink::JobSink;
+use crate::driver::spool::Spool;
+use crate::progress::Stage;
+
+/// Bytes read from the spool at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// What is done with what tasks write.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manners {
+    /// In the order of the tasks, not of their ends.
+    pub(super) keeps_order: bool,
+    /// Each line after the task's values and a TAB.
+    pub(super) tags: bool,
+    /// Nothing is printed.
+    pub(super) is_mute: bool,
+    /// Each task is an object.
+    pub(super) json: bool,
+}
+
+/// The sink of a command's job.
+pub(super) struct Printer {
+    pub(super) manners: Manners,
+    pub(super) batch: String,
+    pub(super) hosts: Vec<String>,
+    pub(super) table: Arc<Table>,
+    pub(super) spool: Spool,
+    pub(super) results: Option<ResultsFolder>,
+    pub(super) joblog: Option<JobLog>,
+    pub(super) streams: Streams,
+    /// Ended, and to be told after others.
+    pub(super) held: BTreeMap<u32, TaskRecord>,
+    /// The next one in order.
+    pub(super) next: u32,
+}
+
+impl JobSink for Printer {
+    fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
+        self.table.on_ended();
+        let index = end.task.index;
+        let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
+        let record = TaskRecord::new(&self.batch, end, host, self.table.take(index));
+        if !self.manners.keeps_order {
+            return self.put(record);
+        }
+        self.held.insert(index, record);
+        while let Some(record) = self.held.remove(&self.next) {
+            self.next += 1;
+            self.put(record)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _complete: bool) -> io::Result<Option<SinkReport>> {
+        for record in std::mem::take(&mut self.held).into_values() {
+            self.put(record)?;
+        }
+        if let Some(results) = &mut self.results {
+            results.finish()?;
+        }
+        Ok(None)
+    }
+}
+
+impl Printer {
+    fn put(&mut self, mut record: TaskRecord) -> io::Result<()> {
+        record.command = self.table.command_line(&record.values, record.end.task.index);
+        if record.end.state != Lifecycle::Cancelled {
+            if let Some(results) = &mut self.results {
+                results.put(&record, &self.spool)?;
+            }
+            if let Some(joblog) = &mut self.joblog {
+                joblog.put(&record, result_bytes(&self.spool, &record)?)?;
+            }
+        }
+        if self.manners.json {
+            let object = record.json(&self.spool)?;
+            self.streams.write(Channel::Stdout, format!("{object}\n").as_bytes())?;
+        } else if !self.manners.is_mute {
+            self.print(&record)?;
+        }
+        self.spool.remove(record.end.task);
+        Ok(())
+    }
+
+    fn print(&mut self, record: &TaskRecord) -> io::Result<()> {
+        let tag = self.manners.tags.then(|| record.tag());
+        for channel in [Channel::Stdout, Channel::Stderr] {
+            let mut tagged = tag.as_deref().map(Tagged::new);
+            each_piece(&self.spool, record, |of, bytes| match (of == channel, &mut tagged) {
+                (false, _) => Ok(()),
+                (true, None) => self.streams.write(channel, bytes),
+                (true, Some(tagged)) => self.streams.write(channel, &tagged.apply(bytes)),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands on what a task has written, piece by piece.
+pub(super) fn each_piece(
+    spool: &Spool,
+    record: &TaskRecord,
+    mut take: impl FnMut(Channel, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let Some(mut file) = open(spool, record)? else { return Ok(()) };
+    let mut splitter = Splitter::default();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let length = file.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let mut taken = Ok(());
+        let split = splitter.push(&buffer[..length], |channel, bytes| {
+            if taken.is_ok() {
+                taken = take(channel, bytes);
+            }
+        });
+        taken?;
+        split.map_err(io::Error::other)?;
+    }
+}
+
+fn open(spool: &Spool, record: &TaskRecord) -> io::Result<Option<File>> {
+    if record.end.has_result { spool.open(record.end.task) } else { Ok(None) }
+}
+
+fn result_bytes(spool: &Spool, record: &TaskRecord) -> io::Result<u64> {
+    open(spool, record)?.map_or(Ok(0), |file| file.metadata().map(|data| data.len()))
+}
+
+/// titan's own stdout and stderr, as tasks write to them.
+pub(super) struct Streams {
+    stdout: File,
+    stderr: File,
+    /// Where one of them is a terminal, on which something else may be shown.
+    stage: Option<Stage>,
+}
+
+impl Streams {
+    /// Unbuffered: what a task wrote is there when the next is told of.
+    pub(super) fn new(stage: Stage) -> io::Result<Self> {
+        let is_shared = io::stderr().is_terminal();
+        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        Ok(Self { stdout, stderr, stage: is_shared.then_some(stage) })
+    }
+
+    fn write(&mut self, channel: Channel, bytes: &[u8]) -> io::Result<()> {
+        let stream = match channel {
+            Channel::Stdout => &self.stdout,
+            Channel::Stderr => &self.stderr,
+        };
+        let written = match &self.stage {
+            Some(stage) if stream.is_terminal() => {
+                let (mut stream, bytes) = (stream.try_clone()?, bytes.to_vec());
+                stage.write(move || stream.write_all(&bytes)).unwrap_or(Ok(()))
+            }
+            _ => write_all(stream, bytes),
+        };
+        match (channel, written) {
+            // A stderr that nobody reads is no reason to stop.
+            (Channel::Stderr, Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            (Channel::Stdout, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(io::Error::new(error.kind(), format!("stdout: {error}")))
+            }
+            (_, written) => written,
+        }
+    }
+}
+
+fn write_all(mut stream: &File, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes)
+}

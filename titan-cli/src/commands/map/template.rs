@@ -1,0 +1,245 @@
+//! From what was typed to the words of each task: the command or the script with its replacement strings, and the values.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+
+use titan_proto::command::Word;
+
+use super::table::Values;
+use crate::args::{MapArgs, ValueOptions};
+use crate::config::cluster::{Cluster, Reach};
+use crate::config::text::printable;
+use crate::exit::{self, Failure};
+use crate::template::language::{Language, NoSuchValue, Pattern};
+use crate::template::shell::{self, ShellPlace};
+use crate::template::sources::{self, SourceKind, SourceSpec};
+use crate::template::values::{Opened, Reading, combine};
+
+/// The values of the tasks that are still to be taken.
+pub(super) type Source = Box<dyn Iterator<Item = Result<Values, String>> + Send>;
+
+/// What is to be run, and for which values.
+pub(super) struct Asked {
+    pub(super) template: Template,
+    pub(super) values: Source,
+    /// How many tasks there are, if that is known.
+    pub(super) total: Option<u64>,
+}
+
+/// What each task runs, but for its values.
+pub(super) enum Template {
+    /// A program and its arguments.
+    Command(Vec<Pattern>),
+    /// A line of sh, and what surrounds each of its replacement strings.
+    Script { script: Pattern, places: Vec<ShellPlace>, appends: bool },
+}
+
+impl Asked {
+    /// Reads what was typed.
+    pub(super) fn of(args: &MapArgs, cluster: &Cluster) -> Result<Self, Failure> {
+        let options = &args.values;
+        let separator = options.arg_sep.clone().unwrap_or_else(|| ":::".into());
+        let words = sources::split(&args.words, &separator);
+        check_command(&words.command, options, cluster)?;
+        let mut specs: Vec<SourceSpec> = options.arg_files.iter().map(file_spec).collect();
+        specs.extend(words.sources);
+        if specs.is_empty() {
+            specs.push(file_spec(&OsString::from("-")));
+        }
+        let count = (specs.len() > 1 || options.colsep.is_none()).then_some(specs.len() * at_once(options));
+        let reading = reading(options)?;
+        let tasks = combine(opened(specs, args)?, &reading).map_err(|reason| Failure::plain(exit::USAGE, reason))?;
+        let language = Language {
+            whole: options.replace.as_deref().map_or(b"{}", OsStrExt::as_bytes),
+            names: &tasks.names,
+            values: count,
+        };
+        let template = match &options.script {
+            Some(script) => Template::script(script.as_bytes(), &language, options)?,
+            None => Template::command(&words.command, &language, options)?,
+        };
+        let (values, total) = match options.shuf {
+            true => shuffled(tasks.values)?,
+            false => (tasks.values, tasks.total),
+        };
+        Ok(Self { template, values, total })
+    }
+}
+
+fn at_once(options: &ValueOptions) -> usize {
+    options.max_args.map_or(1, |count| count.max(1) as usize)
+}
+
+fn file_spec(name: &OsString) -> SourceSpec {
+    SourceSpec { kind: SourceKind::File(name.clone()), is_linked: false }
+}
+
+fn reading(options: &ValueOptions) -> Result<Reading, Failure> {
+    let end = match options.delimiter.as_deref() {
+        _ if options.nul => 0,
+        None | Some("\\n") => b'\n',
+        Some("\\t") => b'\t',
+        Some("\\0") => 0,
+        Some(text) if text.len() == 1 => text.as_bytes()[0],
+        Some(text) => {
+            let problem = format!("--delimiter '{}' is no single character", printable(text));
+            return Err(Failure::hinted(exit::USAGE, problem, "write one character, or \\n, \\t or \\0"));
+        }
+    };
+    Ok(Reading {
+        end,
+        skips_empty: options.no_run_if_empty,
+        column_end: options.colsep.as_ref().map(|end| column_end(end)),
+        has_header: options.header.is_some(),
+        at_once: at_once(options),
+        links_all: options.link,
+    })
+}
+
+fn column_end(text: &OsStr) -> Vec<u8> {
+    if text == "\\t" { b"\t".to_vec() } else { text.as_bytes().to_vec() }
+}
+
+/// Opens the sources; stdin is one of them at most.
+fn opened(specs: Vec<SourceSpec>, args: &MapArgs) -> Result<Vec<(Opened, bool)>, Failure> {
+    let is_stdin = |spec: &SourceSpec| spec.kind == SourceKind::File("-".into());
+    if specs.iter().filter(|spec| is_stdin(spec)).count() > 1 {
+        return Err(Failure::plain(exit::USAGE, "stdin can be one source only"));
+    }
+    if specs.iter().any(is_stdin) && args.process.stdin.as_deref() == Some(OsStr::new("-")) {
+        let hint = "give the values after :::, or in a file after ::::";
+        return Err(Failure::hinted(exit::USAGE, "stdin can't be both the values and the tasks' stdin", hint));
+    }
+    specs.into_iter().map(|spec| Ok((open(spec.kind)?, spec.is_linked))).collect()
+}
+
+fn open(kind: SourceKind) -> Result<Opened, Failure> {
+    let name = match kind {
+        SourceKind::Values(values) => return Ok(Opened::Known(values)),
+        SourceKind::File(name) => name,
+    };
+    let reader: Box<dyn BufRead + Send> = if name == "-" {
+        if io::stdin().is_terminal() {
+            crate::progress::to_stderr("titan: reading values from the terminal, one a line, Ctrl-D ends");
+        }
+        Box::new(BufReader::new(io::stdin()))
+    } else {
+        let cannot =
+            |error| Failure::plain(exit::USAGE, format!("cannot read values from {}: {error}", name.display()));
+        let file = File::open(&name).map_err(cannot)?;
+        if file.metadata().is_ok_and(|data| data.is_dir()) {
+            return Err(cannot(io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        Box::new(BufReader::new(file))
+    };
+    let name = if name == "-" { "stdin".to_owned() } else { name.display().to_string() };
+    Ok(Opened::Lines { name, reader })
+}
+
+fn shuffled(values: Source) -> Result<(Source, Option<u64>), Failure> {
+    use std::hash::{BuildHasher, RandomState};
+    let all: Result<Vec<Values>, String> = values.collect();
+    let mut all = all.map_err(|reason| Failure::plain(exit::USAGE, reason))?;
+    let random = RandomState::new();
+    for last in (1..all.len()).rev() {
+        let other = random.hash_one(last) % (last as u64 + 1);
+        all.swap(last, other as usize);
+    }
+    let total = all.len() as u64;
+    Ok((Box::new(all.into_iter().map(Ok)), Some(total)))
+}
+
+/// Whether there is something to run, and that it isn't a line of sh.
+fn check_command(command: &[OsString], options: &ValueOptions, cluster: &Cluster) -> Result<(), Failure> {
+    match (command, &options.script) {
+        ([], Some(_)) => Ok(()),
+        ([first, ..], Some(_)) => {
+            let problem = format!("with -s there is no command, and '{}' stands where one would", first.display());
+            Err(Failure::hinted(exit::USAGE, problem, "put it into the script, or after :::"))
+        }
+        ([], None) => {
+            let hint = "titan map COMMAND ::: VALUE…, or titan map --help";
+            Err(Failure::hinted(exit::USAGE, "there is no command", hint))
+        }
+        ([only], None) => check_only_word(only, cluster),
+        _ => Ok(()),
+    }
+}
+
+fn check_only_word(word: &OsStr, cluster: &Cluster) -> Result<(), Failure> {
+    let looks_like_shell = word.as_bytes().iter().any(|byte| b" \t\n|&;<>$".contains(byte));
+    let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
+    if !looks_like_shell || (is_here && is_program(word)) {
+        return Ok(());
+    }
+    let word = printable(&word.to_string_lossy());
+    Err(Failure::hinted(exit::USAGE, format!("'{word}' is a shell line: use -s"), format!("titan map -s '{word}' …")))
+}
+
+fn is_program(word: &OsStr) -> bool {
+    std::fs::metadata(word).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+}
+
+impl Template {
+    fn command(words: &[OsString], language: &Language<'_>, options: &ValueOptions) -> Result<Self, Failure> {
+        let parse = |word: &OsString| {
+            language.parse(word.as_bytes()).map_err(|error| no_such_value(&word.to_string_lossy(), &error))
+        };
+        let mut patterns = words.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        if !patterns.iter().any(Pattern::has_holes) && options.max_args != Some(0) {
+            patterns.push(language.parse(language.whole).expect("all values are always there"));
+        }
+        Ok(Self::Command(patterns))
+    }
+
+    fn script(script: &[u8], language: &Language<'_>, options: &ValueOptions) -> Result<Self, Failure> {
+        let text = String::from_utf8_lossy(script);
+        let pattern = language.parse(script).map_err(|error| no_such_value(&text, &error))?;
+        let places = shell::places(script, pattern.places()).map_err(|refusal| {
+            with_caret(&text, refusal.at, &format!("a value can't be put here: {}", refusal.reason))
+        })?;
+        let appends = !pattern.has_holes() && options.max_args != Some(0);
+        Ok(Self::Script { script: pattern, places, appends })
+    }
+
+    /// The words of a task.
+    pub(super) fn words(&self, values: &[Vec<u8>], sequence: u64) -> Vec<Word> {
+        match self {
+            Self::Command(patterns) => patterns.iter().flat_map(|pattern| pattern.words(values, sequence)).collect(),
+            Self::Script { script, places, appends } => {
+                let mut line = script.word(values, sequence, |hole, value| shell::quote(value, places[hole]));
+                for value in values.iter().filter(|_| *appends) {
+                    line.text.push(b' ');
+                    line.text.extend(shell::quote(value, ShellPlace::Plain));
+                }
+                vec![Word::from(&b"/bin/sh"[..]), Word::from(&b"-c"[..]), line]
+            }
+        }
+    }
+
+    /// The words as people know them; can be pasted into sh.
+    pub(super) fn shown(&self, words: &[Vec<u8>]) -> Vec<u8> {
+        match self {
+            Self::Command(_) => shell::for_paste(words),
+            Self::Script { .. } => words.last().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+fn no_such_value(word: &str, error: &NoSuchValue) -> Failure {
+    let NoSuchValue { hole, at, values } = error;
+    let plural = if *values == 1 { "value" } else { "values" };
+    with_caret(word, *at, &format!("{hole} names a value that isn't there: a task has {values} {plural}"))
+}
+
+/// A refusal that shows the line, with a caret under the place.
+fn with_caret(text: &str, at: usize, problem: &str) -> Failure {
+    let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let begin = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[begin..].lines().next().unwrap_or_default();
+    let column = crate::config::text::columns(&printable(&text[begin..at]));
+    Failure::complete(exit::USAGE, format!("error: {problem}\n  {}\n  {}^", printable(line), " ".repeat(column)))
+}

@@ -1,0 +1,114 @@
+//! Attempts that failed or were lost: whether their task is tried again, and where it is not.
+
+use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::message::Fault;
+
+use super::Manager;
+use crate::effect::{Effect, Record, Report};
+use crate::event::HostId;
+use crate::task::{TaskState, Tried};
+use crate::worker::{Health, Phase};
+
+/// How an attempt failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) reason: String,
+    pub(super) fault: Fault,
+    /// Whether what it wrote until then is there.
+    pub(super) has_result: bool,
+}
+
+impl Manager {
+    pub(super) fn on_attempt_failed(&mut self, tried: Tried, failure: Failure, effects: &mut Vec<Effect>) {
+        let Tried { task, attempt, .. } = tried;
+        let Failure { reason, fault, has_result } = failure;
+        self.detach(task, attempt);
+        let (report, end) = match fault {
+            Fault::Task => self.count_failure(tried, &reason),
+            Fault::Host => self.exclude(tried, &reason),
+        };
+        let kept = end.as_ref().map(|_| tried).filter(|_| has_result);
+        effects.push(if kept.is_some() { Effect::Keep { attempt, task } } else { Effect::Discard { attempt } });
+        effects.push(Effect::Record(Record::AttemptFailed { task, attempt, reason }));
+        effects.push(Effect::Report(report));
+        match end {
+            Some(reason) => self.fail_task(task, reason, kept, effects),
+            None => self.wait_again(task, effects),
+        }
+    }
+
+    /// The task's own failure. What to report, and the reason if that was its last try.
+    fn count_failure(&mut self, tried: Tried, reason: &str) -> (Report, Option<String>) {
+        let Tried { task, host, process, .. } = tried;
+        let of = self.job(task.job).spec.retries + 1;
+        let state = self.task_mut(task);
+        state.failures += 1;
+        let attempt = state.failures;
+        let trouble = self.troubles.entry(task).or_default();
+        (trouble.avoid, trouble.last_failed) = (Some(host), Some(tried));
+        let report = Report::AttemptFailed { task, host, reason: reason.to_owned(), attempt, of, process };
+        (report, (attempt >= of).then(|| reason.to_owned()))
+    }
+
+    /// The host lacks what the task needs. What to report, and the reason if nobody is left who could have it.
+    fn exclude(&mut self, tried: Tried, reason: &str) -> (Report, Option<String>) {
+        let Tried { task, host, .. } = tried;
+        *self.jobs[task.job.0 as usize].lacks.entry(host).or_default() += 1;
+        let trouble = self.troubles.entry(task).or_default();
+        trouble.last_failed = Some(tried);
+        trouble.lacks.insert(host, reason.to_owned());
+        let is_over = self.task(task).state == TaskState::Pending && self.is_unmeetable(task);
+        let report = Report::HostLacks { task, host, reason: reason.to_owned() };
+        (report, is_over.then(|| self.unmet_reason(task)))
+    }
+
+    /// An attempt went with its worker. The task, if that attempt was live and the task goes on.
+    pub(super) fn on_attempt_lost(
+        &mut self,
+        attempt: AttemptId,
+        host: HostId,
+        effects: &mut Vec<Effect>,
+    ) -> Option<TaskId> {
+        let held = self.release(attempt);
+        effects.push(Effect::Discard { attempt });
+        if !held.phase.is_live() {
+            return None;
+        }
+        self.detach(held.task, attempt);
+        self.troubles.entry(held.task).or_default().avoid = Some(host);
+        let task = self.task_mut(held.task);
+        task.losses += u32::from(held.phase == Phase::Running);
+        let (losses, state) = (task.losses, task.state);
+        if losses < self.config.crash_limit || state != TaskState::Pending {
+            return Some(held.task);
+        }
+        let reason = format!("{losses} of its attempts were lost with the agent that ran them");
+        self.fail_task(held.task, reason, None, effects);
+        None
+    }
+
+    /// A task without a live attempt goes back to the queue, or is CANCELLED if no more start.
+    pub(super) fn wait_again(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
+        if self.task(task).state != TaskState::Pending {
+            self.wait_beside_silent(task);
+            return;
+        }
+        if self.is_stopping() {
+            self.cancel_task(task, None, effects);
+        } else {
+            self.queue.give_back(task);
+        }
+    }
+
+    /// A task whose only attempt left is on a silent worker is for others too, as when that worker fell silent.
+    fn wait_beside_silent(&mut self, task: TaskId) {
+        let silent = |attempt: AttemptId| {
+            let worker = self.attempts[&attempt].worker;
+            self.workers.get(&worker).is_some_and(|worker| worker.health == Health::Unhealthy)
+        };
+        let is_alone = self.task(task).state.live().count() == 1 && self.task(task).state.live().all(silent);
+        if is_alone && self.may_run_twice(task) && !self.is_stopping() {
+            self.queue.give_back(task);
+        }
+    }
+}

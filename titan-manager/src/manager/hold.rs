@@ -1,0 +1,64 @@
+//! Tasks that may not run twice and whose agent was lost: nobody gets them until the old attempt is known to be dead.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use titan_proto::id::TaskId;
+use titan_proto::time::Timestamp;
+
+use super::Manager;
+use crate::effect::{Effect, Report};
+use crate::event::{HostId, Rerun, WorkerId};
+use crate::task::TaskState;
+
+/// What an agent has beyond its lease: it may have heard its manager a little after its manager heard it, it looks at its
+/// clock now and then, and it ends what it runs within 10 s.
+const BEYOND_LEASE: Duration = Duration::from_secs(10);
+
+/// What waits for the end of a lost agent.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) until: Timestamp,
+    pub(super) tasks: BTreeSet<TaskId>,
+}
+
+impl Manager {
+    /// Whether a task whose attempt was lost may still run there.
+    pub(super) fn must_hold(&self, task: TaskId) -> bool {
+        let runs_nowhere = self.task(task).state == TaskState::Pending;
+        runs_nowhere && self.job(task.job).spec.rerun == Rerun::Lost && !self.is_stopping()
+    }
+
+    /// Keeps tasks back until the lost agent's lease is over. What was only SCHEDULED may have begun unheard.
+    pub(super) fn hold(
+        &mut self,
+        now: Timestamp,
+        (worker, host): (WorkerId, HostId),
+        tasks: BTreeSet<TaskId>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if tasks.is_empty() {
+            return;
+        }
+        let span = self.config.lease + BEYOND_LEASE;
+        effects.push(Effect::Report(Report::Held { host, tasks: tasks.len() as u32, span }));
+        self.held.insert(worker, Hold { until: now + span, tasks });
+    }
+
+    pub(super) fn release_due(&mut self, now: Timestamp) {
+        let due = |hold: &Hold| hold.until <= now;
+        let workers: Vec<WorkerId> = self.held.iter().filter(|(_, hold)| due(hold)).map(|(&id, _)| id).collect();
+        for worker in workers {
+            self.release_held(worker);
+        }
+    }
+
+    /// A lost agent's attempts can't run any more.
+    pub(super) fn release_held(&mut self, worker: WorkerId) {
+        let Some(hold) = self.held.remove(&worker) else { return };
+        for task in hold.tasks {
+            self.queue.give_back(task);
+        }
+        self.recheck = true;
+    }
+}

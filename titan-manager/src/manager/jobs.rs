@@ -1,0 +1,177 @@
+//! Jobs that come, grow and are closed, and that wait for each other. A job that waits for others as a whole has a gate; a
+//! task that waits for another job's task of the same index is looked up when that one ends. No list is kept for a task.
+
+use std::ops::Range;
+
+use titan_proto::id::{JobId, TaskId};
+
+use super::Manager;
+use crate::effect::{Effect, Record};
+use crate::event::JobSpec;
+use crate::task::{Gate, Job, Task, TaskState};
+
+/// Whether the tasks of the same index let a task go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// They have ended as they should.
+    Over,
+    /// Not yet.
+    Longer,
+    /// Never, and why.
+    Never(String),
+}
+
+impl Manager {
+    pub(super) fn on_submit(&mut self, spec: JobSpec, effects: &mut Vec<Effect>) {
+        let job = JobId(self.jobs.len() as u32);
+        let (tasks, closed) = (spec.tasks, spec.closed);
+        self.queue.add_job(spec.priority);
+        self.jobs.push(Job::new(JobSpec { closed: false, tasks: 0, ..spec }));
+        effects.push(Effect::Record(Record::Submitted { job, tasks }));
+        self.link(job);
+        self.add_tasks(job, tasks, effects);
+        if closed {
+            self.on_close(job, effects);
+        }
+    }
+
+    pub(super) fn on_grow(&mut self, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {
+        assert!(!self.job(job).spec.closed, "a closed job grows");
+        effects.push(Effect::Record(Record::Grown { job, tasks }));
+        self.add_tasks(job, tasks, effects);
+    }
+
+    pub(super) fn on_close(&mut self, job: JobId, effects: &mut Vec<Effect>) {
+        self.jobs[job.0 as usize].spec.closed = true;
+        effects.push(Effect::Record(Record::Closed { job }));
+        let tasks = self.job(job).tasks.len() as u32;
+        for dependent in self.job(job).dependents.clone() {
+            self.look_at_gate(dependent, effects);
+            let beyond = tasks..self.job(dependent).tasks.len() as u32;
+            if self.job(dependent).each().any(|dependency| dependency.job == job) {
+                beyond.for_each(|index| self.look_at_task(TaskId { job: dependent, index }, effects));
+            }
+        }
+    }
+
+    /// Makes a job known to those that it waits for.
+    fn link(&mut self, job: JobId) {
+        for dependency in self.job(job).spec.after.clone() {
+            assert!(dependency.job < job, "a job waits for one that was submitted before");
+            let dependents = &mut self.jobs[dependency.job.0 as usize].dependents;
+            if dependents.last() != Some(&job) {
+                dependents.push(job);
+            }
+        }
+        self.jobs[job.0 as usize].gate = self.find_gate(job);
+    }
+
+    fn add_tasks(&mut self, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {
+        let grown = &mut self.jobs[job.0 as usize];
+        let before = grown.tasks.len() as u32;
+        grown.tasks.resize((before + tasks) as usize, Task::default());
+        grown.spec.tasks = before + tasks;
+        self.admit(job, before..before + tasks, effects);
+        if self.is_stopping() {
+            self.cancel_pending(effects);
+        }
+    }
+
+    /// Lets tasks of a job go as far as its gate allows.
+    fn admit(&mut self, job: JobId, tasks: Range<u32>, effects: &mut Vec<Effect>) {
+        match self.job(job).gate {
+            Gate::Waiting => {}
+            Gate::Open if self.job(job).each().next().is_some() => {
+                tasks.for_each(|index| self.look_at_task(TaskId { job, index }, effects));
+            }
+            Gate::Open => {
+                self.queue.grow(job, tasks);
+                self.recheck = true;
+            }
+            Gate::Shut(by) => {
+                let reason = self.bad_end(by);
+                tasks.for_each(|index| self.cancel_task(TaskId { job, index }, Some(reason.clone()), effects));
+            }
+        }
+    }
+
+    fn find_gate(&self, job: JobId) -> Gate {
+        let mut gate = Gate::Open;
+        for dependency in self.job(job).whole() {
+            let other = self.job(dependency.job);
+            match other.spoiled {
+                Some(index) if !dependency.any_end => return Gate::Shut(TaskId { job: dependency.job, index }),
+                _ if !other.is_over() => gate = Gate::Waiting,
+                _ => {}
+            }
+        }
+        gate
+    }
+
+    /// A job that this one waits for has changed.
+    fn look_at_gate(&mut self, job: JobId, effects: &mut Vec<Effect>) {
+        if self.job(job).gate != Gate::Waiting || self.is_stopping() {
+            return;
+        }
+        let gate = self.find_gate(job);
+        if gate != Gate::Waiting {
+            self.jobs[job.0 as usize].gate = gate;
+            self.admit(job, 0..self.job(job).tasks.len() as u32, effects);
+        }
+    }
+
+    /// A task that this one waits for has changed.
+    fn look_at_task(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
+        let is_open = self.job(task.job).gate == Gate::Open && !self.is_stopping();
+        if !is_open || self.task(task).state != TaskState::Pending || self.queue.contains(task) {
+            return;
+        }
+        match self.find_wait(task) {
+            Wait::Longer => {}
+            Wait::Never(reason) => self.cancel_task(task, Some(reason), effects),
+            Wait::Over => {
+                self.queue.add(task);
+                self.recheck = true;
+            }
+        }
+    }
+
+    /// Whether the tasks of the same index that this one waits for let it go.
+    pub(super) fn find_wait(&self, task: TaskId) -> Wait {
+        let mut wait = Wait::Over;
+        for dependency in self.job(task.job).each() {
+            let other = self.job(dependency.job);
+            let by = TaskId { job: dependency.job, index: task.index };
+            match other.tasks.get(task.index as usize) {
+                None if other.spec.closed => return Wait::Never(format!("job {} has no task {}", by.job.0, by.index)),
+                None => wait = Wait::Longer,
+                Some(task) if !task.state.is_final() => wait = Wait::Longer,
+                Some(task) if task.state == TaskState::Completed || dependency.any_end => {}
+                Some(_) => return Wait::Never(self.bad_end(by)),
+            }
+        }
+        wait
+    }
+
+    fn bad_end(&self, by: TaskId) -> String {
+        let word = if self.task(by).state == TaskState::Failed { "FAILED" } else { "CANCELLED" };
+        format!("task {} of job {} {word}", by.index, by.job.0)
+    }
+
+    /// Lets those go that waited for what has just ended. What that cancels has ended too.
+    pub(super) fn follow_dependencies(&mut self, effects: &mut Vec<Effect>) {
+        while let Some(ended) = self.just_ended.pop() {
+            for place in 0..self.job(ended.job).dependents.len() {
+                let job = self.job(ended.job);
+                let (dependent, may_open) = (job.dependents[place], job.is_over() || job.spoiled.is_some());
+                let waits_for_each = self.job(dependent).each().any(|dependency| dependency.job == ended.job);
+                if waits_for_each && (ended.index as usize) < self.job(dependent).tasks.len() {
+                    self.look_at_task(TaskId { job: dependent, index: ended.index }, effects);
+                }
+                if may_open {
+                    self.look_at_gate(dependent, effects);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What can be asked of the manager: for progress, and for tests.
+
+use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::time::Timestamp;
+
+use super::{Ended, Manager};
+use crate::event::HostId;
+use crate::task::{Lifecycle, TaskState};
+use crate::worker::{Health, Phase};
+
+/// How many tasks are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tasks of all jobs so far.
+    pub total: u64,
+    /// SCHEDULED.
+    pub scheduled: u64,
+    /// RUNNING.
+    pub running: u64,
+    /// COMPLETED.
+    pub completed: u64,
+    /// FAILED.
+    pub failed: u64,
+    /// CANCELLED.
+    pub cancelled: u64,
+}
+
+/// What can be told of a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Its host.
+    pub host: HostId,
+    /// Whether it gets new work.
+    pub health: Health,
+    /// Its slots.
+    pub slots: u32,
+    /// Attempts that it says it runs.
+    pub running: u32,
+    /// Attempts that it holds beyond those.
+    pub waiting: u32,
+}
+
+impl Manager {
+    /// When time alone will change something, so that a tick then finds something to do.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        let released = self.held.values().map(|hold| hold.until).min();
+        released.into_iter().chain(self.delayed_until).min().filter(|_| self.verdict.is_none())
+    }
+
+    /// Where that task is in its life.
+    pub fn lifecycle(&self, task: TaskId) -> Lifecycle {
+        match self.task(task).state {
+            TaskState::Pending => Lifecycle::Pending,
+            TaskState::Live(live) if live.iter().any(|attempt| self.attempts[&attempt].phase == Phase::Running) => {
+                Lifecycle::Running
+            }
+            TaskState::Live(_) => Lifecycle::Scheduled,
+            TaskState::Completed => Lifecycle::Completed,
+            TaskState::Failed => Lifecycle::Failed,
+            TaskState::Cancelled => Lifecycle::Cancelled,
+        }
+    }
+
+    /// How many tasks are in each state.
+    pub fn counts(&self) -> Counts {
+        let Ended { completed, failed, cancelled } = self.ended;
+        let mut counts = Counts { total: self.total(), completed, failed, cancelled, ..Counts::default() };
+        for (&id, attempt) in &self.attempts {
+            let TaskState::Live(live) = self.task(attempt.task).state else { continue };
+            if live.first == id {
+                match self.lifecycle(attempt.task) {
+                    Lifecycle::Running => counts.running += 1,
+                    _ => counts.scheduled += 1,
+                }
+            }
+        }
+        counts
+    }
+
+    /// The workers, in the order of their joining.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerView> + '_ {
+        self.workers.values().map(|worker| {
+            let runs = |id: &&AttemptId| self.attempts[id].phase == Phase::Running;
+            let running = worker.attempts.iter().filter(runs).count() as u32;
+            let waiting = worker.held() - running;
+            WorkerView { host: worker.host, health: worker.health, slots: worker.capacity.slots, running, waiting }
+        })
+    }
+}
