@@ -172,11 +172,11 @@ impl Pattern {
         if let [Piece::Hole(Hole::Values { which: None, part })] = &self.pieces[..] {
             return values.iter().map(|value| Word::from(&take(value, *part)[..])).collect();
         }
-        vec![self.word(values, sequence, |_, value| value.to_vec())]
+        vec![self.word(values, sequence, |_, values| values.join(&b' '))]
     }
 
-    /// The one word that it becomes; each value goes through `quote` with the number of its replacement string.
-    pub(crate) fn word(&self, values: &[Vec<u8>], sequence: u64, quote: impl Fn(usize, &[u8]) -> Vec<u8>) -> Word {
+    /// The one word that it becomes: what stands for a replacement string goes through `quote` with its number.
+    pub(crate) fn word(&self, values: &[Vec<u8>], sequence: u64, quote: impl Fn(usize, &[Vec<u8>]) -> Vec<u8>) -> Word {
         let mut word = Word::default();
         let mut number = 0;
         for piece in &self.pieces {
@@ -188,12 +188,16 @@ impl Pattern {
                 Piece::Hole(hole) => hole,
             };
             match hole {
-                Hole::Sequence => word.text.extend_from_slice(sequence.to_string().as_bytes()),
-                Hole::Slot => word.slot_at.push(word.text.len() as u32),
+                Hole::Sequence => word.text.extend(quote(number, &[sequence.to_string().into_bytes()])),
+                Hole::Slot => {
+                    // The same quotes on both sides, and the number between them when it is known.
+                    let quotes = quote(number, &[Vec::new()]);
+                    word.slot_at.push((word.text.len() + quotes.len() / 2) as u32);
+                    word.text.extend(quotes);
+                }
                 Hole::Values { which, part } => {
-                    let taken: Vec<Vec<u8>> =
-                        chosen(values, *which).map(|value| quote(number, &take(value, *part))).collect();
-                    word.text.extend_from_slice(&taken.join(&b' '));
+                    let taken: Vec<Vec<u8>> = chosen(values, *which).map(|value| take(value, *part)).collect();
+                    word.text.extend(quote(number, &taken));
                 }
             }
             number += 1;
@@ -283,14 +287,17 @@ mod tests {
     fn names_come_from_headers() {
         let names = [b"w".to_vec(), b"h".to_vec()];
         let language = Language { whole: b"{}", names: &names, values: Some(2) };
-        let word = language.parse(b"{h}x{w.}").unwrap().word(&[b"1.5".to_vec(), b"2".to_vec()], 1, |_, v| v.to_vec());
+        let word = language
+            .parse(b"{h}x{w.}")
+            .unwrap()
+            .word(&[b"1.5".to_vec(), b"2".to_vec()], 1, |_, values| values.join(&b' '));
         assert_eq!(word.text, b"2x1");
     }
 
     #[test]
     fn another_string_takes_the_place_of_the_braces() {
         let language = Language { whole: b"_", names: &[], values: Some(1) };
-        let word = language.parse(b"_{}").unwrap().word(&[b"v".to_vec()], 1, |_, v| v.to_vec());
+        let word = language.parse(b"_{}").unwrap().word(&[b"v".to_vec()], 1, |_, values| values.join(&b' '));
         assert_eq!(word.text, b"v{}");
     }
 

@@ -1,10 +1,17 @@
 //! How a value is quoted at its place in a line of `sh`, so that the task sees its exact bytes; and where that can't be done.
+//!
+//! A value is always written within single quotes of its own, which is safe as long as its place is known. So the line is
+//! read only as far as quoting needs, and wherever shells differ or a full parser would be needed the rest of the line is
+//! in doubt: it may stand there, but no value may come after it.
 
 use std::ops::Range;
 
 /// What surrounds a place in a line of `sh`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ShellPlace {
+    /// A word of its own.
+    Word,
+    /// A part of a word.
     Plain,
     DoubleQuoted,
     SingleQuoted,
@@ -29,14 +36,14 @@ enum Within {
     Backquotes,
     /// `${…}`
     Braces,
-    /// `$((…))`
-    Arithmetic,
+    /// `$((…))`, with this many parentheses open in it.
+    Arithmetic(u32),
     /// `$(…)`, with this many parentheses open in it.
     Substitution(u32),
 }
 
 /// Words that mean something where a command begins.
-const RESERVED: [&[u8]; 14] = [
+const RESERVED: [&[u8]; 15] = [
     b"if",
     b"then",
     b"else",
@@ -51,21 +58,24 @@ const RESERVED: [&[u8]; 14] = [
     b"for",
     b"in",
     b"function",
+    b"time",
 ];
+
+/// What ends a word.
+const WORD_ENDS: &[u8] = b" \t\n;&|()<>";
 
 /// What surrounds each of these places, which are in order and don't overlap.
 ///
 /// # Errors
 /// The first place where no quoting would do.
 pub(crate) fn places(script: &[u8], holes: &[Range<usize>]) -> Result<Vec<ShellPlace>, ShellRefusal> {
-    let mut scanner =
-        Scanner { script, at: 0, stack: Vec::new(), word_begins: true, here_document: false, has_case: false };
+    let mut scanner = Scanner { script, at: 0, stack: Vec::new(), word_begins: true, delimiter: None, doubt: None };
     let mut places = Vec::new();
     for hole in holes {
         while scanner.at < hole.start {
             scanner.step(hole.start);
         }
-        places.push(scanner.place().map_err(|reason| ShellRefusal { at: hole.start, reason })?);
+        places.push(scanner.place(hole).map_err(|reason| ShellRefusal { at: hole.start, reason })?);
         scanner.at = hole.end;
         scanner.word_begins = false;
     }
@@ -77,10 +87,10 @@ struct Scanner<'a> {
     at: usize,
     stack: Vec<Within>,
     word_begins: bool,
-    /// A here-document was announced: what follows the line is its text.
-    here_document: bool,
-    /// Its patterns have a parenthesis that closes nothing.
-    has_case: bool,
+    /// Where the delimiter of a here-document begins: what follows its line is its text.
+    delimiter: Option<usize>,
+    /// Why no value may come after what was read.
+    doubt: Option<&'static str>,
 }
 
 impl Scanner<'_> {
@@ -88,34 +98,51 @@ impl Scanner<'_> {
         self.stack.last().copied().unwrap_or(Within::Plain)
     }
 
-    fn place(&self) -> Result<ShellPlace, &'static str> {
-        let before = |count: usize| self.at.checked_sub(count).map(|at| self.script[at]);
-        if self.here_document && self.script[..self.at].contains(&b'\n') {
-            return Err("it may be in a here-document; give the value as an argument of sh -c, or on stdin");
+    fn place(&self, hole: &Range<usize>) -> Result<ShellPlace, &'static str> {
+        if let Some(doubt) = self.doubt {
+            return Err(doubt);
+        }
+        if let Some(begin) = self.delimiter {
+            let since = self.script[begin..self.at].trim_ascii_start();
+            if since.is_empty() || !since.iter().any(|byte| WORD_ENDS.contains(byte)) {
+                return Err("it is what ends a here-document; write a fixed word there");
+            }
+        }
+        if self.stack.contains(&Within::Braces) {
+            return Err("it is inside ${…}; put it into a variable first: v={}");
+        }
+        if self.stack.iter().any(|within| matches!(within, Within::Arithmetic(_))) {
+            return Err("it is inside $((…)); put it into a variable first: v={}");
         }
         match self.within() {
             Within::Comment => Err("it is in a comment"),
             Within::Backquotes => Err("it is in backquotes; write $(…) instead"),
-            Within::Braces => Err("it is inside ${…}; put it into a variable first: v={}"),
-            Within::Arithmetic => Err("it is inside $((…)); put it into a variable first: v={}"),
             Within::Single => Ok(ShellPlace::SingleQuoted),
-            _ if before(1) == Some(b'$') && !self.is_escaped(self.at - 1) => {
-                Err("the $ before it would make it a variable's name")
-            }
-            _ if before(1) == Some(b'\\') && !self.is_escaped(self.at - 1) => {
-                Err("the backslash before it would take its first character; leave it out")
-            }
+            _ if self.follows(b'$') => Err("the $ before it would make it a variable's name"),
+            _ if self.follows(b'\\') => Err("the backslash before it would take its first character; leave it out"),
             Within::Double => Ok(ShellPlace::DoubleQuoted),
-            Within::Substitution(_) if self.has_case => {
-                Err("it is in $(…) with a case; put it into a variable before that: v={}")
+            _ if self.is_in_subscript() => {
+                Err("it is in a subscript, which sh computes; put it into a variable first: v={}")
             }
-            Within::Plain | Within::Substitution(_) => Ok(ShellPlace::Plain),
+            _ if self.word_begins && self.script.get(hole.end).is_none_or(|byte| WORD_ENDS.contains(byte)) => {
+                Ok(ShellPlace::Word)
+            }
+            _ => Ok(ShellPlace::Plain),
         }
     }
 
-    /// Whether an odd number of backslashes stands before that place.
-    fn is_escaped(&self, at: usize) -> bool {
-        self.script[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+    /// Whether the byte before is that one, and no backslash takes its meaning away.
+    fn follows(&self, byte: u8) -> bool {
+        let Some(before) = self.at.checked_sub(1) else { return false };
+        let escapes = self.script[..before].iter().rev().take_while(|byte| **byte == b'\\').count();
+        self.script[before] == byte && escapes % 2 == 0
+    }
+
+    /// Whether a bracket is open that a name stands before, as in `a[1+`.
+    fn is_in_subscript(&self) -> bool {
+        let is_open = |byte: &&u8| !b"]\n;".contains(byte);
+        let mut before = self.script[..self.at].iter().rev().take_while(is_open).skip_while(|byte| **byte != b'[');
+        before.next().is_some() && before.next().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
     }
 
     /// Takes the next piece, which is never longer than up to `end`.
@@ -125,65 +152,166 @@ impl Scanner<'_> {
         let length = match self.within() {
             Within::Single => self.close_at(b'\''),
             Within::Comment => self.close_at(b'\n'),
-            Within::Backquotes if byte == b'\\' => 2,
-            Within::Backquotes => self.close_at(b'`'),
-            _ if byte == b'\\' => 2,
-            Within::Braces | Within::Double | Within::Arithmetic if self.expansion(rest).is_some() => {
-                self.expansion(rest).map_or(1, |(within, length)| self.open(within, length))
+            Within::Backquotes => self.step_backquotes(byte),
+            _ if rest.starts_with(b"\\\n") => self.continue_line(),
+            Within::Arithmetic(open) => self.step_arithmetic(open, byte, rest),
+            _ if byte == b'\\' => {
+                self.word_begins = false;
+                2
             }
-            Within::Braces if byte == b'}' => self.close(1),
-            Within::Braces if byte == b'\'' => self.open(Within::Single, 1),
-            Within::Braces if byte == b'"' => self.open(Within::Double, 1),
-            Within::Arithmetic if rest.starts_with(b"))") => self.close(2),
-            Within::Double => self.close_at(b'"'),
-            Within::Braces | Within::Arithmetic => 1,
+            Within::Double => self.step_double(byte, rest),
+            Within::Braces => self.step_braces(byte, rest),
             Within::Plain | Within::Substitution(_) => self.step_plain(byte, rest),
         };
         self.at = (self.at + length).min(end);
+        if byte == b'\n' && self.delimiter.is_some() {
+            self.doubt("it may be in a here-document; give the value as an argument of sh -c, or on stdin");
+        }
     }
 
-    fn step_plain(&mut self, byte: u8, rest: &[u8]) -> usize {
-        let word_began = std::mem::replace(&mut self.word_begins, b" \t\n;&|()<>".contains(&byte));
+    fn step_backquotes(&mut self, byte: u8) -> usize {
+        if b"\\'\"#".contains(&byte) {
+            self.doubt("there are backquotes with quotes in them before it; write $(…) instead");
+        }
+        self.close_at(b'`')
+    }
+
+    fn step_double(&mut self, byte: u8, rest: &[u8]) -> usize {
+        match self.expansion(rest) {
+            Some((within, length)) => self.open(within, length),
+            None if byte == b'"' => self.close(1),
+            None => 1,
+        }
+    }
+
+    fn step_braces(&mut self, byte: u8, rest: &[u8]) -> usize {
         if let Some((within, length)) = self.expansion(rest) {
             return self.open(within, length);
         }
+        let is_quoted = self.stack.contains(&Within::Double);
         match byte {
-            b'\'' => self.open(Within::Single, 1),
-            b'"' => self.open(Within::Double, 1),
-            b'#' if word_began => self.open(Within::Comment, 1),
-            b'<' if rest.starts_with(b"<<<") => 3,
-            b'<' if rest.starts_with(b"<<") => {
-                self.here_document = true;
-                2
+            b'$' if rest.starts_with(b"$'") => self.doubt("there is a $'…' inside ${…} before it; write $(printf …)"),
+            b'}' => return self.close(1),
+            b'\'' | b'"' if is_quoted => {
+                self.doubt("there is a quote inside a quoted ${…} before it, which shells read differently");
             }
-            b'c' if word_began && rest.starts_with(b"case") => {
-                self.has_case = true;
-                4
-            }
-            b'(' | b')' => self.parenthesis(byte),
-            _ => 1,
-        }
-    }
-
-    fn parenthesis(&mut self, byte: u8) -> usize {
-        match (self.stack.last_mut(), byte) {
-            (Some(Within::Substitution(open)), b'(') => *open += 1,
-            (Some(Within::Substitution(0)), b')') if !self.has_case => return self.close(1),
-            (Some(Within::Substitution(open)), b')') => *open = open.saturating_sub(1),
+            b'\'' => return self.open(Within::Single, 1),
+            b'"' => return self.open(Within::Double, 1),
             _ => {}
         }
         1
     }
 
+    fn step_arithmetic(&mut self, open: u32, byte: u8, rest: &[u8]) -> usize {
+        if let Some((within, length)) = self.expansion(rest) {
+            return self.open(within, length);
+        }
+        match (byte, open) {
+            (b'(', _) => self.replace(Within::Arithmetic(open + 1)),
+            (b')', 1..) => self.replace(Within::Arithmetic(open - 1)),
+            (b')', 0) if rest.starts_with(b"))") => return self.close(2),
+            (b')' | b'\'' | b'"' | b'#' | b'\\', _) => {
+                self.doubt("there is a $(( before it that may not be arithmetic; write $( ( where it isn't");
+            }
+            _ => {}
+        }
+        1
+    }
+
+    fn step_plain(&mut self, byte: u8, rest: &[u8]) -> usize {
+        let word_began = std::mem::replace(&mut self.word_begins, WORD_ENDS.contains(&byte));
+        if let Some((within, length)) = self.expansion(rest) {
+            return self.open(within, length);
+        }
+        match byte {
+            b'$' if rest.starts_with(b"$'") => return self.ansi_c_quote(rest),
+            b'\'' => return self.open(Within::Single, 1),
+            b'"' => return self.open(Within::Double, 1),
+            b'#' if word_began => return self.open(Within::Comment, 1),
+            b'<' if rest.starts_with(b"<<<") => return 3,
+            b'<' if rest.starts_with(b"<<") => {
+                let length = if rest.starts_with(b"<<-") { 3 } else { 2 };
+                self.delimiter = Some(self.at + length);
+                return length;
+            }
+            b'(' if rest.starts_with(b"((") => {
+                self.doubt("there is a (( before it, which sh may compute; write ( ( or $((…))");
+            }
+            b'c' if word_began && self.is_case(rest) => {
+                self.doubt("there is a $(…) with a case before it; put what it makes into a variable: v={}");
+            }
+            b'(' | b')' => return self.parenthesis(byte),
+            _ => {}
+        }
+        1
+    }
+
+    /// The pattern of a case has a parenthesis that closes nothing: where a parenthesis closes, that needs a parser.
+    fn is_case(&self, rest: &[u8]) -> bool {
+        let is_word = rest.get(4).is_none_or(|byte| WORD_ENDS.contains(byte) || *byte == b'\\');
+        rest.starts_with(b"case")
+            && is_word
+            && self.stack.iter().any(|within| matches!(within, Within::Substitution(_)))
+    }
+
+    /// `$'…'`: an escaped quote closes it in some shells only.
+    fn ansi_c_quote(&mut self, rest: &[u8]) -> usize {
+        let text = &rest[2..];
+        let end = text.iter().position(|byte| *byte == b'\'');
+        match end {
+            Some(end) if !text[..end].ends_with(b"\\") => end + 3,
+            _ => {
+                self.doubt("it is in or after a $'…' that shells read differently; write \"$(printf …)\" instead");
+                2
+            }
+        }
+    }
+
+    /// A backslash and a newline: as if they weren't there, which may join what stands around them.
+    fn continue_line(&mut self) -> usize {
+        let joins =
+            |byte: &u8| b"$({<`\\".contains(byte) || (byte.is_ascii_alphanumeric() && self.within() != Within::Double);
+        if self.script[..self.at].last().is_some_and(joins) {
+            self.doubt("a word before it is broken by a backslash at the end of its line; write it in one line");
+        }
+        2
+    }
+
+    fn parenthesis(&mut self, byte: u8) -> usize {
+        match (self.within(), byte) {
+            (Within::Substitution(open), b'(') => self.replace(Within::Substitution(open + 1)),
+            (Within::Substitution(0), _) => return self.close(1),
+            (Within::Substitution(open), _) => self.replace(Within::Substitution(open - 1)),
+            _ => {}
+        }
+        1
+    }
+
+    fn doubt(&mut self, reason: &'static str) {
+        self.doubt.get_or_insert(reason);
+    }
+
     /// What begins here with `$` or a backquote, and the length of its beginning.
-    fn expansion(&self, rest: &[u8]) -> Option<(Within, usize)> {
+    fn expansion(&mut self, rest: &[u8]) -> Option<(Within, usize)> {
+        if rest.starts_with(b"$[") {
+            self.doubt("there is a $[ before it; write $((…)) instead");
+        }
         let kinds: [(&[u8], Within); 4] = [
-            (b"$((", Within::Arithmetic),
+            (b"$((", Within::Arithmetic(0)),
             (b"$(", Within::Substitution(0)),
             (b"${", Within::Braces),
             (b"`", Within::Backquotes),
         ];
-        kinds.into_iter().find(|(begin, _)| rest.starts_with(begin)).map(|(begin, within)| (within, begin.len()))
+        let (begin, within) = kinds.into_iter().find(|(begin, _)| rest.starts_with(begin))?;
+        if within == Within::Braces && rest.get(2).is_some_and(|byte| b" \t\n|(".contains(byte)) {
+            self.doubt("there is a ${ before it that some shells take for commands; write $(…) instead");
+        }
+        Some((within, begin.len()))
+    }
+
+    fn replace(&mut self, within: Within) {
+        self.stack.pop();
+        self.stack.push(within);
     }
 
     fn open(&mut self, within: Within, length: usize) -> usize {
@@ -194,33 +322,33 @@ impl Scanner<'_> {
 
     fn close(&mut self, length: usize) -> usize {
         self.stack.pop();
+        self.word_begins = false;
         length
     }
 
     fn close_at(&mut self, end: u8) -> usize {
         if self.script[self.at] == end {
-            self.word_begins = end == b'\n';
             self.close(1);
+            self.word_begins = end == b'\n';
         }
         1
     }
 }
 
-/// A value as it has to be written at such a place.
-pub(crate) fn quote(value: &[u8], place: ShellPlace) -> Vec<u8> {
+/// Values as they have to be written at such a place: words of their own, or joined by a space within one.
+pub(crate) fn quote(values: &[Vec<u8>], place: ShellPlace) -> Vec<u8> {
+    let joined = || single(&values.join(&b' '));
     match place {
-        // A number before > would name a descriptor.
-        ShellPlace::Plain if is_bare(value) && !value.iter().all(u8::is_ascii_digit) => value.to_vec(),
-        ShellPlace::Plain => [b"'", &single(value)[..], b"'"].concat(),
-        ShellPlace::SingleQuoted => single(value),
-        ShellPlace::DoubleQuoted => {
-            let escaped = value.iter().flat_map(|byte| {
-                let backslash = b"$`\"\\".contains(byte).then_some(b'\\');
-                backslash.into_iter().chain([*byte])
-            });
-            escaped.collect()
-        }
+        ShellPlace::Word => values.iter().map(|value| within_quotes(value)).collect::<Vec<_>>().join(&b' '),
+        ShellPlace::Plain => [b"'", &joined()[..], b"'"].concat(),
+        // Out of the double quotes and back: nothing in them can join the value.
+        ShellPlace::DoubleQuoted => [b"\"'", &joined()[..], b"'\""].concat(),
+        ShellPlace::SingleQuoted => joined(),
     }
+}
+
+fn within_quotes(value: &[u8]) -> Vec<u8> {
+    [b"'", &single(value)[..], b"'"].concat()
 }
 
 fn single(value: &[u8]) -> Vec<u8> {
@@ -234,124 +362,9 @@ fn is_bare(word: &[u8]) -> bool {
 
 /// A command line that can be pasted into `sh`.
 pub(crate) fn for_paste(words: &[Vec<u8>]) -> Vec<u8> {
-    let word = |word: &Vec<u8>| match is_bare(word) {
-        true => word.clone(),
-        false => [b"'", &single(word)[..], b"'"].concat(),
-    };
+    let word = |word: &Vec<u8>| if is_bare(word) { word.clone() } else { within_quotes(word) };
     words.iter().map(word).collect::<Vec<_>>().join(&b' ')
 }
 
 #[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-    use std::process::Command;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The place of the only `{}` in a script.
-    fn place(script: &str) -> Result<ShellPlace, &'static str> {
-        let at = script.find("{}").unwrap();
-        places(script.as_bytes(), std::slice::from_ref(&(at..at + 2)))
-            .map(|places| places[0])
-            .map_err(|refusal| refusal.reason)
-    }
-
-    #[test]
-    fn places_are_told_apart() {
-        use ShellPlace::{DoubleQuoted, Plain, SingleQuoted};
-        for (script, expected) in [
-            ("echo {}", Plain),
-            ("echo a{}b", Plain),
-            ("echo \"a {} b\"", DoubleQuoted),
-            ("echo 'a {} b'", SingleQuoted),
-            ("echo \"it's {}\"", DoubleQuoted),
-            ("echo '\"' {}", Plain),
-            ("echo \\' {}", Plain),
-            ("echo \"\\\"{}\"", DoubleQuoted),
-            ("echo \"$(echo {})\"", Plain),
-            ("echo \"$(echo \"{}\")\"", DoubleQuoted),
-            ("echo \"$(echo x) {}\"", DoubleQuoted),
-            ("echo \"$( (echo x) ) {}\"", DoubleQuoted),
-            ("echo \"${x:-\"a\"} {}\"", DoubleQuoted),
-            ("echo $((1 + (2))) {}", Plain),
-            ("echo a#b {}", Plain),
-            ("# comment\necho {}", Plain),
-            ("echo `date` {}", Plain),
-            ("case x in x) echo {};; esac", Plain),
-            ("cat <<< {}", Plain),
-            ("echo \\\\{}", Plain),
-        ] {
-            assert_eq!(place(script), Ok(expected), "{script}");
-        }
-    }
-
-    #[test]
-    fn places_that_no_quoting_helps_are_refused() {
-        for script in [
-            "echo `echo {}`",
-            "echo # {}",
-            "cat <<EOF\n{}\nEOF",
-            "echo ${x:-{}}",
-            "echo $((1 + {}))",
-            "echo ${}",
-            "echo $x$ ; echo ${}",
-            "echo \\{}",
-            "echo \"\\{}\"",
-            "echo $(case x in x) echo {};; esac)",
-        ] {
-            assert!(place(script).is_err(), "{script}");
-        }
-    }
-
-    #[test]
-    fn a_command_line_can_be_pasted() {
-        let words = ["echo", "a b", "it's", "", "x=1", "if"].map(|word| word.as_bytes().to_vec());
-        assert_eq!(String::from_utf8(for_paste(&words)).unwrap(), r"echo 'a b' 'it'\''s' '' 'x=1' 'if'");
-    }
-
-    /// What `sh` makes of the values, each quoted for its place.
-    fn through_sh(values: &[Vec<u8>]) -> Vec<u8> {
-        let mut script = Vec::new();
-        for value in values {
-            script.extend_from_slice(b"printf '%s\\0' ");
-            script.extend(quote(value, ShellPlace::Plain));
-            script.extend_from_slice(b" x");
-            script.extend(quote(value, ShellPlace::Plain));
-            script.extend_from_slice(b"y \"");
-            script.extend(quote(value, ShellPlace::DoubleQuoted));
-            script.extend_from_slice(b"\" '");
-            script.extend(quote(value, ShellPlace::SingleQuoted));
-            script.extend_from_slice(b"'\n");
-        }
-        Command::new("sh").arg("-c").arg(OsStr::from_bytes(&script)).output().unwrap().stdout
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
-
-        #[test]
-        fn what_is_quoted_arrives_as_it_was(
-            values in proptest::collection::vec(proptest::collection::vec(1_u8.., 0..12), 1..20),
-            texts in proptest::collection::vec("[ -~\n\t'\"\\\\$`!*?~#;&|(){}\\[\\]=]{0,12}", 1..20),
-        ) {
-            let values: Vec<Vec<u8>> = values.into_iter().chain(texts.into_iter().map(String::into_bytes)).collect();
-            let mut expected = Vec::new();
-            for value in &values {
-                for (front, back) in [("", ""), ("x", "y"), ("", ""), ("", "")] {
-                    expected.extend([front.as_bytes(), value, back.as_bytes(), b"\0"].concat());
-                }
-            }
-            prop_assert_eq!(through_sh(&values), expected);
-        }
-
-        #[test]
-        fn no_script_makes_it_panic(script in "[ -~\n]{0,60}") {
-            let text = script.as_bytes();
-            let holes: Vec<_> = script.match_indices("{}").map(|(at, _)| at..at + 2).collect();
-            let _ = places(text, &holes);
-        }
-    }
-}
+mod tests;

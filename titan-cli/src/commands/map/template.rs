@@ -34,7 +34,7 @@ pub(super) enum Template {
     /// A program and its arguments.
     Command(Vec<Pattern>),
     /// A line of sh, and what surrounds each of its replacement strings.
-    Script { script: Pattern, places: Vec<ShellPlace>, appends: bool },
+    Script { script: Pattern, places: Vec<ShellPlace> },
 }
 
 impl Asked {
@@ -196,25 +196,29 @@ impl Template {
     }
 
     fn script(script: &[u8], language: &Language<'_>, options: &ValueOptions) -> Result<Self, Failure> {
-        let text = String::from_utf8_lossy(script);
-        let pattern = language.parse(script).map_err(|error| no_such_value(&text, &error))?;
+        let parse = |script: &[u8]| {
+            language.parse(script).map_err(|error| no_such_value(&String::from_utf8_lossy(script), &error))
+        };
+        let appended = [script.trim_ascii_end(), b" ", language.whole].concat();
+        let mut pattern = parse(script)?;
+        let appends = !pattern.has_holes() && options.max_args != Some(0);
+        if appends {
+            pattern = parse(&appended)?;
+        }
+        let script = if appends { &appended[..] } else { script };
         let places = shell::places(script, pattern.places()).map_err(|refusal| {
+            let text = String::from_utf8_lossy(script);
             with_caret(&text, refusal.at, &format!("a value can't be put here: {}", refusal.reason))
         })?;
-        let appends = !pattern.has_holes() && options.max_args != Some(0);
-        Ok(Self::Script { script: pattern, places, appends })
+        Ok(Self::Script { script: pattern, places })
     }
 
     /// The words of a task.
     pub(super) fn words(&self, values: &[Vec<u8>], sequence: u64) -> Vec<Word> {
         match self {
             Self::Command(patterns) => patterns.iter().flat_map(|pattern| pattern.words(values, sequence)).collect(),
-            Self::Script { script, places, appends } => {
-                let mut line = script.word(values, sequence, |hole, value| shell::quote(value, places[hole]));
-                for value in values.iter().filter(|_| *appends) {
-                    line.text.push(b' ');
-                    line.text.extend(shell::quote(value, ShellPlace::Plain));
-                }
+            Self::Script { script, places } => {
+                let line = script.word(values, sequence, |hole, values| shell::quote(values, places[hole]));
                 vec![Word::from(&b"/bin/sh"[..]), Word::from(&b"-c"[..]), line]
             }
         }
