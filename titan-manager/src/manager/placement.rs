@@ -142,7 +142,9 @@ impl Manager {
     /// The workers that could take that task as things are, but for what else they hold.
     fn eligible(&self, task: TaskId) -> impl Iterator<Item = (&WorkerId, &Worker)> {
         let fit = move |(_, worker): &(&WorkerId, &Worker)| self.fits(task, worker);
-        let has_elsewhere = self.workers.iter().filter(fit).any(|(_, worker)| !self.avoids(task, worker.host));
+        // Who holds it already counts: a task isn't taken from there to go where it wouldn't have gone.
+        let could = |worker: &&Worker| worker.health == Health::Healthy && self.could_take(task, worker);
+        let has_elsewhere = self.workers.values().filter(could).any(|worker| !self.avoids(task, worker.host));
         self.workers.iter().filter(fit).filter(move |(_, worker)| !has_elsewhere || !self.avoids(task, worker.host))
     }
 

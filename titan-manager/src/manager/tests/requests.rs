@@ -150,3 +150,40 @@ fn a_full_worker_is_no_reason_to_wake_up() {
     cluster.join(1, 1).submit(3).later(5);
     assert_eq!(cluster.manager.next_wake(), None);
 }
+
+#[test]
+fn what_one_host_has_isnt_taken_back_for_an_idle_one_that_lacks_everything() {
+    let mut cluster = Cluster::new();
+    cluster.join(1, 1).join(2, 1).submit(40);
+    // Host 1 answers at once to all that it is told, host 2 works on its first task.
+    for _ in 0..200 {
+        let told: Vec<(u32, ToAgent)> = cluster
+            .effects
+            .drain(..)
+            .filter_map(|effect| match effect {
+                Effect::Send { worker, message } => Some((worker.0, message)),
+                _ => None,
+            })
+            .collect();
+        if told.is_empty() {
+            return;
+        }
+        let mut next = Vec::new();
+        for (worker, message) in told {
+            let outcome = Outcome::failed_by_host("no disk");
+            match message {
+                ToAgent::Start { attempt, .. } if worker == 1 => {
+                    next.extend(
+                        cluster.says(worker, ToManager::Finished { attempt, outcome, process: None }).effects.drain(..),
+                    );
+                }
+                ToAgent::Recall { attempt } => {
+                    next.extend(cluster.says(worker, ToManager::Recalled { attempt }).effects.drain(..))
+                }
+                _ => {}
+            }
+        }
+        cluster.effects = next;
+    }
+    panic!("tasks go back and forth without end");
+}
