@@ -78,6 +78,7 @@ impl Desk {
     /// It can't be written.
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("it is in the desk")).expect("the desk can be written");
         fs::write(&path, text).expect("the desk can be written");
         path
     }

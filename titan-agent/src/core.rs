@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use titan_proto::command::{CommandTask, ProcessEnd};
+use titan_proto::files::{Entry, FileSet};
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{Configure, MAX_SLOTS, Outcome, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
@@ -27,6 +28,13 @@ pub enum Event {
     Message(ToAgent),
     /// A sign of life without a message.
     Heard,
+    /// The files that an attempt needs are here, or why they never will be.
+    Staged {
+        /// The attempt.
+        attempt: AttemptId,
+        /// How it has ended without having begun.
+        failure: Option<Outcome>,
+    },
     /// A computation has ended.
     Computed {
         /// Its attempt.
@@ -107,6 +115,32 @@ pub enum Effect {
         /// What follows its last byte.
         then: ToManager,
     },
+    /// A set of files has these entries, too.
+    Files {
+        /// The set.
+        set: FileSet,
+        /// A part of it.
+        entries: Vec<Entry>,
+    },
+    /// Get the files of these sets; `Staged` follows.
+    Stage {
+        /// The attempt that needs them.
+        attempt: AttemptId,
+        /// The sets.
+        sets: Vec<FileSet>,
+    },
+    /// A piece of a file has come to its end.
+    Piece {
+        /// Its stream.
+        stream: u64,
+        /// Why it doesn't come.
+        failure: Option<String>,
+    },
+    /// An attempt needs its files no more.
+    Release {
+        /// The attempt.
+        attempt: AttemptId,
+    },
     /// Start a computation; `Computed` follows.
     Compute {
         /// The attempt.
@@ -156,6 +190,8 @@ struct Queued {
     task: TaskId,
     tried: u32,
     command: Option<Box<CommandTask>>,
+    /// Its files aren't here yet.
+    waits: bool,
 }
 
 /// The agent's state. Changed only by [`Agent::handle`].
@@ -166,6 +202,8 @@ pub struct Agent {
     jobs: BTreeSet<JobId>,
     queue: VecDeque<Queued>,
     running: BTreeMap<AttemptId, TaskId>,
+    /// Attempts that aren't over and have files.
+    with_files: BTreeSet<AttemptId>,
     unacknowledged: BTreeMap<AttemptId, Unacknowledged>,
     last_heard: Timestamp,
     last_tick: Timestamp,
@@ -181,6 +219,7 @@ impl Agent {
             jobs: BTreeSet::new(),
             queue: VecDeque::new(),
             running: BTreeMap::new(),
+            with_files: BTreeSet::new(),
             unacknowledged: BTreeMap::new(),
             last_heard: now,
             last_tick: now,
@@ -199,6 +238,7 @@ impl Agent {
                 self.on_message(message, effects);
             }
             Event::Heard => self.last_heard = now,
+            Event::Staged { attempt, failure } => self.on_staged(attempt, failure, effects),
             Event::Computed { attempt, end } => self.on_computed(attempt, end, effects),
             Event::ChannelClosed => self.exit(Exit::ChannelClosed, effects),
             Event::Goodbye => self.exit(Exit::Goodbye, effects),
@@ -221,8 +261,10 @@ impl Agent {
                 effects.push(Effect::Prepare { job, work });
             }
             ToAgent::Start { attempt, task, tried, command } => {
-                self.on_start(Queued { attempt, task, tried, command }, effects);
+                self.on_start(Queued { attempt, task, tried, command, waits: false }, effects);
             }
+            ToAgent::Files { set, entries } => effects.push(Effect::Files { set, entries }),
+            ToAgent::Piece { stream, failure } => effects.push(Effect::Piece { stream, failure }),
             ToAgent::Recall { attempt } => self.on_recall(attempt, effects),
             ToAgent::Cancel { attempt } => self.on_cancel(attempt, effects),
             ToAgent::Acknowledge { attempt } => {
@@ -237,7 +279,7 @@ impl Agent {
         effects.push(Effect::Configure(Configure { slots: self.slots, ..configure }));
     }
 
-    fn on_start(&mut self, queued: Queued, effects: &mut Vec<Effect>) {
+    fn on_start(&mut self, mut queued: Queued, effects: &mut Vec<Effect>) {
         let reason = if self.slots == 0 {
             "a task before the configuration"
         } else if !self.jobs.contains(&queued.task.job) {
@@ -245,10 +287,38 @@ impl Agent {
         } else if self.queue.len() >= MAX_QUEUED {
             "too many tasks ahead"
         } else {
+            let sets = queued.command.as_ref().map(|command| command.inputs.clone()).unwrap_or_default();
+            if !sets.is_empty() {
+                queued.waits = true;
+                self.with_files.insert(queued.attempt);
+                effects.push(Effect::Stage { attempt: queued.attempt, sets });
+            }
             self.queue.push_back(queued);
             return;
         };
         self.exit(Exit::Protocol { reason: reason.to_owned() }, effects);
+    }
+
+    fn on_staged(&mut self, attempt: AttemptId, failure: Option<Outcome>, effects: &mut Vec<Effect>) {
+        match failure {
+            None => {
+                self.queue
+                    .iter_mut()
+                    .filter(|queued| queued.attempt == attempt)
+                    .for_each(|queued| queued.waits = false);
+            }
+            Some(outcome) => {
+                if self.unqueue(attempt) {
+                    self.end(attempt, Computed::ended(outcome), effects);
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        if self.with_files.remove(&attempt) {
+            effects.push(Effect::Release { attempt });
+        }
     }
 
     fn on_recall(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
@@ -256,6 +326,9 @@ impl Agent {
             true => ToManager::Recalled { attempt },
             false => ToManager::AlreadyStarted { attempt },
         };
+        if matches!(answer, ToManager::Recalled { .. }) {
+            self.release(attempt, effects);
+        }
         effects.push(Effect::Send(answer));
     }
 
@@ -299,11 +372,13 @@ impl Agent {
         };
         self.unacknowledged.insert(attempt, Unacknowledged { bytes });
         effects.push(effect);
+        self.release(attempt, effects);
     }
 
     fn start_what_fits(&mut self, effects: &mut Vec<Effect>) {
         while !self.exited && self.running.len() < self.slots as usize && self.has_room_for_results() {
-            let Some(Queued { attempt, task, tried, command }) = self.queue.pop_front() else { return };
+            let Some(next) = self.queue.iter().position(|queued| !queued.waits) else { return };
+            let Some(Queued { attempt, task, tried, command, .. }) = self.queue.remove(next) else { return };
             self.running.insert(attempt, task);
             effects.push(Effect::Send(ToManager::Started { attempt }));
             effects.push(Effect::Compute { attempt, task, tried, command });

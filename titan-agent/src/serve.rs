@@ -1,7 +1,7 @@
 //! Carries an agent's decisions out over a pair of byte streams: one thread reads, one writes, one decides, and the pool
 //! computes. Whatever blocks, the deciding thread doesn't.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use crate::compute::{Pool, SLOT_THREAD};
 pub use crate::core::Exit;
 use crate::core::{Agent, Computed, Effect, Event, MAX_TICK};
 use crate::faults::{self, Faults};
+use crate::files::{Files, Order, Staged, Told};
 use crate::machine;
 use crate::process::output::Budget;
 use crate::process::{Here, Processes, ScratchRoot, end_everything, reap_orphans, watcher};
@@ -60,6 +61,7 @@ enum Happening {
     WriteFailed,
     Chunk(AttemptId, Vec<u8>),
     Computed(AttemptId, Computed),
+    Files(Told),
 }
 
 /// The agent as a program: serves standard input and output and never prints anything else there.
@@ -139,6 +141,8 @@ pub fn serve(
         clock,
         pool: None,
         processes: None,
+        files: None,
+        staged: BTreeMap::new(),
         budget: Arc::default(),
         scratch: Arc::new(ScratchRoot::named(&options.scratch)),
         parent: options.is_watched.then(rustix::process::getppid).flatten(),
@@ -240,6 +244,9 @@ struct Server {
     clock: Instant,
     pool: Option<Pool>,
     processes: Option<Processes>,
+    files: Option<Files>,
+    /// What attempts are given that haven't begun.
+    staged: BTreeMap<AttemptId, Staged>,
     /// Bounds what commands have written and the manager hasn't acknowledged.
     budget: Arc<Budget>,
     scratch: Arc<ScratchRoot>,
@@ -317,6 +324,26 @@ impl Server {
                 }
                 self.decide(Event::Computed { attempt, end })
             }
+            Happening::Files(Told::Want { stream, blob, offset, bytes }) => {
+                self.session.send(encode(&ToManager::Want { stream, blob, offset, bytes }));
+                Ok(())
+            }
+            Happening::Files(Told::Staged { attempt, staged }) => {
+                let failure = match staged {
+                    Ok(staged) => {
+                        self.staged.insert(attempt, staged);
+                        None
+                    }
+                    Err(outcome) => Some(outcome),
+                };
+                self.decide(Event::Staged { attempt, failure })
+            }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if let Some(files) = &self.files {
+            files.order(order);
         }
     }
 
@@ -329,7 +356,11 @@ impl Server {
                         Incoming::Control(bytes) => {
                             Event::Message(codec::decode(&bytes).map_err(|error| error.to_string())?)
                         }
-                        Incoming::Bulk { .. } | Incoming::Heartbeat => Event::Heard,
+                        Incoming::Bulk { stream, data } => {
+                            self.order(Order::Bytes { stream, data });
+                            Event::Heard
+                        }
+                        Incoming::Heartbeat => Event::Heard,
                     }
                 }
             };
@@ -358,7 +389,8 @@ impl Server {
             match (command, &mut self.pool, &mut self.processes) {
                 (Some(command), _, Some(processes)) => {
                     let chunk = move |bytes| to_chunk.send(Happening::Chunk(attempt, bytes)).is_ok();
-                    processes.start(attempt, task, tried, *command, chunk, done);
+                    let staged = self.staged.remove(&attempt).unwrap_or_default();
+                    processes.start(attempt, task, tried, *command, staged, chunk, done);
                 }
                 (None, Some(pool), _) => pool.start(attempt, task, done),
                 _ => {}
@@ -414,6 +446,11 @@ impl Server {
                 let slots = configure.slots;
                 let pool = Pool::new(slots, Arc::clone(&self.faults));
                 self.reports_load = configure.reports_load;
+                let sender = self.sender.clone();
+                let tell = move |told| drop(sender.send(Happening::Files(told)));
+                let files =
+                    Files::start(configure.host.clone(), configure.cache_bytes, self.scratch.path().to_owned(), tell);
+                self.files = Some(files.map_err(|error| format!("cannot start a thread: {error}"))?);
                 let here = Here { batch: configure.batch, host: configure.host };
                 self.processes = Some(Processes::new(here, Arc::clone(&self.scratch), Arc::clone(&self.budget)));
                 self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
@@ -432,6 +469,13 @@ impl Server {
             }
             Effect::Stop { attempt } => {
                 self.stop(attempt);
+            }
+            Effect::Files { set, entries } => self.order(Order::Files { set, entries }),
+            Effect::Stage { attempt, sets } => self.order(Order::Stage { attempt, sets }),
+            Effect::Piece { stream, failure } => self.order(Order::Piece { stream, failure }),
+            Effect::Release { attempt } => {
+                self.staged.remove(&attempt);
+                self.order(Order::Release { attempt });
             }
             Effect::Exit(exit) => self.exit = Some(exit),
         }

@@ -86,6 +86,8 @@ pub(crate) struct MapArgs {
     #[command(flatten)]
     pub(crate) values: ValueOptions,
     #[command(flatten)]
+    pub(crate) files: FileOptions,
+    #[command(flatten)]
     pub(crate) process: ProcessOptions,
     #[command(flatten)]
     pub(crate) printing: PrintingOptions,
@@ -145,6 +147,27 @@ pub(crate) struct ValueOptions {
     /// Run the tasks in a random order
     #[arg(long)]
     pub(crate) shuf: bool,
+}
+
+/// What tasks are given and leave.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Files")]
+pub(crate) struct FileOptions {
+    /// Give each task these files, folders or globs: same path there; DIR/./PATH is PATH there
+    #[arg(short = 'i', long = "input", aliases = ["transferfile", "tf"], value_name = "PATTERN")]
+    pub(crate) inputs: Vec<OsString>,
+    /// Take these back from each task that completed; one that isn't made fails the task
+    #[arg(short = 'o', long = "output", alias = "return", value_name = "PATTERN")]
+    pub(crate) outputs: Vec<OsString>,
+    /// Give each task its value's file and take this back: -i {} -o PATTERN
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) trc: Vec<OsString>,
+    /// Give all tasks this file or folder; sent to each host once
+    #[arg(long, aliases = ["basefile", "bf"], value_name = "FILE")]
+    pub(crate) base: Vec<OsString>,
+    /// Don't look whether a value or the program is a file here that isn't given to tasks
+    #[arg(long)]
+    pub(crate) no_stage_check: bool,
 }
 
 /// How the processes of tasks run.

@@ -8,6 +8,7 @@ mod commands;
 mod config;
 mod driver;
 mod exit;
+mod files;
 mod json;
 mod launch;
 mod progress;

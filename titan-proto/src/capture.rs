@@ -1,4 +1,5 @@
-//! What a command's task wrote, as one stream: records of a channel and its bytes, in the order in which they were read.
+//! What a command's task wrote and the files that it left, as one stream: records of a channel and its bytes, in the order
+//! in which they were read.
 
 /// Which of a task's outputs a record belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,6 +8,10 @@ pub enum Channel {
     Stdout,
     /// Standard error.
     Stderr,
+    /// The header of an output: an encoded [`crate::files::Entry`].
+    Entry,
+    /// Bytes of the file that the last header told of.
+    Content,
 }
 
 impl Channel {
@@ -14,6 +19,8 @@ impl Channel {
         match self {
             Self::Stdout => 1,
             Self::Stderr => 2,
+            Self::Entry => 3,
+            Self::Content => 4,
         }
     }
 
@@ -21,6 +28,8 @@ impl Channel {
         match byte {
             1 => Some(Self::Stdout),
             2 => Some(Self::Stderr),
+            3 => Some(Self::Entry),
+            4 => Some(Self::Content),
             _ => None,
         }
     }
@@ -101,7 +110,7 @@ mod tests {
         for piece in pieces {
             splitter.push(piece, |channel, bytes| match channel {
                 Channel::Stdout => out.extend_from_slice(bytes),
-                Channel::Stderr => err.extend_from_slice(bytes),
+                _ => err.extend_from_slice(bytes),
             })?;
         }
         Ok((out, err))

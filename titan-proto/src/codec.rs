@@ -72,6 +72,7 @@ mod tests {
 
     use super::*;
     use crate::command::{CommandJob, CommandTask, ProcessEnd, Word, Workdir};
+    use crate::files::{BlobId, Content, Entry, EntryKind, FileSet, OutputPattern};
     use crate::id::{AttemptId, Epoch, JobId, TaskId};
     use crate::message::{Configure, Outcome, ResultSummary, ToAgent, ToManager, Work};
 
@@ -81,7 +82,7 @@ mod tests {
 
     fn configure() -> Configure {
         let (batch, host) = ("b".to_owned(), "h".to_owned());
-        Configure { batch, host, slots: 2, heartbeat_ms: 3, lease_ms: 4, reports_load: true }
+        Configure { batch, host, slots: 2, heartbeat_ms: 3, lease_ms: 4, cache_bytes: 5, reports_load: true }
     }
 
     fn command_job() -> CommandJob {
@@ -102,7 +103,21 @@ mod tests {
 
     fn command_task() -> CommandTask {
         let words = vec![Word { text: vec![1], slot_at: vec![2] }];
-        CommandTask { words, env: vec![(vec![3], vec![4])], stdin: Some(vec![5]) }
+        let outputs = vec![OutputPattern { text: vec![6], is_glob: true }];
+        let inputs = vec![FileSet::Job(JobId(7)), FileSet::Attempt(attempt())];
+        CommandTask { words, env: vec![(vec![3], vec![4])], stdin: Some(vec![5]), inputs, outputs }
+    }
+
+    fn entries() -> Vec<Entry> {
+        let entry = |kind| Entry { place: vec![1], mode: 2, mtime_ns: 3, kind };
+        let file = |content| EntryKind::File { bytes: 4, content };
+        vec![
+            entry(file(Content::Blob(BlobId([5; 32])))),
+            entry(file(Content::Here(vec![6]))),
+            entry(file(Content::Follows)),
+            entry(EntryKind::Folder),
+            entry(EntryKind::Link { target: vec![7] }),
+        ]
     }
 
     fn process() -> Option<ProcessEnd> {
@@ -129,7 +144,7 @@ mod tests {
             ),
             (
                 ToAgent::Start { attempt: attempt(), task, tried: 5, command: Some(Box::new(command_task())) },
-                "020000000100000002000000030000000400000005000000010100000000000000010000000000000001010000000000000002000000010000000000000001000000000000000301000000000000000401010000000000000005",
+                "02000000010000000200000003000000040000000500000001010000000000000001000000000000000101000000000000000200000001000000000000000100000000000000030100000000000000040101000000000000000502000000000000000000000007000000010000000100000002000000010000000000000001000000000000000601",
             ),
             (
                 ToAgent::Job { job: JobId(3), work: Work::Command(command_job()) },
@@ -138,6 +153,11 @@ mod tests {
             (ToAgent::Recall { attempt: attempt() }, "030000000100000002000000"),
             (ToAgent::Cancel { attempt: attempt() }, "040000000100000002000000"),
             (ToAgent::Acknowledge { attempt: attempt() }, "050000000100000002000000"),
+            (
+                ToAgent::Files { set: FileSet::Job(JobId(3)), entries: entries() },
+                "060000000000000003000000050000000000000001000000000000000102000000030000000000000000000000040000000000000000000000050505050505050505050505050505050505050505050505050505050505050501000000000000000102000000030000000000000000000000040000000000000001000000010000000000000006010000000000000001020000000300000000000000000000000400000000000000020000000100000000000000010200000003000000000000000100000001000000000000000102000000030000000000000002000000010000000000000007",
+            ),
+            (ToAgent::Piece { stream: 1, failure: Some("x".into()) }, "07000000010000000000000001010000000000000078"),
         ];
         for (message, bytes) in golden {
             assert_eq!(hex(&encode(&message).unwrap()), bytes, "{message:?}");
@@ -165,6 +185,10 @@ mod tests {
             (ToManager::Recalled { attempt: attempt() }, "020000000100000002000000"),
             (ToManager::AlreadyStarted { attempt: attempt() }, "030000000100000002000000"),
             (ToManager::Load { load_hundredths: 1, free_memory_bytes: 2 }, "04000000010000000200000000000000"),
+            (
+                ToManager::Want { stream: 1, blob: BlobId([2; 32]), offset: 3, bytes: 4 },
+                "050000000100000000000000020202020202020202020202020202020202020202020202020202020202020203000000000000000400000000000000",
+            ),
         ];
         for (message, bytes) in golden {
             assert_eq!(hex(&encode(&message).unwrap()), bytes.replace(' ', ""), "{message:?}");

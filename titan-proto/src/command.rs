@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::files::{FileSet, OutputPattern};
+
 /// What all tasks of a command's job share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandJob {
@@ -50,6 +52,10 @@ pub struct CommandTask {
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// A file of the host that is its stdin; None: /dev/null.
     pub stdin: Option<Vec<u8>>,
+    /// What is put into its folder before it starts; told before.
+    pub inputs: Vec<FileSet>,
+    /// What it has to leave in its folder.
+    pub outputs: Vec<OutputPattern>,
 }
 
 /// One argument. The slot is known only where it runs.

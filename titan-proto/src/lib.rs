@@ -5,6 +5,7 @@
 //! - [`time`]: moments and spans, given to the logic as arguments.
 //! - [`message`]: the messages, one enum for each direction.
 //! - [`command`]: what a task that is a command runs, and how it ended.
+//! - [`files`]: what tasks are given and leave.
 //! - [`capture`]: what a command's task wrote, as one stream.
 //! - [`codec`]: message ↔ bytes; the only module that knows bincode.
 //! - [`frame`]: bytes on a connection ↔ checked frames.
@@ -17,6 +18,7 @@
 pub mod capture;
 pub mod codec;
 pub mod command;
+pub mod files;
 pub mod frame;
 pub mod handshake;
 pub mod id;
@@ -26,4 +28,4 @@ pub mod session;
 pub mod time;
 
 /// The version of everything after the handshake. Any difference is refused.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::command::{CommandJob, CommandTask, ProcessEnd};
+use crate::files::{BlobId, Entry, FileSet};
 use crate::id::{AttemptId, JobId, TaskId};
 
 /// What a manager says to an agent.
@@ -44,6 +45,20 @@ pub enum ToAgent {
         /// The attempt to forget.
         attempt: AttemptId,
     },
+    /// What a set of files holds; more of the same set adds to it. Comes before a task that names it.
+    Files {
+        /// The set.
+        set: FileSet,
+        /// A part of it.
+        entries: Vec<Entry>,
+    },
+    /// The answer to `Want`; its bytes came before this on the bulk stream of that name.
+    Piece {
+        /// The stream.
+        stream: u64,
+        /// Why the bytes aren't there.
+        failure: Option<String>,
+    },
 }
 
 /// Most slots of one agent: far beyond what a machine can run, and few enough that counting them costs nothing.
@@ -62,6 +77,8 @@ pub struct Configure {
     pub heartbeat_ms: u64,
     /// How long an agent works on without hearing from its manager, in ms; 0: it ends with its channel.
     pub lease_ms: u64,
+    /// Files are kept on the host for later batches up to about that many bytes.
+    pub cache_bytes: u64,
     /// Whether [`ToManager::Load`] is to come about once a second.
     pub reports_load: bool,
 }
@@ -113,6 +130,17 @@ pub enum ToManager {
         load_hundredths: u32,
         /// Memory that new processes could have, in bytes.
         free_memory_bytes: u64,
+    },
+    /// A part of a blob is to be sent.
+    Want {
+        /// The bulk stream for it, which hasn't been used before.
+        stream: u64,
+        /// The blob.
+        blob: BlobId,
+        /// The part's first byte.
+        offset: u64,
+        /// The part's length, not above [`crate::files::MAX_PIECE_BYTES`].
+        bytes: u64,
     },
 }
 

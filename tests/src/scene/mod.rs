@@ -19,6 +19,7 @@ pub use run::{Finished, Run};
 
 use crate::program::titan;
 use crate::rig::{Rig, Snapshot};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -100,6 +101,28 @@ impl Scene {
         self.rig.laptop().work_dir().join(format!("{number}.{extension}"))
     }
 
+    /// Writes a file into the work folder.
+    ///
+    /// # Panics
+    /// It can't be written.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.rig.laptop().work_dir().join(name);
+        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("the rig's folder can be written");
+        fs::write(&path, text).expect("the rig's folder can be written");
+        path
+    }
+
+    /// The files of a folder in the work folder, and what they hold.
+    ///
+    /// # Panics
+    /// It isn't there.
+    pub fn files_in(&self, folder: &str) -> BTreeMap<String, Vec<u8>> {
+        let folder = self.rig.laptop().work_dir().join(folder);
+        let entries = fs::read_dir(&folder).expect("the folder is there").flatten();
+        let read = |path: PathBuf| fs::read(path).expect("it is a file");
+        entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), read(entry.path()))).collect()
+    }
+
     /// Waits until nothing is left of any titan, on hosts and laptop, but what may stay.
     ///
     /// # Panics
@@ -149,10 +172,14 @@ fn may_stay(path: &Path) -> bool {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("agent-") && path.parent().is_some_and(is_folder_of_agents)
     };
+    let is_blobs = |path: &Path| path.ends_with("blobs") && path.parent().is_some_and(is_folder_of_agents);
+    let is_blob = || path.file_name().is_some_and(|name| name.len() == 64) && path.parent().is_some_and(is_blobs);
     let of_batches = [".local", ".local/state", ".local/state/titan", ".local/state/titan/batches"];
     path.ends_with(".cache")
         || is_folder_of_agents(path)
         || is_agent()
+        || is_blobs(path)
+        || is_blob()
         || of_batches.iter().any(|folder| path.ends_with(Path::new("home").join(folder)))
         || path.ends_with(".local/state/titan/batches/.lock")
         || path.components().any(|part| part.as_os_str() == "fish")

@@ -115,6 +115,7 @@ impl World {
             slots: capacity.slots,
             heartbeat_ms: millis(config.heartbeat),
             lease_ms: millis(config.lease),
+            cache_bytes: 0,
             reports_load: false,
         };
         let mut desk = Desk {

@@ -119,6 +119,9 @@ impl World {
                 agent.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
             }
             Effect::Prepare { .. } => {}
+            Effect::Files { .. } | Effect::Stage { .. } | Effect::Piece { .. } | Effect::Release { .. } => {
+                unreachable!("no simulated task has files")
+            }
             Effect::Send(message) => {
                 if matches!(message, ToManager::Finished { .. }) {
                     agent.outcomes.push(message.clone());

@@ -64,7 +64,11 @@ impl Model {
             ToAgent::Job { job, .. } => drop(agent.jobs.insert(*job)),
             ToAgent::Start { attempt, task, .. } => self.judge_start(worker, *attempt, *task, manager),
             ToAgent::Acknowledge { attempt } => self.judge_acknowledged(*attempt),
-            ToAgent::Configure(_) | ToAgent::Recall { .. } | ToAgent::Cancel { .. } => {}
+            ToAgent::Configure(_)
+            | ToAgent::Recall { .. }
+            | ToAgent::Cancel { .. }
+            | ToAgent::Files { .. }
+            | ToAgent::Piece { .. } => {}
         }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 
 fn configure(slots: u32, heartbeat_ms: u64, lease_ms: u64) -> Configure {
     let (batch, host) = ("b".to_owned(), "h".to_owned());
-    Configure { batch, host, slots, heartbeat_ms, lease_ms, reports_load: false }
+    Configure { batch, host, slots, heartbeat_ms, lease_ms, cache_bytes: 0, reports_load: false }
 }
 
 struct Host {

@@ -32,6 +32,7 @@ use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::Outcome;
 
 use crate::core::Computed;
+use crate::files::Staged;
 use limits::Shares;
 use output::{Budget, Sink};
 pub(crate) use scratch::ScratchRoot;
@@ -63,6 +64,7 @@ pub(crate) struct Attempt {
     pub(crate) slot: u32,
     pub(crate) job: Arc<LoadedJob>,
     pub(crate) command: CommandTask,
+    pub(crate) staged: Staged,
     pub(crate) here: Here,
     pub(crate) scratch: Arc<ScratchRoot>,
     pub(crate) shares: Arc<Shares>,
@@ -98,6 +100,7 @@ impl Processes {
         self.jobs.insert(job, Arc::new(LoadedJob { spec, environment: OnceLock::new() }));
     }
 
+    #[expect(clippy::too_many_arguments, reason = "an attempt and its two ways back")]
     /// Starts an attempt on a thread of its own. `chunk` is called there with what it writes, `done` when it has ended.
     pub(crate) fn start(
         &mut self,
@@ -105,6 +108,7 @@ impl Processes {
         task: TaskId,
         tried: u32,
         command: CommandTask,
+        staged: Staged,
         chunk: impl Fn(Vec<u8>) -> bool + Send + 'static,
         done: impl FnOnce(Computed) + Send + 'static,
     ) {
@@ -123,6 +127,7 @@ impl Processes {
             slot,
             job,
             command,
+            staged,
             here: self.here.clone(),
             scratch: Arc::clone(&self.scratch),
             shares: Arc::clone(&self.shares),

@@ -1,25 +1,31 @@
 //! One attempt from its spawn to its end: reads what it writes, watches the time, the memory and the order to stop, and ends
 //! all of its tree. A task has ended when its own process has: what it left behind goes with it.
 
+use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, ChildStderr, ChildStdout};
+use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use titan_proto::capture::Channel;
 use titan_proto::command::ProcessEnd;
+use titan_proto::files::encode_entry;
 use titan_proto::message::{Fault, Outcome, ResultSummary};
 use wait4::{ResUse, Wait4};
 
-use super::output::PIECE_BYTES;
+use super::output::{PIECE_BYTES, Sink};
 use super::tree::Tree;
 use super::{Attempt, command, limits, setup};
 use crate::core::Computed;
+use crate::files::{self, collect};
 
 /// A wait within which nothing is looked at that no descriptor tells.
 const LOOK_SPAN: Duration = Duration::from_millis(100);
+/// What a task writes to.
+const CHANNELS: [Channel; 2] = [Channel::Stdout, Channel::Stderr];
 /// Another process holds a file that is to be executed: it was written a moment ago.
 const BUSY_TRIES: u32 = 20;
 
@@ -28,12 +34,18 @@ const BUSY_TRIES: u32 = 20;
 enum Ending {
     Stopped,
     TimedOut,
-    TooLarge { used_bytes: u64 },
+    TooLarge {
+        used_bytes: u64,
+    },
+    /// It ended well, but without all that it declared.
+    Incomplete {
+        problem: String,
+    },
 }
 
 /// Runs an attempt to its end.
 pub(super) fn run(mut attempt: Attempt, stopped: &PipeReader) -> Computed {
-    let computed = match prepare(&attempt, stopped) {
+    let computed = match prepare(&attempt) {
         Ok(running) => running.finish(&mut attempt, stopped),
         Err(outcome) => Computed::ended(outcome),
     };
@@ -45,16 +57,19 @@ pub(super) fn run(mut attempt: Attempt, stopped: &PipeReader) -> Computed {
 struct Running {
     child: Child,
     exited: OwnedFd,
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
+    /// What it writes, until nothing more comes: of [`CHANNELS`].
+    pipes: [Option<File>; 2],
     tree: Tree,
     begun: Instant,
+    /// None: where the agent is.
+    folder: Option<PathBuf>,
     _share: limits::Share,
 }
 
-fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> {
+fn prepare(attempt: &Attempt) -> Result<Running, Outcome> {
     let folder = command::folder(attempt)?;
-    let inherited = setup::environment(attempt, stopped).map_err(Outcome::failed_by_host)?;
+    give_files(attempt, folder.as_deref())?;
+    let inherited = setup::environment(attempt).map_err(Outcome::failed_by_host)?;
     let mut variables = command::variables(attempt, inherited);
     let share = attempt.shares.take(&attempt.job.spec);
     share.tell(&mut variables);
@@ -67,14 +82,29 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
         let _ = child.kill();
         Outcome::failed_by_host(format!("cannot watch a process on {}: {error}", attempt.here.host))
     })?;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
+    let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
     let tree = Tree::new(pid, command::marks(attempt));
-    Ok(Running { child, exited, stdout, stderr, tree, begun: Instant::now(), _share: share })
+    Ok(Running { child, exited, pipes: [stdout, stderr], tree, begun: Instant::now(), folder, _share: share })
+}
+
+/// Puts its inputs into its folder, and makes the folders that its outputs go to.
+fn give_files(attempt: &Attempt, folder: Option<&Path>) -> Result<(), Outcome> {
+    let Some(folder) = folder else { return Ok(()) };
+    let host = &attempt.here.host;
+    files::place::place(folder, &attempt.staged, host)?;
+    for output in &attempt.command.outputs {
+        files::place::make_folder(folder, &output.known_folder())
+            .map_err(|error| Outcome::failed_by_host(format!("no folder for its outputs on {host}: {error}")))?;
+    }
+    Ok(())
 }
 
 fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child, Outcome> {
-    let name = || attempt.command.words.first().map(|word| String::from_utf8_lossy(&word.text).into_owned());
-    let name = || name().unwrap_or_default();
+    let name = || {
+        let first = attempt.command.words.first().map(|word| &word.text[..]).unwrap_or_default();
+        String::from_utf8_lossy(first).into_owned()
+    };
     for _ in 0..BUSY_TRIES {
         match program.spawn() {
             Ok(child) => return Ok(child),
@@ -115,11 +145,40 @@ impl Running {
             }
         }
         let wall = self.begun.elapsed();
-        self.drain(attempt);
+        self.drain(attempt, stopped);
         // Reaped only now: until then nobody else gets its pid, or its group's.
         self.tree.end_rest(Duration::from_millis(attempt.job.spec.kill_after_ms));
-        let used = self.child.wait4();
-        conclude(attempt, ending.as_ref(), wall, used.ok().as_ref())
+        let used = self.child.wait4().ok();
+        if ending.is_none() && used.as_ref().is_some_and(|used| used.status.success()) {
+            ending = self.send_outputs(attempt, stopped).err();
+        }
+        conclude(attempt, ending.as_ref(), wall, used.as_ref())
+    }
+
+    /// Sends what it declared, after what it wrote.
+    fn send_outputs(&self, attempt: &mut Attempt, stopped: &PipeReader) -> Result<(), Ending> {
+        let Attempt { command, sink, .. } = attempt;
+        if command.outputs.is_empty() {
+            return Ok(());
+        }
+        let folder = self.folder.as_deref().unwrap_or(Path::new("."));
+        let mut take = |piece: collect::Piece<'_>| {
+            if !waited_for_room(sink, stopped) {
+                return false;
+            }
+            match piece {
+                collect::Piece::Content(bytes) => sink.take(Channel::Content, bytes),
+                collect::Piece::Entry(entry) => {
+                    let bytes = encode_entry(entry).expect("its paths were checked to be no longer than a system's");
+                    sink.take(Channel::Entry, &bytes);
+                }
+            }
+            true
+        };
+        collect::collect(folder, &command.outputs, &mut take).map_err(|problem| match problem {
+            collect::Problem::Failed(problem) => Ending::Incomplete { problem },
+            collect::Problem::Stopped => Ending::Stopped,
+        })
     }
 
     /// Waits until something happens, and reads what there is; true: the process has exited.
@@ -128,15 +187,13 @@ impl Running {
         let has_room = attempt.sink.has_room(Duration::ZERO);
         let looks = attempt.job.spec.memory_bytes > 0 || !has_room;
         let span = if looks { until.min(LOOK_SPAN) } else { until };
-        let readers = [self.stdout.as_ref().map(AsFd::as_fd), self.stderr.as_ref().map(AsFd::as_fd)];
-        let wanted = readers.map(|reader| reader.filter(|_| has_room));
+        let wanted = self.pipes.each_ref().map(|pipe| pipe.as_ref().filter(|_| has_room).map(AsFd::as_fd));
         let stop = (!is_ending).then(|| stopped.as_fd());
         let ready = wait([Some(self.exited.as_fd()), stop, wanted[0], wanted[1]], span);
-        if ready[2] && !read(self.stdout.as_mut(), Channel::Stdout, attempt) {
-            self.stdout = None;
-        }
-        if ready[3] && !read(self.stderr.as_mut(), Channel::Stderr, attempt) {
-            self.stderr = None;
+        for number in [0, 1] {
+            if ready[2 + number] {
+                self.read(number, attempt);
+            }
         }
         if !has_room {
             attempt.sink.has_room(LOOK_SPAN.min(until));
@@ -163,29 +220,38 @@ impl Running {
     }
 
     /// After the exit: what is in the pipes still counts; what others write later doesn't.
-    fn drain(&mut self, attempt: &mut Attempt) {
-        for channel in [Channel::Stdout, Channel::Stderr] {
-            loop {
-                let reader = match channel {
-                    Channel::Stdout => self.stdout.as_ref().map(AsFd::as_fd),
-                    Channel::Stderr => self.stderr.as_ref().map(AsFd::as_fd),
-                };
-                let Some(reader) = reader else { break };
-                if !wait([Some(reader), None, None, None], Duration::ZERO)[0] {
+    fn drain(&mut self, attempt: &mut Attempt, stopped: &PipeReader) {
+        for number in [0, 1] {
+            while let Some(pipe) = &self.pipes[number] {
+                let is_ready = wait([Some(pipe.as_fd()), None, None, None], Duration::ZERO)[0];
+                if !is_ready || !waited_for_room(&attempt.sink, stopped) {
                     break;
                 }
-                // Without end only where the manager takes nothing, and then the session's own end is near.
-                while !attempt.sink.has_room(LOOK_SPAN) {}
-                let goes_on = match channel {
-                    Channel::Stdout => read(self.stdout.as_mut(), channel, attempt),
-                    Channel::Stderr => read(self.stderr.as_mut(), channel, attempt),
-                };
-                if !goes_on {
-                    break;
-                }
+                self.read(number, attempt);
             }
         }
     }
+
+    /// Reads one piece of what it writes there.
+    fn read(&mut self, number: usize, attempt: &mut Attempt) {
+        let Some(pipe) = &mut self.pipes[number] else { return };
+        let mut piece = [0; PIECE_BYTES];
+        match pipe.read(&mut piece) {
+            Ok(length @ 1..) => attempt.sink.take(CHANNELS[number], &piece[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => self.pipes[number] = None,
+        }
+    }
+}
+
+/// Waits until the manager takes more; false: the attempt is to stop.
+fn waited_for_room(sink: &Sink, stopped: &PipeReader) -> bool {
+    while !sink.has_room(LOOK_SPAN) {
+        if wait([Some(stopped.as_fd()), None, None, None], Duration::ZERO)[0] {
+            return false;
+        }
+    }
+    true
 }
 
 fn deadline(timeout_ms: u64, begun: Instant) -> Option<Instant> {
@@ -212,20 +278,6 @@ fn wait(descriptors: [Option<BorrowedFd<'_>>; 4], span: Duration) -> [bool; 4] {
     ready
 }
 
-/// Reads one piece; false: nothing more comes.
-fn read(reader: Option<&mut impl Read>, channel: Channel, attempt: &mut Attempt) -> bool {
-    let Some(reader) = reader else { return false };
-    let mut piece = [0; PIECE_BYTES];
-    match reader.read(&mut piece) {
-        Ok(0) => false,
-        Ok(length) => {
-            attempt.sink.take(channel, &piece[..length]);
-            true
-        }
-        Err(error) => error.kind() == io::ErrorKind::Interrupted,
-    }
-}
-
 fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Option<&ResUse>) -> Computed {
     let (bytes, crc) = attempt.sink.total();
     let compute_us = micros(wall);
@@ -234,6 +286,7 @@ fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Op
     let failed = |reason: String| Outcome::Failed { reason, fault: Fault::Task, result: Some(summary) };
     let outcome = match ending {
         Some(Ending::Stopped) => Outcome::Cancelled,
+        Some(Ending::Incomplete { problem }) => failed(problem.clone()),
         Some(Ending::TimedOut) => failed(format!("timed out after {}", shown(attempt.job.spec.timeout_ms))),
         Some(Ending::TooLarge { used_bytes }) => failed(format!(
             "killed: used {} of its {}",

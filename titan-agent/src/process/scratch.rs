@@ -19,6 +19,11 @@ impl ScratchRoot {
         Self { path: std::env::temp_dir().join(format!("titan-scratch-{word}")) }
     }
 
+    /// Where it is, or would be.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A fresh folder for an attempt.
     pub(super) fn make(&self, attempt: AttemptId) -> io::Result<PathBuf> {
         self.make_root()?;

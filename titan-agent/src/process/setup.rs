@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::PipeReader;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
 
@@ -19,7 +18,7 @@ const TOLD_LINES: usize = 3;
 ///
 /// # Errors
 /// The setup failed here: a sentence.
-pub(super) fn environment(attempt: &Attempt, _stopped: &PipeReader) -> Result<Environment, String> {
+pub(super) fn environment(attempt: &Attempt) -> Result<Environment, String> {
     let Some(setup) = &attempt.job.spec.setup else { return Ok(std::env::vars_os().collect()) };
     attempt.job.environment.get_or_init(|| run(attempt, setup)).clone()
 }

@@ -24,7 +24,8 @@ use crate::driver::clock::Clock;
 use crate::driver::host::{Common, HostTask, News};
 use crate::driver::signals::Signals;
 use crate::driver::sink::{JobSink, SinkThread};
-use crate::driver::{BatchJob, Driver, Ended, Fed, MAX_NEWS, Spans};
+use crate::driver::staging::Staging;
+use crate::driver::{BatchJob, Driver, Ended, Fed, Inlets, MAX_NEWS, Spans};
 use crate::exit::{self, Failure};
 use crate::launch::{Binaries, Gates, Launching, launcher_for};
 use crate::progress::{Manner, Progress};
@@ -33,6 +34,8 @@ use judge::Judged;
 
 /// How long tasks may take to stop where nothing else was said: SIGTERM, and SIGKILL after this.
 pub(crate) const KILL_AFTER: Duration = Duration::from_secs(5);
+/// Files that a host keeps for later batches.
+const CACHE_BYTES: u64 = 10 << 30;
 /// How much longer titan waits for the outcomes of tasks that it has told to stop.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,8 @@ pub(crate) struct Work {
     pub(crate) sinks: Vec<Box<dyn JobSink>>,
     /// Where more tasks come from.
     pub(crate) fed: mpsc::Receiver<Fed>,
+    /// The folder that files of tasks are relative to.
+    pub(crate) root: PathBuf,
     /// The longest result that a task can have, in bytes.
     pub(crate) max_result_bytes: u64,
 }
@@ -126,7 +131,9 @@ impl Batch<'_> {
         let hosts = self.host_tasks(clock, config.epoch, news_sender, stopped, work.max_result_bytes)?;
         let manager = Manager::new(config);
         let spans = Spans { tick: self.cluster.scheduler.tick, stop: self.rules.kill_after + STOP_MARGIN };
-        let driver = Driver::new(manager, clock, self.directory.spool(), sink, news, work.fed, progress);
+        let staging = Staging::new(work.root);
+        let inlets = Inlets { news, fed: work.fed };
+        let driver = Driver::new(manager, clock, self.directory.spool(), sink, inlets, staging, progress);
         Ok(driver.run(work.jobs, hosts, spans, stop, signals).await)
     }
 
@@ -171,6 +178,7 @@ impl Batch<'_> {
             lease,
             start_timeout: self.cluster.ssh.start_timeout,
             max_result_bytes,
+            cache_bytes: CACHE_BYTES,
             reports_load: self.rules.max_load.is_some() || self.rules.min_free_memory_bytes.is_some(),
             next_worker: AtomicU32::new(0),
         });

@@ -1,7 +1,8 @@
 //! One connection to one agent: bytes to frames, frames to the session, results to the spool, messages to the driver.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -13,18 +14,24 @@ use titan_proto::codec;
 use titan_proto::command::CommandJob;
 use titan_proto::frame::{Decoder, Received};
 use titan_proto::id::AttemptId;
-use titan_proto::message::{Outcome, ToAgent, ToManager, Work};
+use titan_proto::message::{MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
 use super::clock::Clock;
 use super::host::{Command, News};
+use super::offers::Offers;
 use super::spool::{SpoolError, Writer, named};
+use super::staging::FullStart;
+use crate::files::check::OutputCheck;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
 /// Signs of life without a message are passed on this often at most.
 const HEARD_SPAN: Duration = Duration::from_millis(200);
+
+/// Bytes of files that are sent and not acknowledged: enough for any link's round trip.
+const MAX_BULK_BYTES: u64 = 8 << 20;
 
 /// Messages that may wait for an agent: it holds at most two for each slot, and answers each.
 const MAX_QUEUED: usize = 1 << 16;
@@ -49,6 +56,7 @@ enum Step {
     Told(Option<Command>),
     Stop,
     Due,
+    Piece { stream: u64, piece: Result<Vec<u8>, String> },
 }
 
 /// Everything that one connection needs.
@@ -60,7 +68,9 @@ pub(crate) struct Connection {
     /// What the host wants to be run before a command's first task.
     pub(crate) setup: Option<String>,
     /// The attempts that this worker was given and that aren't over: it can send results of no other.
-    pub(crate) held: BTreeSet<AttemptId>,
+    pub(crate) held: BTreeMap<AttemptId, Option<OutputCheck>>,
+    /// The files that it may ask for.
+    pub(crate) offers: Offers,
     pub(crate) clock: Clock,
     pub(crate) news: mpsc::Sender<News>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
@@ -99,10 +109,12 @@ impl Connection {
                 }
             }
             let wake = self.clock.instant(self.session.next_deadline());
+            let has_room = self.session.bulk_bytes() < MAX_BULK_BYTES;
             let step = tokio::select! {
                 wrote = writer.write(&out[written..]), if written < out.len() => Step::Wrote(checked(wrote)?),
                 read = reader.read(&mut buffer) => Step::Read(checked(read)?),
                 command = self.commands.recv() => Step::Told(command),
+                (stream, piece) = self.offers.next_piece(has_room) => Step::Piece { stream, piece },
                 _ = self.stop.wait_for(|stop| *stop), if !stopping => Step::Stop,
                 // While a write is under way there is nothing to add to it.
                 () = sleep_until(Instant::from_std(wake)), if written == out.len() => Step::Due,
@@ -118,10 +130,12 @@ impl Connection {
                     self.decoder.push(&buffer[..length]);
                     self.receive(&mut last_heard).await?;
                 }
-                Step::Told(Some(Command::Send(_))) if self.is_deaf() => {
+                Step::Told(Some(Command::Send(_) | Command::Start(_))) if self.is_deaf() => {
                     return Err(broken(format!("{MAX_QUEUED} messages to it wait, and it reads none")));
                 }
                 Step::Told(Some(Command::Send(message))) => self.send(message),
+                Step::Told(Some(Command::Start(start))) => self.start(*start).await,
+                Step::Piece { stream, piece } => self.send_piece(stream, piece),
                 Step::Told(Some(Command::GiveUp) | None) => return Ok(End::GivenUp),
                 Step::Stop => {
                     stopping = true;
@@ -138,14 +152,50 @@ impl Connection {
 
     fn send(&mut self, mut message: ToAgent) {
         match &mut message {
-            ToAgent::Start { attempt, .. } => drop(self.held.insert(*attempt)),
-            ToAgent::Acknowledge { attempt } => drop(self.held.remove(attempt)),
+            ToAgent::Start { attempt, .. } => drop(self.held.entry(*attempt).or_default()),
+            ToAgent::Acknowledge { attempt } => self.forget(*attempt),
             ToAgent::Job { work: Work::Command(job), .. } => self.add_setup(job),
             _ => {}
         }
         let bytes =
             codec::encode(&message).expect("parameters were checked against the bound when the job was planned");
         self.session.send(bytes);
+    }
+
+    /// Tells a task with its files.
+    async fn start(&mut self, FullStart { message, sets, check }: FullStart) {
+        let ToAgent::Start { attempt, .. } = message else { return };
+        if let Err(error) = codec::encode(&message) {
+            // Nothing was said of it: it ends here.
+            let outcome = Outcome::failed(format!("its words can't be sent: {error}"));
+            let message = ToManager::Finished { attempt, outcome, process: None };
+            return self.tell(News::Message { worker: self.worker, message }).await;
+        }
+        for (set, listing) in sets {
+            for files in self.offers.offer(attempt, set, listing) {
+                self.send(files);
+            }
+        }
+        self.held.insert(attempt, check);
+        self.send(message);
+    }
+
+    fn send_piece(&mut self, stream: u64, piece: Result<Vec<u8>, String>) {
+        match piece {
+            Ok(piece) => {
+                let end = codec::encode(&ToAgent::Piece { stream, failure: None }).expect("a few bytes");
+                self.session.send_bulk(stream, Arc::new(piece), end);
+            }
+            Err(failure) => {
+                let failure = Some(failure.chars().take(MAX_REASON_CHARS).collect());
+                self.send(ToAgent::Piece { stream, failure });
+            }
+        }
+    }
+
+    fn forget(&mut self, attempt: AttemptId) {
+        self.held.remove(&attempt);
+        self.offers.withdraw(attempt);
     }
 
     /// The host's own setup goes before the job's.
@@ -172,8 +222,13 @@ impl Connection {
             match self.session.on_frame(self.now(), frame).map_err(broken)? {
                 Incoming::Control(bytes) => {
                     let message = codec::decode(&bytes).map_err(broken)?;
-                    if let ToManager::Recalled { attempt } = &message {
-                        self.held.remove(attempt);
+                    match message {
+                        ToManager::Recalled { attempt } => self.forget(attempt),
+                        ToManager::Want { stream, blob, offset, bytes } => {
+                            self.offers.ask(stream, blob, offset, bytes).map_err(broken)?;
+                            continue;
+                        }
+                        _ => {}
                     }
                     let message = self.check_result(message)?;
                     *last_heard = self.now();
@@ -181,8 +236,11 @@ impl Connection {
                 }
                 Incoming::Bulk { stream, data } => {
                     let attempt = AttemptId::from_stream(stream);
-                    if !self.held.contains(&attempt) {
+                    let Some(check) = self.held.get_mut(&attempt) else {
                         return Err(broken(format!("a result of {attempt}, which it wasn't given")));
+                    };
+                    if let Some(check) = check {
+                        check.push(&data);
                     }
                     self.spool.append(attempt, &data).map_err(spool_end)?;
                 }
@@ -202,13 +260,16 @@ impl Connection {
         let ToManager::Finished { attempt, outcome, process } = message else {
             return Ok(message);
         };
-        let Some(summary) = outcome.result().filter(|_| self.held.contains(&attempt)) else {
+        let Some(summary) = outcome.result().filter(|_| self.held.contains_key(&attempt)) else {
             // Nothing to check; or nothing that was given, and the manager knows that it counts for nothing.
             return Ok(ToManager::Finished { attempt, outcome, process });
         };
-        let outcome = match self.spool.finish(attempt, summary).map_err(spool_end)? {
-            true => outcome,
-            false => Outcome::failed("its result arrived damaged"),
+        let is_whole = self.spool.finish(attempt, summary).map_err(spool_end)?;
+        let check = self.held.get_mut(&attempt).and_then(Option::take);
+        let outcome = match (outcome, check.map(OutputCheck::finish)) {
+            _ if !is_whole => Outcome::failed("its result arrived damaged"),
+            (Outcome::Completed(_), Some(Err(problem))) => Outcome::failed_by_host(problem),
+            (outcome, _) => outcome,
         };
         Ok(ToManager::Finished { attempt, outcome, process })
     }

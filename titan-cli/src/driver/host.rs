@@ -1,7 +1,7 @@
 //! One host from the batch's beginning to its end: started, talked to, started afresh when its session is lost, given up
 //! when that doesn't help.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -23,7 +23,9 @@ use titan_proto::session::Session;
 use super::backoff::History;
 use super::clock::Clock;
 use super::connection::{Connection, End};
+use super::offers::Offers;
 use super::spool::Spool;
+use super::staging::FullStart;
 use crate::config::jobs::Slots;
 use crate::launch::gate::jittered;
 use crate::launch::{LaunchError, Launcher, Launching, Link, Story};
@@ -41,6 +43,7 @@ pub(crate) enum News {
         capacity: Capacity,
         commands: mpsc::UnboundedSender<Command>,
         joined: Joined,
+        is_local: bool,
     },
     /// A worker says something.
     Message { worker: WorkerId, message: ToManager },
@@ -70,6 +73,8 @@ pub(crate) struct Joined {
 #[derive(Debug)]
 pub(crate) enum Command {
     Send(ToAgent),
+    /// A command's task, with its files.
+    Start(Box<FullStart>),
     GiveUp,
 }
 
@@ -86,6 +91,8 @@ pub(crate) struct Common {
     pub(crate) lease: Duration,
     pub(crate) start_timeout: Duration,
     pub(crate) max_result_bytes: u64,
+    /// Files that hosts keep for later batches, in bytes.
+    pub(crate) cache_bytes: u64,
     /// Whether agents are to say how busy their machines are.
     pub(crate) reports_load: bool,
     pub(crate) next_worker: AtomicU32,
@@ -177,14 +184,23 @@ impl HostTask {
             return Some(LaunchError::ended(&error.to_string(), ""));
         }
         let joined = Joined { build: hello.build, target: hello.target, cores: hello.cores, took, story: link.story };
-        self.tell(News::Joined { host: self.id, worker, capacity, commands, joined }).await;
+        self.tell(News::Joined {
+            host: self.id,
+            worker,
+            capacity,
+            commands,
+            joined,
+            is_local: self.launcher.is_local(),
+        })
+        .await;
         let connection = Connection {
             worker,
             session,
             decoder,
             spool: common.spool.writer(common.max_result_bytes, slots as usize * 2 + 2),
             setup: self.setup.clone(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
+            offers: Offers::default(),
             clock: common.clock,
             news: common.news.clone(),
             commands: to_connection,
@@ -238,6 +254,7 @@ impl HostTask {
             slots,
             heartbeat_ms: millis(self.common.heartbeat),
             lease_ms: millis(self.common.lease),
+            cache_bytes: self.common.cache_bytes,
             reports_load: self.common.reports_load,
         };
         titan_proto::codec::encode(&ToAgent::Configure(configure)).expect("a host's name was checked to be short")

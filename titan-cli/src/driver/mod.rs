@@ -3,8 +3,9 @@
 //!
 //! # Layout
 //! - this file: the loop. One `select!` makes events; everything after it is synchronous.
-//! - [`host`], [`backoff`], [`connection`]: one host from start to end.
+//! - [`host`], [`backoff`], [`connection`], [`offers`]: one host from start to end.
 //! - [`batch_dir`], [`spool`], [`journal`]: what lies in the batch's directory.
+//! - [`staging`]: a command's task is put together, with its files.
 //! - [`sink`], [`outputs`]: from results to files.
 //! - [`note`]: what progress and reports are told.
 
@@ -15,12 +16,14 @@ pub(crate) mod connection;
 pub(crate) mod host;
 pub(crate) mod journal;
 pub(crate) mod note;
+pub(crate) mod offers;
 pub(crate) mod outputs;
 pub(crate) mod signals;
 pub(crate) mod sink;
 pub(crate) mod spool;
+pub(crate) mod staging;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -31,9 +34,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use titan_manager::{Effect, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
 use titan_proto::command::CommandTask;
-use titan_proto::id::{JobId, TaskId};
-use titan_proto::message::ToAgent;
+use titan_proto::id::JobId;
+use titan_proto::message::{Outcome, ToAgent, ToManager};
 
+use crate::files::{Input, TaskFiles};
 use clock::Clock;
 use host::{Command, HostTask, News};
 use journal::Journal;
@@ -41,6 +45,7 @@ use note::Note;
 use signals::{Ending, Signals};
 use sink::SinkThread;
 use spool::Spool;
+use staging::{StagedStart, Staging, Start};
 
 /// News that may wait for the driver: beyond it the connections wait.
 pub(crate) const MAX_NEWS: usize = 1_024;
@@ -83,8 +88,21 @@ pub(crate) struct Ended {
 
 /// What the tasks of a job run.
 pub(crate) trait TaskSource: Send {
-    /// What that task runs; None for a kernel's, whose number says it all.
+    /// What that task runs, but for its files; None for a kernel's, whose number says it all.
     fn command(&self, index: u32) -> Option<Box<CommandTask>>;
+
+    /// The files of that task.
+    ///
+    /// # Errors
+    /// What it declares can't be: a sentence, and the task fails.
+    fn files(&self, _index: u32) -> Result<TaskFiles, String> {
+        Ok(TaskFiles::default())
+    }
+
+    /// What all tasks of the job are given; never changes.
+    fn base(&self) -> &[Input] {
+        &[]
+    }
 }
 
 /// A job, what its tasks run, and where more of them come from.
@@ -113,6 +131,21 @@ pub(crate) enum Fed {
     Failed { job: JobId, reason: String },
 }
 
+/// A worker that can be talked to.
+struct Connected {
+    commands: mpsc::UnboundedSender<Command>,
+    /// On this machine: it reads files where they are.
+    is_local: bool,
+}
+
+/// What comes to a driver.
+pub(crate) struct Inlets {
+    /// From hosts.
+    pub(crate) news: mpsc::Receiver<News>,
+    /// From where tasks are made.
+    pub(crate) fed: mpsc::Receiver<Fed>,
+}
+
 /// A running batch.
 pub(crate) struct Driver<'a> {
     manager: Manager,
@@ -121,9 +154,12 @@ pub(crate) struct Driver<'a> {
     spool: Spool,
     sink: SinkThread,
     observer: &'a mut dyn Observer,
-    connections: BTreeMap<WorkerId, mpsc::UnboundedSender<Command>>,
+    connections: BTreeMap<WorkerId, Connected>,
     news: mpsc::Receiver<News>,
     sources: Vec<Box<dyn TaskSource>>,
+    staging: Staging,
+    /// What has happened while effects were carried out.
+    events: VecDeque<Event>,
     fed: mpsc::Receiver<Fed>,
     ended: Ended,
 }
@@ -134,13 +170,14 @@ impl<'a> Driver<'a> {
         clock: Clock,
         spool: Spool,
         sink: SinkThread,
-        news: mpsc::Receiver<News>,
-        fed: mpsc::Receiver<Fed>,
+        Inlets { news, fed }: Inlets,
+        staging: Staging,
         observer: &'a mut dyn Observer,
     ) -> Self {
         let ended = Ended { verdict: None, ending: None, write_error: None, written: None, feed_error: None };
-        let (journal, connections, sources) = (Journal::default(), BTreeMap::new(), Vec::new());
-        Self { manager, clock, journal, spool, sink, observer, connections, news, sources, fed, ended }
+        let (connections, sources, events) = (BTreeMap::new(), Vec::new(), VecDeque::new());
+        let journal = Journal::default();
+        Self { manager, clock, journal, spool, sink, observer, connections, news, sources, staging, events, fed, ended }
     }
 
     /// Runs these jobs on these hosts until all have ended, and parts from the hosts.
@@ -199,6 +236,7 @@ impl<'a> Driver<'a> {
                     Some(fed) => self.on_fed(fed),
                     None => feeds = false,
                 },
+                staged = self.staging.next() => self.on_staged(staged),
                 _ = ticks.tick() => self.handle(Event::Tick),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.handle(Event::Tick),
                 _ = redraws.tick() => self.observer.tick(&self.manager),
@@ -257,8 +295,8 @@ impl<'a> Driver<'a> {
 
     fn on_news(&mut self, news: News) {
         match news {
-            News::Joined { host, worker, capacity, commands, joined } => {
-                self.connections.insert(worker, commands);
+            News::Joined { host, worker, capacity, commands, joined, is_local } => {
+                self.connections.insert(worker, Connected { commands, is_local });
                 self.tell(&Note::Joined { host, joined });
                 self.handle(Event::WorkerJoined { host, worker, capacity });
             }
@@ -266,6 +304,7 @@ impl<'a> Driver<'a> {
             News::Heard { worker } => self.handle(Event::Heard { worker }),
             News::Lost { host, worker, reason, is_dead } => {
                 self.connections.remove(&worker);
+                self.staging.forget(worker);
                 self.tell(&Note::Lost { host, reason });
                 self.handle(Event::SessionLost { worker, is_dead });
             }
@@ -287,18 +326,59 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// A command's task is told what it runs; only here it is known.
-    fn complete(&self, message: ToAgent) -> ToAgent {
-        match message {
-            ToAgent::Start { attempt, task, tried, command: None } => {
-                ToAgent::Start { attempt, task, tried, command: self.command(task) }
-            }
-            other => other,
+    /// What a task of a command is told has been put together.
+    fn on_staged(&mut self, staged: StagedStart) {
+        if self.staging.withdraw(staged.attempt) {
+            self.on_ready(staged);
+            self.handle_all();
         }
     }
 
-    fn command(&self, task: TaskId) -> Option<Box<CommandTask>> {
-        self.sources[task.job.0 as usize].command(task.index)
+    fn on_ready(&mut self, staged: StagedStart) {
+        let StagedStart { worker, attempt, start } = staged;
+        match start {
+            Ok(start) => {
+                if let Some(connected) = self.connections.get(&worker) {
+                    let _ = connected.commands.send(Command::Start(start));
+                }
+            }
+            Err(reason) => {
+                self.answer(worker, ToManager::Finished { attempt, outcome: Outcome::failed(reason), process: None });
+            }
+        }
+    }
+
+    /// Says something for a worker that hasn't heard of an attempt yet.
+    fn answer(&mut self, worker: WorkerId, message: ToManager) {
+        self.events.push_back(Event::Message { worker, message });
+    }
+
+    /// A command's task is told what it runs, and an attempt that wasn't told to its worker is stopped here.
+    fn send(&mut self, worker: WorkerId, message: ToAgent) {
+        let Some(connected) = self.connections.get(&worker) else { return };
+        match message {
+            ToAgent::Start { attempt, task, tried, command: None } => {
+                let source = &self.sources[task.job.0 as usize];
+                let Some(command) = source.command(task.index) else {
+                    let message = ToAgent::Start { attempt, task, tried, command: None };
+                    // It fails only if the connection has just ended, and `Lost` is on its way.
+                    return drop(connected.commands.send(Command::Send(message)));
+                };
+                let files = source.files(task.index);
+                let start = Start { worker, is_local: connected.is_local, attempt, task, tried, command, files };
+                if let Some(staged) = self.staging.begin(start, source.base()) {
+                    self.on_ready(staged);
+                }
+            }
+            ToAgent::Recall { attempt } if self.staging.withdraw(attempt) => {
+                self.answer(worker, ToManager::Recalled { attempt });
+            }
+            ToAgent::Cancel { attempt } if self.staging.withdraw(attempt) => {
+                let outcome = Outcome::Cancelled;
+                self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
+            }
+            message => drop(connected.commands.send(Command::Send(message))),
+        }
     }
 
     fn on_down(&mut self, host: HostId, error: crate::launch::LaunchError) {
@@ -307,21 +387,23 @@ impl<'a> Driver<'a> {
     }
 
     fn handle(&mut self, event: Event) {
-        let mut effects = Vec::new();
-        self.manager.handle(self.clock.now(), event, &mut effects);
-        for effect in effects {
-            self.carry_out(effect);
+        self.events.push_back(event);
+        self.handle_all();
+    }
+
+    fn handle_all(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            let mut effects = Vec::new();
+            self.manager.handle(self.clock.now(), event, &mut effects);
+            for effect in effects {
+                self.carry_out(effect);
+            }
         }
     }
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { worker, message } => {
-                if let Some(connection) = self.connections.get(&worker) {
-                    // It fails only if the connection has just ended, and `Lost` is on its way.
-                    let _ = connection.send(Command::Send(self.complete(message)));
-                }
-            }
+            Effect::Send { worker, message } => self.send(worker, message),
             Effect::Keep { attempt, task } => {
                 if let Err(error) = self.spool.keep(attempt, task) {
                     self.ended.write_error = Some(error);
@@ -331,8 +413,8 @@ impl<'a> Driver<'a> {
             Effect::Record(record) => self.journal.append(record),
             Effect::Deliver(end) => self.sink.ended_task(end),
             Effect::EndSession { worker } => {
-                if let Some(connection) = self.connections.remove(&worker) {
-                    let _ = connection.send(Command::GiveUp);
+                if let Some(connected) = self.connections.remove(&worker) {
+                    let _ = connected.commands.send(Command::GiveUp);
                 }
             }
             Effect::Report(report) => self.tell(&Note::Manager(report)),

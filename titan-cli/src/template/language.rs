@@ -162,6 +162,16 @@ impl Pattern {
         !self.places.is_empty()
     }
 
+    /// Whether it names the slot, which is known only where the task runs.
+    pub(crate) fn names_slot(&self) -> bool {
+        self.pieces.contains(&Piece::Hole(Hole::Slot))
+    }
+
+    /// Whether what was written beside the replacement strings is a pattern of file names.
+    pub(crate) fn has_glob(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Text(text) if titan_proto::files::has_glob(text)))
+    }
+
     /// The places of the replacement strings in what was written.
     pub(crate) fn places(&self) -> &[Range<usize>] {
         &self.places

@@ -4,12 +4,14 @@
 //! - this file: from arguments to a batch.
 //! - [`template`]: from a command and values to words.
 //! - [`feed`], [`table`]: values as they are taken, and those of the tasks under way.
+//! - [`files`]: what tasks are given and leave.
 //! - [`checks`], [`dry_run`]: what can be said before anything starts.
 //! - [`printer`]: what is done with what tasks write; [`tagged`], [`record`], [`results`], [`joblog`]: its parts.
 
 mod checks;
 mod dry_run;
 mod feed;
+mod files;
 mod joblog;
 mod printer;
 mod record;
@@ -36,8 +38,10 @@ use crate::config::place::{Place, PlaceSource};
 use crate::driver::BatchJob;
 use crate::driver::batch_dir::BatchDir;
 use crate::exit::{self, Failure};
+use crate::files::commit::Committer;
 use crate::progress::{Manner, Progress};
 
+use files::Declared;
 use printer::{Manners, Printer, Streams};
 use results::ResultsFolder;
 use table::{Table, TableSource};
@@ -45,6 +49,8 @@ use template::{Asked, Source};
 
 /// Tasks that are read ahead of those that run: enough that no slot waits, few enough that memory is bounded.
 const MAX_OPEN_TASKS: usize = 10_000;
+/// GNU parallel's word for a folder of the task's own.
+const GNU_SCRATCH: &str = "...";
 /// Fed tasks that wait for the driver.
 const MAX_FED: usize = 256;
 
@@ -52,27 +58,31 @@ const MAX_FED: usize = 256;
 pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
     let Place { source, mut cluster } = crate::commands::resolve_place(&args.place)?;
     crate::commands::run::override_schedule(&mut cluster.scheduler, &args.schedule)?;
-    let job = command_job(args, &cluster)?;
     checks::check(args)?;
     let asked = Asked::of(args, &cluster)?;
+    let job = command_job(args, &cluster, &asked.files)?;
+    if !args.files.no_stage_check && job.workdir == Workdir::Scratch {
+        let command = asked.template.command_words(asked.first.as_deref().unwrap_or_default());
+        files::check_staged(&cluster, &asked.files, &command, asked.first.as_ref())?;
+    }
     if args.printing.dry_run {
         return dry_run::dry_run(asked, &source.to_string(), &cluster);
     }
     let directory = crate::batch::create_directory()?;
     let spec = JobSpec {
-        work: TaskWork::Command(job),
         tasks: 0,
         closed: false,
         retries: cluster.scheduler.retries.unwrap_or(0),
         slot_memory_bytes: 0,
         request: request(&args.process),
-        rerun: Rerun::Lost,
+        rerun: rerun(&job, &asked.files),
+        work: TaskWork::Command(job),
         priority: 0,
         after: Vec::new(),
     };
-    let Asked { template, values, total } = asked;
+    let Asked { template, files, values, total, .. } = asked;
     let stdin = args.process.stdin.as_ref().map(|path| path.as_bytes().to_vec());
-    let table = Arc::new(Table::new(template, stdin, MAX_OPEN_TASKS));
+    let table = Arc::new(Table::new(template, files, stdin, MAX_OPEN_TASKS));
     let batch = Batch {
         name: "map",
         noise: &args.noise,
@@ -113,6 +123,7 @@ fn work(
         results: args.printing.results.as_deref().map(|path| ResultsFolder::create(path, total)).transpose()?,
         joblog: args.printing.joblog.as_deref().map(joblog::JobLog::create).transpose()?,
         streams: Streams::new(progress.stage())?,
+        committer: Committer::new(std::env::current_dir()?, directory.id().to_string(), directory.temporaries()),
         held: BTreeMap::new(),
         next: 0,
     };
@@ -122,18 +133,26 @@ fn work(
         jobs: vec![BatchJob { spec, source: Box::new(TableSource(Arc::clone(table))) }],
         sinks: vec![Box::new(printer)],
         fed,
+        root: std::env::current_dir()?,
         max_result_bytes: u64::MAX,
     })
 }
 
-fn command_job(args: &MapArgs, cluster: &Cluster) -> Result<CommandJob, Failure> {
+fn command_job(args: &MapArgs, cluster: &Cluster, files: &Declared) -> Result<CommandJob, Failure> {
     let options = &args.process;
     let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
     let workdir = match &options.workdir {
-        Some(folder) => Workdir::Folder(checks::workdir(folder, is_here)?),
+        Some(folder) if folder != GNU_SCRATCH && !files.is_empty() => {
+            let problem =
+                format!("--workdir {}: with -i, -o or --base tasks run in folders of their own", folder.display());
+            let hint = "leave out --workdir, or for a disk that all hosts share leave out the files";
+            return Err(Failure::hinted(exit::USAGE, problem, hint));
+        }
+        Some(folder) if folder != GNU_SCRATCH => Workdir::Folder(checks::workdir(folder, is_here)?),
+        _ if !files.is_empty() || options.workdir.is_some() => Workdir::Scratch,
         // A host's own folder is the agent's.
-        None if is_here || cluster.hosts.iter().all(|host| host.workdir.is_some()) => Workdir::Inherited,
-        None => Workdir::Scratch,
+        _ if is_here || cluster.hosts.iter().all(|host| host.workdir.is_some()) => Workdir::Inherited,
+        _ => Workdir::Scratch,
     };
     let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     Ok(CommandJob {
@@ -149,6 +168,11 @@ fn command_job(args: &MapArgs, cluster: &Cluster) -> Result<CommandJob, Failure>
         resources: options.resources.clone(),
         captures: !args.printing.no_output || args.printing.results.is_some(),
     })
+}
+
+/// What leaves nothing but declared outputs may run twice.
+fn rerun(job: &CommandJob, files: &Declared) -> Rerun {
+    if job.workdir == Workdir::Scratch && files.has_outputs() { Rerun::Anytime } else { Rerun::Lost }
 }
 
 fn request(options: &ProcessOptions) -> Request {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernels::SinkReport;
@@ -18,6 +19,7 @@ use super::table::Table;
 use super::tagged::Tagged;
 use crate::driver::sink::JobSink;
 use crate::driver::spool::Spool;
+use crate::files::commit::Committer;
 use crate::progress::Stage;
 
 /// Bytes read from the spool at once.
@@ -46,6 +48,7 @@ pub(super) struct Printer {
     pub(super) results: Option<ResultsFolder>,
     pub(super) joblog: Option<JobLog>,
     pub(super) streams: Streams,
+    pub(super) committer: Committer,
     /// Ended, and to be told after others.
     pub(super) held: BTreeMap<u32, TaskRecord>,
     /// The next one in order.
@@ -57,7 +60,8 @@ impl JobSink for Printer {
         self.table.on_ended();
         let index = end.task.index;
         let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
-        let record = TaskRecord::new(&self.batch, end, host, self.table.take(index));
+        let mut record = TaskRecord::new(&self.batch, end, host, self.table.take(index));
+        record.outputs = self.commit(&record)?;
         if !self.manners.keeps_order {
             return self.put(record);
         }
@@ -101,6 +105,18 @@ impl Printer {
         Ok(())
     }
 
+    /// What it left is in its place before anything is said of it.
+    fn commit(&mut self, record: &TaskRecord) -> io::Result<Vec<PathBuf>> {
+        if record.end.state != Lifecycle::Completed {
+            return Ok(Vec::new());
+        }
+        let files = self.table.files_of(&record.values, record.end.task.index).unwrap_or_default();
+        match open(&self.spool, record)? {
+            Some(mut result) if !files.outputs.is_empty() => self.committer.commit(&mut result, &files.outputs),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     fn print(&mut self, record: &TaskRecord) -> io::Result<()> {
         let tag = self.manners.tags.then(|| record.tag());
         for channel in [Channel::Stdout, Channel::Stderr] {
@@ -115,7 +131,7 @@ impl Printer {
     }
 }
 
-/// Hands on what a task has written, piece by piece.
+/// Hands on what a task has written to stdout and stderr, piece by piece.
 pub(super) fn each_piece(
     spool: &Spool,
     record: &TaskRecord,
@@ -131,7 +147,7 @@ pub(super) fn each_piece(
         }
         let mut taken = Ok(());
         let split = splitter.push(&buffer[..length], |channel, bytes| {
-            if taken.is_ok() {
+            if taken.is_ok() && matches!(channel, Channel::Stdout | Channel::Stderr) {
                 taken = take(channel, bytes);
             }
         });
@@ -168,7 +184,7 @@ impl Streams {
     fn write(&mut self, channel: Channel, bytes: &[u8]) -> io::Result<()> {
         let stream = match channel {
             Channel::Stdout => &self.stdout,
-            Channel::Stderr => &self.stderr,
+            _ => &self.stderr,
         };
         let written = match &self.stage {
             Some(stage) if stream.is_terminal() => {

@@ -1,6 +1,8 @@
 //! One ended task, as it is told to programs.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -25,6 +27,8 @@ pub(super) struct TaskRecord {
     pub(super) values: Values,
     /// What it ran; can be pasted into sh.
     pub(super) command: Vec<u8>,
+    /// What is in its place, as a person would name it.
+    pub(super) outputs: Vec<PathBuf>,
     /// By this machine's clock, since 1970.
     pub(super) ended: Duration,
 }
@@ -34,7 +38,7 @@ impl TaskRecord {
     pub(super) fn new(batch: &str, end: TaskEnd, host: Option<String>, values: Values) -> Self {
         // For people and logs only: nothing is decided by it.
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { batch: batch.to_owned(), end, host, values, command: Vec::new(), ended }
+        Self { batch: batch.to_owned(), end, host, values, command: Vec::new(), outputs: Vec::new(), ended }
     }
 
     /// The number by which people know it, from 1.
@@ -107,7 +111,7 @@ impl TaskRecord {
             "stdout": null,
             "stderr": null,
             "truncated": false,
-            "outputs": [],
+            "outputs": self.outputs.iter().map(|path| text(path.as_os_str().as_bytes())).collect::<Vec<_>>(),
         })
     }
 }
@@ -123,7 +127,7 @@ impl Streams {
     fn push(&mut self, channel: Channel, bytes: &[u8]) {
         let stream = match channel {
             Channel::Stdout => &mut self.stdout,
-            Channel::Stderr => &mut self.stderr,
+            _ => &mut self.stderr,
         };
         let room = MAX_SHOWN_BYTES - stream.len();
         self.truncated |= bytes.len() > room;

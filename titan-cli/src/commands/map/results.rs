@@ -51,7 +51,7 @@ impl ResultsFolder {
         let mut stderr = File::create(folder.join("stderr"))?;
         each_piece(spool, record, |channel, bytes| match channel {
             Channel::Stdout => stdout.write_all(bytes),
-            Channel::Stderr => stderr.write_all(bytes),
+            _ => stderr.write_all(bytes),
         })
         .map_err(|error| named(&folder, &error))?;
         let object = crate::json::line("task", record.object());

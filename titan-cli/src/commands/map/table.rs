@@ -7,9 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use titan_proto::command::{CommandTask, Word};
 use titan_proto::id::TaskId;
 
+use super::files::Declared;
 use super::template::Template;
 use crate::config::text::printable;
 use crate::driver::TaskSource;
+use crate::files::{Input, TaskFiles};
 use crate::progress::TaskNames;
 
 /// Characters of a command that are shown in one line.
@@ -21,6 +23,7 @@ pub(super) type Values = Vec<Vec<u8>>;
 /// What is known of the tasks that are under way.
 pub(super) struct Table {
     template: Template,
+    files: Declared,
     stdin: Option<Vec<u8>>,
     inner: Mutex<Inner>,
     has_room: Condvar,
@@ -38,8 +41,8 @@ struct Inner {
 }
 
 impl Table {
-    pub(super) fn new(template: Template, stdin: Option<Vec<u8>>, max_open: usize) -> Self {
-        Self { template, stdin, inner: Mutex::default(), has_room: Condvar::new(), max_open }
+    pub(super) fn new(template: Template, files: Declared, stdin: Option<Vec<u8>>, max_open: usize) -> Self {
+        Self { template, files, stdin, inner: Mutex::default(), has_room: Condvar::new(), max_open }
     }
 
     /// Adds a task; waits until there is room for it.
@@ -77,6 +80,11 @@ impl Table {
         self.template.shown(&words)
     }
 
+    /// The files of a task of these values, but for those that all are given.
+    pub(super) fn files_of(&self, values: &[Vec<u8>], index: u32) -> Result<TaskFiles, String> {
+        self.files.of_task(values, u64::from(index) + 1)
+    }
+
     fn words(&self, index: u32) -> Option<Vec<Word>> {
         let values = self.lock().values.get(&index).cloned()?;
         Some(self.template.words(&values, u64::from(index) + 1))
@@ -110,6 +118,21 @@ pub(super) struct TableSource(pub(super) Arc<Table>);
 impl TaskSource for TableSource {
     fn command(&self, index: u32) -> Option<Box<CommandTask>> {
         let words = self.0.words(index)?;
-        Some(Box::new(CommandTask { words, env: Vec::new(), stdin: self.0.stdin.clone() }))
+        Some(Box::new(CommandTask {
+            words,
+            env: Vec::new(),
+            stdin: self.0.stdin.clone(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }))
+    }
+
+    fn files(&self, index: u32) -> Result<TaskFiles, String> {
+        let values = self.0.lock().values.get(&index).cloned();
+        values.map_or(Ok(TaskFiles::default()), |values| self.0.files_of(&values, index))
+    }
+
+    fn base(&self) -> &[Input] {
+        &self.0.files.base
     }
 }

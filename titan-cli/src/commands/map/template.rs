@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use titan_proto::command::Word;
 
+use super::files::Declared;
 use super::table::Values;
 use crate::args::{MapArgs, ValueOptions};
 use crate::config::cluster::{Cluster, Reach};
@@ -24,6 +25,9 @@ pub(super) type Source = Box<dyn Iterator<Item = Result<Values, String>> + Send>
 /// What is to be run, and for which values.
 pub(super) struct Asked {
     pub(super) template: Template,
+    pub(super) files: Declared,
+    /// The values of the first task, if they are known without waiting.
+    pub(super) first: Option<Values>,
     pub(super) values: Source,
     /// How many tasks there are, if that is known.
     pub(super) total: Option<u64>,
@@ -65,7 +69,11 @@ impl Asked {
             true => shuffled(tasks.values)?,
             false => (tasks.values, tasks.total),
         };
-        Ok(Self { template, values, total })
+        let files = Declared::of(&args.files, &language)?;
+        // What has to be waited for isn't looked at before it is needed.
+        let mut values = values.peekable();
+        let first = total.and_then(|_| values.peek().and_then(|first| first.clone().ok()));
+        Ok(Self { template, files, first, values: Box::new(values), total })
     }
 }
 
@@ -224,6 +232,14 @@ impl Template {
         }
     }
 
+    /// The program and its words, of a command.
+    pub(super) fn command_words(&self, values: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        match self {
+            Self::Command(_) => self.words(values, 1).iter().map(|word| word.for_slot(1)).collect(),
+            Self::Script { .. } => Vec::new(),
+        }
+    }
+
     /// The words as people know them; can be pasted into sh.
     pub(super) fn shown(&self, words: &[Vec<u8>]) -> Vec<u8> {
         match self {
@@ -233,7 +249,7 @@ impl Template {
     }
 }
 
-fn no_such_value(word: &str, error: &NoSuchValue) -> Failure {
+pub(super) fn no_such_value(word: &str, error: &NoSuchValue) -> Failure {
     let NoSuchValue { hole, at, values } = error;
     let plural = if *values == 1 { "value" } else { "values" };
     with_caret(word, *at, &format!("{hole} names a value that isn't there: a task has {values} {plural}"))

@@ -6,6 +6,8 @@ mod space;
 
 pub(crate) use dry_run::show_slots;
 
+use std::path::PathBuf;
+
 use titan_manager::{JobSpec, Request, Rerun};
 use titan_proto::id::JobId;
 use titan_proto::message::Work as TaskWork;
@@ -74,6 +76,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             jobs: vec![BatchJob { spec, source: Box::new(KernelTasks) }],
             sinks: vec![Box::new(sink)],
             fed,
+            root: PathBuf::new(),
             max_result_bytes: (0..plan.tasks()).map(|task| plan.result_bytes(task)).max().unwrap_or(0),
         })
     };

@@ -1,0 +1,211 @@
+//! Whether what a host sends is what its task declared. A host is trusted with nothing: whatever it says, nothing but
+//! declared paths below the task's own folder is taken, and no path from two tasks.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use titan_proto::capture::{Channel, Splitter};
+use titan_proto::files::{Content, Entry, EntryKind, EntryReader};
+use titan_proto::id::TaskId;
+
+use super::Output;
+use crate::config::text::printable;
+
+/// Which task each output belongs to. A clone is the same claims.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Claims(Arc<Mutex<BTreeMap<PathBuf, TaskId>>>);
+
+impl Claims {
+    /// Gives a path to a task.
+    ///
+    /// # Errors
+    /// The task that it belongs to already.
+    pub(crate) fn claim(&self, target: PathBuf, task: TaskId) -> Result<(), TaskId> {
+        let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *claims.entry(target).or_insert(task) {
+            owner if owner == task => Ok(()),
+            owner => Err(owner),
+        }
+    }
+}
+
+/// Follows one attempt's stream.
+#[derive(Debug)]
+pub(crate) struct OutputCheck {
+    task: TaskId,
+    outputs: Arc<Vec<Output>>,
+    claims: Claims,
+    splitter: Splitter,
+    reader: EntryReader,
+    /// Bytes of the last file that are still to come.
+    left: u64,
+    /// Which outputs have been seen.
+    seen: Vec<bool>,
+    /// What is wrong, once something is.
+    problem: Option<String>,
+}
+
+impl OutputCheck {
+    pub(crate) fn new(task: TaskId, outputs: Arc<Vec<Output>>, claims: Claims) -> Self {
+        let seen = vec![false; outputs.len()];
+        let (splitter, reader) = (Splitter::default(), EntryReader::default());
+        Self { task, outputs, claims, splitter, reader, left: 0, seen, problem: None }
+    }
+
+    /// The next bytes of the stream.
+    pub(crate) fn push(&mut self, data: &[u8]) {
+        if self.problem.is_some() {
+            return;
+        }
+        let mut splitter = std::mem::take(&mut self.splitter);
+        let split = splitter.push(data, |channel, bytes| {
+            if self.problem.is_none() {
+                self.problem = self.take(channel, bytes).err();
+            }
+        });
+        self.splitter = splitter;
+        if let Err(error) = split {
+            self.problem.get_or_insert(error.to_string());
+        }
+    }
+
+    /// The stream is complete: whether all that was declared came, and nothing else.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        if let Some(problem) = self.problem {
+            return Err(problem);
+        }
+        if self.left > 0 {
+            return Err("an output came without its end".to_owned());
+        }
+        match self.seen.iter().position(|seen| !seen) {
+            Some(missing) => Err(format!("no output {} came", shown(&self.outputs[missing].pattern.text))),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, channel: Channel, bytes: &[u8]) -> Result<(), String> {
+        match channel {
+            Channel::Stdout | Channel::Stderr => Ok(()),
+            Channel::Content => {
+                self.left = self.left.checked_sub(bytes.len() as u64).ok_or("more of an output came than was told")?;
+                Ok(())
+            }
+            Channel::Entry => {
+                let entries = self.reader.push(bytes).map_err(|error| error.to_string())?;
+                entries.iter().try_for_each(|entry| self.admit(entry))
+            }
+        }
+    }
+
+    fn admit(&mut self, entry: &Entry) -> Result<(), String> {
+        if self.left > 0 {
+            return Err("an output came without its end".to_owned());
+        }
+        if let Some(problem) = entry.problem() {
+            return Err(problem);
+        }
+        let covers = |output: &&Output| output.pattern.covers(&entry.place);
+        let Some(output) = self.outputs.iter().find(covers) else {
+            return Err(format!("it sent {}, which isn't an output of its task", shown(&entry.place)));
+        };
+        let target = output.target(&entry.place);
+        match &entry.kind {
+            EntryKind::File { bytes, content: Content::Follows } => self.left = *bytes,
+            EntryKind::File { .. } => return Err(format!("it sent {} without its content", shown(&entry.place))),
+            EntryKind::Folder | EntryKind::Link { .. } => {}
+        }
+        if entry.kind != EntryKind::Folder
+            && let Err(owner) = self.claims.claim(target, self.task)
+        {
+            let number = u64::from(owner.index) + 1;
+            return Err(format!("its output {} is task {number}'s already", shown(&entry.place)));
+        }
+        for (seen, output) in self.seen.iter_mut().zip(&*self.outputs) {
+            *seen |= output.pattern.covers(&entry.place);
+        }
+        Ok(())
+    }
+}
+
+fn shown(path: &[u8]) -> String {
+    printable(&String::from_utf8_lossy(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use titan_proto::capture::header;
+    use titan_proto::files::encode_entry;
+    use titan_proto::id::JobId;
+
+    use super::*;
+
+    fn record(channel: Channel, bytes: &[u8]) -> Vec<u8> {
+        [&header(channel, bytes.len() as u32)[..], bytes].concat()
+    }
+
+    fn file(place: &str, bytes: u64) -> Vec<u8> {
+        entry(place, EntryKind::File { bytes, content: Content::Follows })
+    }
+
+    fn entry(place: &str, kind: EntryKind) -> Vec<u8> {
+        let entry = Entry { place: place.into(), mode: 0o644, mtime_ns: 0, kind };
+        record(Channel::Entry, &encode_entry(&entry).unwrap())
+    }
+
+    fn task(index: u32) -> TaskId {
+        TaskId { job: JobId(0), index }
+    }
+
+    fn check(outputs: &[&str], claims: &Claims, index: u32, stream: &[Vec<u8>]) -> Result<(), String> {
+        let outputs = outputs.iter().map(|text| Output::new(text.as_bytes(), text.contains('*')).unwrap()).collect();
+        let mut check = OutputCheck::new(task(index), Arc::new(outputs), claims.clone());
+        stream.concat().chunks(3).for_each(|piece| check.push(piece));
+        check.finish()
+    }
+
+    #[test]
+    fn declared_outputs_are_taken() {
+        let stream =
+            [record(Channel::Stdout, b"hi"), file("out/a", 2), record(Channel::Content, b"ab"), file("x.png", 0)];
+        assert_eq!(check(&["out", "*.png"], &Claims::default(), 0, &stream), Ok(()));
+    }
+
+    #[test]
+    fn what_a_host_may_not_send_is_refused() {
+        let link = |place: &str, target: &str| entry(place, EntryKind::Link { target: target.into() });
+        let here = EntryKind::File { bytes: 1, content: Content::Here(b"/etc/passwd".to_vec()) };
+        for (stream, expected) in [
+            (vec![file("../a", 0)], "'../a' is no path inside its folder"),
+            (vec![file("/a", 0)], "'/a' is no path inside its folder"),
+            (vec![file("other", 0)], "it sent other, which isn't an output of its task"),
+            (vec![link("out/l", "../../x")], "the link 'out/l' leads to '../../x', out of its folder"),
+            (vec![entry("out/a", here)], "it sent out/a without its content"),
+            (vec![file("out/a", 2), record(Channel::Content, b"abc")], "more of an output came than was told"),
+            (vec![file("out/a", 2), record(Channel::Content, b"a")], "an output came without its end"),
+            (vec![record(Channel::Entry, &[255; 9])], "the files that it left aren't told in entries"),
+            (vec![], "no output out came"),
+        ] {
+            assert_eq!(check(&["out"], &Claims::default(), 0, &stream), Err(expected.to_owned()));
+        }
+    }
+
+    #[test]
+    fn no_path_is_taken_from_two_tasks_but_twice_from_one() {
+        let claims = Claims::default();
+        assert_eq!(check(&["a"], &claims, 0, &[file("a", 0)]), Ok(()));
+        assert_eq!(check(&["a"], &claims, 0, &[file("a", 0)]), Ok(()));
+        assert_eq!(check(&["a"], &claims, 1, &[file("a", 0)]), Err("its output a is task 1's already".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_stream_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = check(&["out"], &Claims::default(), 0, &[bytes]);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Files of tasks as this machine has them: what is sent with a task, and where what it leaves is put.
+//!
+//! # Layout
+//! - this file: what a task declares.
+//! - [`listing`]: declared inputs → the files, folders and links that are there.
+//! - [`contents`]: which content a file has, and pieces of it as they are asked for.
+//! - [`check`]: whether what a host sends is what its task declared.
+//! - [`commit`]: what a task left → its places here.
+
+pub(crate) mod check;
+pub(crate) mod commit;
+pub(crate) mod contents;
+pub(crate) mod listing;
+
+use std::path::{Path, PathBuf};
+
+use titan_proto::files::{OutputPattern, escape_glob, is_inside, without_escapes};
+
+use crate::config::text::printable;
+
+/// What separates the folder here from the place in a task's folder, as rsync has it.
+const ANCHOR: &[u8] = b"/./";
+
+/// The files of one task, or of all tasks of a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TaskFiles {
+    /// What it is given.
+    pub(crate) inputs: Vec<Input>,
+    /// What it leaves.
+    pub(crate) outputs: Vec<Output>,
+}
+
+/// A declared input: a path, or a pattern of paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Input {
+    /// The path without its anchor; of a pattern, with a backslash before what isn't meant as one.
+    pub(crate) text: Vec<u8>,
+    /// Whether `*`, `?` and so on mean anything in it.
+    pub(crate) is_glob: bool,
+    /// Bytes of `text` that are only here; the rest is its place in the task's folder.
+    pub(crate) anchor: usize,
+}
+
+/// A declared output: where it is in a task's folder, and the folder here that it goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    pub(crate) pattern: OutputPattern,
+    /// Empty: the batch's own.
+    pub(crate) folder: PathBuf,
+}
+
+impl Input {
+    /// A declared input.
+    ///
+    /// # Errors
+    /// Its place would be outside of the task's folder: a sentence.
+    pub(crate) fn new(text: &[u8], is_glob: bool) -> Result<Self, String> {
+        let (folder, place) = split(text);
+        check_place(text, place)?;
+        let text = if folder.is_empty() { place.to_vec() } else { [folder, b"/", place].concat() };
+        Ok(Self { anchor: text.len() - place.len(), text, is_glob })
+    }
+}
+
+impl Output {
+    /// A declared output.
+    ///
+    /// # Errors
+    /// Its place would be outside of the task's folder: a sentence.
+    pub(crate) fn new(text: &[u8], is_glob: bool) -> Result<Self, String> {
+        use std::os::unix::ffi::OsStrExt;
+        let (folder, place) = split(text);
+        check_place(text, place)?;
+        let folder = if is_glob { without_escapes(folder) } else { folder.to_vec() };
+        let folder = PathBuf::from(std::ffi::OsStr::from_bytes(&folder));
+        Ok(Self { pattern: OutputPattern { text: place.to_vec(), is_glob }, folder })
+    }
+
+    /// Where a path of the task's folder goes.
+    pub(crate) fn target(&self, place: &[u8]) -> PathBuf {
+        use std::os::unix::ffi::OsStrExt;
+        self.folder.join(Path::new(std::ffi::OsStr::from_bytes(place)))
+    }
+}
+
+/// The folder here and the place there. Without an anchor, or with one at the beginning, the folder is empty.
+fn split(text: &[u8]) -> (&[u8], &[u8]) {
+    let anchor = text.windows(ANCHOR.len()).position(|window| window == ANCHOR);
+    let (folder, place) = match anchor {
+        Some(0) => (&b"/."[..], &text[ANCHOR.len()..]),
+        Some(at) => (&text[..at], &text[at + ANCHOR.len()..]),
+        None => (&b""[..], text),
+    };
+    let place = place.strip_prefix(b"./").unwrap_or(place);
+    (folder, place.strip_suffix(b"/").filter(|place| !place.is_empty()).unwrap_or(place))
+}
+
+fn check_place(text: &[u8], place: &[u8]) -> Result<(), String> {
+    if is_inside(place) {
+        return Ok(());
+    }
+    let shown = printable(&String::from_utf8_lossy(text));
+    let has_anchor = text.windows(ANCHOR.len()).any(|window| window == ANCHOR);
+    Err(match text {
+        b"" => "an empty path is no file".to_owned(),
+        _ if has_anchor => format!("'{shown}': what follows /./ has to be a path below it"),
+        _ => {
+            let (folder, name) = match shown.rsplit_once('/') {
+                Some((folder, name)) => (folder, name),
+                None => (".", shown.as_str()),
+            };
+            format!(
+                "'{shown}' is outside of the current folder: say with /./ what its place in the task's folder is, \
+                 such as {folder}/./{name}"
+            )
+        }
+    })
+}
+
+/// A value as a part of a pattern, or of a path.
+pub(crate) fn as_part(value: &[u8], is_glob: bool) -> Vec<u8> {
+    if is_glob { escape_glob(value) } else { value.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_anchor_splits_the_folder_here_from_the_place_there() {
+        for (text, path, place) in [
+            ("a/b", "a/b", "a/b"),
+            ("./a", "a", "a"),
+            ("/data/./x/y", "/data/x/y", "x/y"),
+            ("../p/./q", "../p/q", "q"),
+            ("dir/", "dir", "dir"),
+            ("/./etc/hosts", "/./etc/hosts", "etc/hosts"),
+        ] {
+            let input = Input::new(text.as_bytes(), false).unwrap();
+            assert_eq!((&input.text[..], &input.text[input.anchor..]), (path.as_bytes(), place.as_bytes()), "{text}");
+        }
+        let output = Output::new(b"/out/./a/b", false).unwrap();
+        assert_eq!(output.target(b"a/b"), PathBuf::from("/out/a/b"));
+    }
+
+    #[test]
+    fn paths_without_a_place_are_refused_with_the_way_out() {
+        assert_eq!(
+            Input::new(b"/data/a.mov", false).unwrap_err(),
+            "'/data/a.mov' is outside of the current folder: say with /./ what its place in the task's folder is, such \
+             as /data/./a.mov"
+        );
+        assert!(Input::new(b"../a", false).unwrap_err().contains(".././a"));
+        assert!(Input::new(b"/data/./../a", false).unwrap_err().contains("what follows /./"));
+        assert_eq!(Input::new(b"", false).unwrap_err(), "an empty path is no file");
+    }
+}
