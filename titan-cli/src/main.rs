@@ -11,6 +11,7 @@ mod exit;
 mod files;
 mod json;
 mod launch;
+mod output;
 mod progress;
 mod template;
 

@@ -6,18 +6,12 @@
 //! - [`feed`], [`table`]: values as they are taken, and those of the tasks under way.
 //! - [`files`]: what tasks are given and leave.
 //! - [`checks`], [`dry_run`]: what can be said before anything starts.
-//! - [`printer`]: what is done with what tasks write; [`tagged`], [`record`], [`results`], [`joblog`]: its parts.
 
 mod checks;
 mod dry_run;
 mod feed;
 mod files;
-mod joblog;
-mod printer;
-mod record;
-mod results;
 mod table;
-mod tagged;
 mod template;
 
 use std::collections::BTreeMap;
@@ -39,11 +33,12 @@ use crate::driver::BatchJob;
 use crate::driver::batch_dir::BatchDir;
 use crate::exit::{self, Failure};
 use crate::files::commit::Committer;
+use crate::output::joblog::JobLog;
+use crate::output::printer::{Manners, Printer, Streams};
+use crate::output::results::{self, ResultsFolder};
 use crate::progress::{Manner, Progress};
 
 use files::Declared;
-use printer::{Manners, Printer, Streams};
-use results::ResultsFolder;
 use table::{Table, TableSource};
 use template::{Asked, Source};
 
@@ -118,10 +113,10 @@ fn work(
         },
         batch: directory.id().to_string(),
         hosts: cluster.hosts.iter().map(|host| host.name.clone()).collect(),
-        table: Arc::clone(table),
+        book: Arc::clone(table) as _,
         spool: directory.spool(),
         results: args.printing.results.as_deref().map(|path| ResultsFolder::create(path, total)).transpose()?,
-        joblog: args.printing.joblog.as_deref().map(joblog::JobLog::create).transpose()?,
+        joblog: args.printing.joblog.as_deref().map(JobLog::create).transpose()?,
         streams: Streams::new(progress.stage())?,
         committer: Committer::new(std::env::current_dir()?, directory.id().to_string(), directory.temporaries()),
         held: BTreeMap::new(),

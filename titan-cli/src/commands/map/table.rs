@@ -12,6 +12,7 @@ use super::template::Template;
 use crate::config::text::printable;
 use crate::driver::TaskSource;
 use crate::files::{Input, TaskFiles};
+use crate::output::{Book, Concluded};
 use crate::progress::TaskNames;
 
 /// Characters of a command that are shown in one line.
@@ -62,26 +63,15 @@ impl Table {
         self.lock().added
     }
 
-    /// A task has ended: there is room for another. Its values stay until they are taken.
-    pub(super) fn on_ended(&self) {
-        self.lock().open -= 1;
-        self.has_room.notify_all();
-    }
-
-    /// The values of a task of which nothing more will be asked.
-    pub(super) fn take(&self, index: u32) -> Values {
-        self.lock().values.remove(&index).unwrap_or_default()
-    }
-
     /// What a task of these values runs, for people: can be pasted into sh.
-    pub(super) fn command_line(&self, values: &[Vec<u8>], index: u32) -> Vec<u8> {
+    fn command_line(&self, values: &[Vec<u8>], index: u32) -> Vec<u8> {
         let words = self.template.words(values, u64::from(index) + 1);
         let words: Vec<Vec<u8>> = words.iter().map(|word| word.for_slot(1)).collect();
         self.template.shown(&words)
     }
 
     /// The files of a task of these values, but for those that all are given.
-    pub(super) fn files_of(&self, values: &[Vec<u8>], index: u32) -> Result<TaskFiles, String> {
+    fn files_of(&self, values: &[Vec<u8>], index: u32) -> Result<TaskFiles, String> {
         self.files.of_task(values, u64::from(index) + 1)
     }
 
@@ -92,6 +82,19 @@ impl Table {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book for Table {
+    fn conclude(&self, index: u32) -> Concluded {
+        let mut inner = self.lock();
+        inner.open -= 1;
+        let values = inner.values.remove(&index).unwrap_or_default();
+        drop(inner);
+        self.has_room.notify_all();
+        let command = self.command_line(&values, index);
+        let outputs = self.files_of(&values, index).map(|files| files.outputs).unwrap_or_default();
+        Concluded { values, command, outputs }
     }
 }
 

@@ -12,10 +12,10 @@ use kernels::SinkReport;
 use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::capture::{Channel, Splitter};
 
+use super::Book;
 use super::joblog::JobLog;
 use super::record::TaskRecord;
 use super::results::ResultsFolder;
-use super::table::Table;
 use super::tagged::Tagged;
 use crate::driver::sink::JobSink;
 use crate::driver::spool::Spool;
@@ -27,41 +27,41 @@ const READ_BYTES: usize = 64 << 10;
 
 /// What is done with what tasks write.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Manners {
+pub(crate) struct Manners {
     /// In the order of the tasks, not of their ends.
-    pub(super) keeps_order: bool,
+    pub(crate) keeps_order: bool,
     /// Each line after the task's values and a TAB.
-    pub(super) tags: bool,
+    pub(crate) tags: bool,
     /// Nothing is printed.
-    pub(super) is_mute: bool,
+    pub(crate) is_mute: bool,
     /// Each task is an object.
-    pub(super) json: bool,
+    pub(crate) json: bool,
 }
 
 /// The sink of a command's job.
-pub(super) struct Printer {
-    pub(super) manners: Manners,
-    pub(super) batch: String,
-    pub(super) hosts: Vec<String>,
-    pub(super) table: Arc<Table>,
-    pub(super) spool: Spool,
-    pub(super) results: Option<ResultsFolder>,
-    pub(super) joblog: Option<JobLog>,
-    pub(super) streams: Streams,
-    pub(super) committer: Committer,
+pub(crate) struct Printer {
+    pub(crate) manners: Manners,
+    pub(crate) batch: String,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) book: Arc<dyn Book>,
+    pub(crate) spool: Spool,
+    pub(crate) results: Option<ResultsFolder>,
+    pub(crate) joblog: Option<JobLog>,
+    pub(crate) streams: Streams,
+    pub(crate) committer: Committer,
     /// Ended, and to be told after others.
-    pub(super) held: BTreeMap<u32, TaskRecord>,
+    pub(crate) held: BTreeMap<u32, TaskRecord>,
     /// The next one in order.
-    pub(super) next: u32,
+    pub(crate) next: u32,
 }
 
 impl JobSink for Printer {
     fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
-        self.table.on_ended();
         let index = end.task.index;
         let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
-        let mut record = TaskRecord::new(&self.batch, end, host, self.table.take(index));
-        record.outputs = self.commit(&record)?;
+        let mut record = TaskRecord::new(&self.batch, end, host, self.book.conclude(index));
+        // What it left is in its place before anything is said of it.
+        record.committed = self.commit(&record)?;
         if !self.manners.keeps_order {
             return self.put(record);
         }
@@ -85,8 +85,7 @@ impl JobSink for Printer {
 }
 
 impl Printer {
-    fn put(&mut self, mut record: TaskRecord) -> io::Result<()> {
-        record.command = self.table.command_line(&record.values, record.end.task.index);
+    fn put(&mut self, record: TaskRecord) -> io::Result<()> {
         if record.end.state != Lifecycle::Cancelled {
             if let Some(results) = &mut self.results {
                 results.put(&record, &self.spool)?;
@@ -105,16 +104,12 @@ impl Printer {
         Ok(())
     }
 
-    /// What it left is in its place before anything is said of it.
     fn commit(&mut self, record: &TaskRecord) -> io::Result<Vec<PathBuf>> {
-        if record.end.state != Lifecycle::Completed {
+        let outputs = &record.asked.outputs;
+        if record.end.state != Lifecycle::Completed || outputs.is_empty() {
             return Ok(Vec::new());
         }
-        let files = self.table.files_of(&record.values, record.end.task.index).unwrap_or_default();
-        match open(&self.spool, record)? {
-            Some(mut result) if !files.outputs.is_empty() => self.committer.commit(&mut result, &files.outputs),
-            _ => Ok(Vec::new()),
-        }
+        open(&self.spool, record)?.map_or(Ok(Vec::new()), |mut result| self.committer.commit(&mut result, outputs))
     }
 
     fn print(&mut self, record: &TaskRecord) -> io::Result<()> {
@@ -132,7 +127,7 @@ impl Printer {
 }
 
 /// Hands on what a task has written to stdout and stderr, piece by piece.
-pub(super) fn each_piece(
+pub(crate) fn each_piece(
     spool: &Spool,
     record: &TaskRecord,
     mut take: impl FnMut(Channel, &[u8]) -> io::Result<()>,
@@ -165,7 +160,7 @@ fn result_bytes(spool: &Spool, record: &TaskRecord) -> io::Result<u64> {
 }
 
 /// titan's own stdout and stderr, as tasks write to them.
-pub(super) struct Streams {
+pub(crate) struct Streams {
     stdout: File,
     stderr: File,
     /// Where one of them is a terminal, on which something else may be shown.
@@ -174,7 +169,7 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Unbuffered: what a task wrote is there when the next is told of.
-    pub(super) fn new(stage: Stage) -> io::Result<Self> {
+    pub(crate) fn new(stage: Stage) -> io::Result<Self> {
         let is_shared = io::stderr().is_terminal();
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);

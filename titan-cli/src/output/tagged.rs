@@ -1,18 +1,18 @@
 //! `--tag`: each line after the task's values.
 
 /// Puts a tag before each line of a stream that comes in pieces.
-pub(super) struct Tagged<'a> {
+pub(crate) struct Tagged<'a> {
     tag: &'a [u8],
     is_within_line: bool,
 }
 
 impl<'a> Tagged<'a> {
-    pub(super) fn new(tag: &'a [u8]) -> Self {
+    pub(crate) fn new(tag: &'a [u8]) -> Self {
         Self { tag, is_within_line: false }
     }
 
     /// The next piece, tagged.
-    pub(super) fn apply(&mut self, piece: &[u8]) -> Vec<u8> {
+    pub(crate) fn apply(&mut self, piece: &[u8]) -> Vec<u8> {
         let mut tagged = Vec::with_capacity(piece.len() + self.tag.len());
         for line in piece.split_inclusive(|byte| *byte == b'\n') {
             if !self.is_within_line {

@@ -16,14 +16,14 @@ const HEADER: &str = "seq,state,host,exit,signal,started,seconds,attempts,comman
 const UNKNOWN_DIGITS: usize = 7;
 
 /// The folder of a batch.
-pub(super) struct ResultsFolder {
+pub(crate) struct ResultsFolder {
     path: PathBuf,
     table: BufWriter<File>,
     digits: usize,
 }
 
 /// Whether that folder could be used: it must be new or empty.
-pub(super) fn check(path: &Path) -> Result<(), String> {
+pub(crate) fn check(path: &Path) -> Result<(), String> {
     match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!("{} has files of another batch", path.display())),
@@ -34,7 +34,7 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
 
 impl ResultsFolder {
     /// Makes it, for that many tasks.
-    pub(super) fn create(path: &Path, tasks: Option<u64>) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, tasks: Option<u64>) -> io::Result<Self> {
         fs::create_dir_all(path).map_err(|error| named(path, &error))?;
         let table = path.join(TABLE);
         let mut file = BufWriter::new(File::create(&table).map_err(|error| named(&table, &error))?);
@@ -44,7 +44,7 @@ impl ResultsFolder {
     }
 
     /// A task that ran.
-    pub(super) fn put(&mut self, record: &TaskRecord, spool: &Spool) -> io::Result<()> {
+    pub(crate) fn put(&mut self, record: &TaskRecord, spool: &Spool) -> io::Result<()> {
         let folder = self.path.join(format!("{:0digits$}", record.sequence(), digits = self.digits));
         fs::create_dir(&folder).map_err(|error| named(&folder, &error))?;
         let mut stdout = File::create(folder.join("stdout"))?;
@@ -61,7 +61,7 @@ impl ResultsFolder {
     }
 
     /// Nothing more comes.
-    pub(super) fn finish(&mut self) -> io::Result<()> {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.table.flush().map_err(|error| named(&self.path.join(TABLE), &error))
     }
 }
@@ -80,9 +80,9 @@ fn row(record: &TaskRecord) -> Vec<u8> {
         started.into(),
         seconds.into(),
         record.end.attempts.to_string().into(),
-        record.command.clone(),
+        record.asked.command.clone(),
     ];
-    fields.extend(record.values.iter().cloned());
+    fields.extend(record.asked.values.iter().cloned());
     let mut row = fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(&b',');
     row.push(b'\n');
     row

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::capture::Channel;
 
+use super::Concluded;
 use super::printer::each_piece;
-use super::table::Values;
 use crate::driver::spool::Spool;
 use crate::json::line;
 
@@ -20,44 +20,42 @@ use crate::json::line;
 const MAX_SHOWN_BYTES: usize = 1 << 20;
 
 /// What is known of an ended task.
-pub(super) struct TaskRecord {
-    pub(super) batch: String,
-    pub(super) end: TaskEnd,
-    pub(super) host: Option<String>,
-    pub(super) values: Values,
-    /// What it ran; can be pasted into sh.
-    pub(super) command: Vec<u8>,
+pub(crate) struct TaskRecord {
+    pub(crate) batch: String,
+    pub(crate) end: TaskEnd,
+    pub(crate) host: Option<String>,
+    pub(crate) asked: Concluded,
     /// What is in its place, as a person would name it.
-    pub(super) outputs: Vec<PathBuf>,
+    pub(crate) committed: Vec<PathBuf>,
     /// By this machine's clock, since 1970.
-    pub(super) ended: Duration,
+    pub(crate) ended: Duration,
 }
 
 impl TaskRecord {
     /// A task that ends now.
-    pub(super) fn new(batch: &str, end: TaskEnd, host: Option<String>, values: Values) -> Self {
+    pub(crate) fn new(batch: &str, end: TaskEnd, host: Option<String>, asked: Concluded) -> Self {
         // For people and logs only: nothing is decided by it.
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { batch: batch.to_owned(), end, host, values, command: Vec::new(), outputs: Vec::new(), ended }
+        Self { batch: batch.to_owned(), end, host, asked, committed: Vec::new(), ended }
     }
 
     /// The number by which people know it, from 1.
-    pub(super) fn sequence(&self) -> u64 {
+    pub(crate) fn sequence(&self) -> u64 {
         u64::from(self.end.task.index) + 1
     }
 
     /// How long its process ran.
-    pub(super) fn wall(&self) -> Option<Duration> {
+    pub(crate) fn wall(&self) -> Option<Duration> {
         self.end.process.map(|process| Duration::from_micros(process.wall_us))
     }
 
     /// When its process started, by this machine's clock: counted back from its end.
-    pub(super) fn started(&self) -> Option<Duration> {
+    pub(crate) fn started(&self) -> Option<Duration> {
         self.wall().map(|wall| self.ended.saturating_sub(wall))
     }
 
     /// The state's name in capitals.
-    pub(super) fn state(&self) -> &'static str {
+    pub(crate) fn state(&self) -> &'static str {
         match self.end.state {
             Lifecycle::Completed => "COMPLETED",
             Lifecycle::Failed => "FAILED",
@@ -66,12 +64,12 @@ impl TaskRecord {
     }
 
     /// What stands before each of its lines with `--tag`.
-    pub(super) fn tag(&self) -> Vec<u8> {
-        [&self.values.join(&b' ')[..], b"\t"].concat()
+    pub(crate) fn tag(&self) -> Vec<u8> {
+        [&self.asked.values.join(&b' ')[..], b"\t"].concat()
     }
 
     /// The object for programs, with what it wrote.
-    pub(super) fn json(&self, spool: &Spool) -> io::Result<String> {
+    pub(crate) fn json(&self, spool: &Spool) -> io::Result<String> {
         let mut streams = Streams::default();
         each_piece(spool, self, |channel, bytes| {
             streams.push(channel, bytes);
@@ -85,7 +83,7 @@ impl TaskRecord {
     }
 
     /// The object without what it wrote.
-    pub(super) fn object(&self) -> Value {
+    pub(crate) fn object(&self) -> Value {
         let TaskEnd { task, attempt, attempts, process, reason, .. } = &self.end;
         let time = |at: Duration| humantime::format_rfc3339_millis(UNIX_EPOCH + at).to_string();
         let seconds = |us: u64| us as f64 / 1e6;
@@ -94,8 +92,8 @@ impl TaskRecord {
             "job": task.job.0,
             "task": task.index,
             "seq": self.sequence(),
-            "values": self.values.iter().map(|value| text(value)).collect::<Vec<_>>(),
-            "command": text(&self.command),
+            "values": self.asked.values.iter().map(|value| text(value)).collect::<Vec<_>>(),
+            "command": text(&self.asked.command),
             "state": self.state(),
             "attempt": attempt.map(|attempt| attempt.to_string()),
             "attempts": attempts,
@@ -111,7 +109,7 @@ impl TaskRecord {
             "stdout": null,
             "stderr": null,
             "truncated": false,
-            "outputs": self.outputs.iter().map(|path| text(path.as_os_str().as_bytes())).collect::<Vec<_>>(),
+            "outputs": self.committed.iter().map(|path| text(path.as_os_str().as_bytes())).collect::<Vec<_>>(),
         })
     }
 }

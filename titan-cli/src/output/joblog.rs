@@ -10,14 +10,14 @@ use crate::driver::spool::named;
 const HEADER: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 
 /// The open log.
-pub(super) struct JobLog {
+pub(crate) struct JobLog {
     path: PathBuf,
     file: File,
 }
 
 impl JobLog {
     /// Begins a new log; what was there is replaced.
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let create = || -> io::Result<File> {
             let mut file = File::create(path)?;
             file.write_all(HEADER.as_bytes())?;
@@ -28,7 +28,7 @@ impl JobLog {
     }
 
     /// A task that ran, and how many bytes came back from it.
-    pub(super) fn put(&mut self, record: &TaskRecord, received_bytes: u64) -> io::Result<()> {
+    pub(crate) fn put(&mut self, record: &TaskRecord, received_bytes: u64) -> io::Result<()> {
         let process = record.end.process.unwrap_or_default();
         let host = record.host.as_deref().unwrap_or(":");
         let started = record.started().unwrap_or(record.ended).as_secs_f64();
@@ -39,7 +39,7 @@ impl JobLog {
             "{}\t{host}\t{started:.3}\t{runtime:10.3}\t0\t{received_bytes}\t{exit}\t{signal}\t",
             record.sequence()
         );
-        let line = [front.as_bytes(), &record.command, b"\n"].concat();
+        let line = [front.as_bytes(), &record.asked.command, b"\n"].concat();
         self.file.write_all(&line).map_err(|error| named(&self.path, &error))
     }
 }

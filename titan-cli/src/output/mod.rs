@@ -1,0 +1,32 @@
+//! What is done with what tasks write and leave: printed whole and never mixed, told as JSON, put into a folder, logged; and
+//! files in their places.
+//!
+//! # Layout
+//! - this file: what the room has to be told of a task.
+//! - [`printer`]: the sink of a job of commands.
+//! - [`record`], [`tagged`], [`results`], [`joblog`]: its parts.
+
+pub(crate) mod joblog;
+pub(crate) mod printer;
+pub(crate) mod record;
+pub(crate) mod results;
+mod tagged;
+
+use crate::files::Output;
+
+/// What is known of the tasks of a job by who has made them.
+pub(crate) trait Book: Send + Sync {
+    /// That task has come to its end: what there is to know of it. Asked once.
+    fn conclude(&self, index: u32) -> Concluded;
+}
+
+/// A task that has come to its end, as it was asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Concluded {
+    /// What it was made of.
+    pub(crate) values: Vec<Vec<u8>>,
+    /// What it ran; can be pasted into sh.
+    pub(crate) command: Vec<u8>,
+    /// What it had to leave.
+    pub(crate) outputs: Vec<Output>,
+}
