@@ -12,12 +12,13 @@ use titan_tests::rig::availability::skipped_for;
 const MOST_INDENT: usize = 6;
 
 /// Every screen of help, and the command that prints it.
-const SCREENS: [(&str, &str); 10] = [
+const SCREENS: [(&str, &str); 11] = [
     ("help", "--help"),
     ("run_help", "run --help"),
     ("run_mandelbrot_help", "run mandelbrot --help"),
     ("run_mandelbrot_short_help", "run mandelbrot -h"),
     ("map_help", "map --help"),
+    ("batch_help", "batch --help"),
     ("hosts_help", "hosts --help"),
     ("init_help", "init --help"),
     ("completions_help", "completions --help"),
@@ -132,9 +133,15 @@ fn titan_run_alone_lists_the_kernels() {
 
 #[test]
 fn every_command_has_examples() {
-    for words in
-        ["run --help", "run mandelbrot --help", "map --help", "hosts --help", "init --help", "completions --help"]
-    {
+    for words in [
+        "run --help",
+        "run mandelbrot --help",
+        "map --help",
+        "batch --help",
+        "hosts --help",
+        "init --help",
+        "completions --help",
+    ] {
         let text = screen(words);
         let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("titan {words} has none"));
         assert!(examples.trim_start().starts_with("titan "), "titan {words}: {examples}");
@@ -146,7 +153,7 @@ fn every_command_has_examples() {
 fn nothing_names_a_command_that_does_not_exist() {
     let commands = commands();
     for (source, text) in everything_printed() {
-        for name in ["batch", "batches", "resume", "status", "logs"] {
+        for name in ["batches", "resume", "status", "logs"] {
             assert!(!commands.contains(name), "it exists: take it off this list");
             assert!(!text.contains(&format!("titan {name} ")), "{source} names titan {name}");
             assert!(!text.contains(&format!("titan {name}\n")), "{source} names titan {name}");

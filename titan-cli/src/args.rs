@@ -27,6 +27,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(RunArgs),
     Map(Box<MapArgs>),
+    Batch(BatchArgs),
     Hosts(HostsArgs),
     Init(InitArgs),
     /// Print completions for a shell
@@ -91,6 +92,31 @@ pub(crate) struct MapArgs {
     pub(crate) process: ProcessOptions,
     #[command(flatten)]
     pub(crate) printing: PrintingOptions,
+    #[command(flatten)]
+    pub(crate) gnu: GnuOptions,
+}
+
+/// Options of GNU parallel: those that change nothing here, and those that are refused with titan's way.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option that may be given")]
+pub(crate) struct GnuOptions {
+    /// Progress is shown on a terminal anyway
+    #[arg(long, hide = true)]
+    pub(crate) bar: bool,
+    #[arg(long, hide = true)]
+    pub(crate) eta: bool,
+    #[arg(long, hide = true)]
+    pub(crate) pipe: bool,
+    #[arg(long, hide = true)]
+    pub(crate) pipepart: bool,
+    #[arg(short = 'X', hide = true)]
+    pub(crate) xargs: bool,
+    #[arg(short = 'm', hide = true)]
+    pub(crate) many: bool,
+    #[arg(long, hide = true)]
+    pub(crate) tmux: bool,
+    #[arg(long, alias = "sem", hide = true)]
+    pub(crate) semaphore: bool,
 }
 
 const MAP_EXAMPLES: &str = "\
@@ -106,6 +132,43 @@ Replacement strings: {} the value, {.} without extension, {/} base name, {//} fo
 
 Exit codes: 0 all completed, 1 some failed, 2 usage, 3 no usable worker, 4 titan couldn't write here,
 129, 130, 143 ended by a signal, 141 the reader of stdout left.";
+
+/// Run the jobs of a file: commands and kernels that wait for each other
+#[derive(Debug, Args)]
+#[command(after_help = BATCH_EXAMPLES)]
+pub(crate) struct BatchArgs {
+    /// The batch file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
+    #[command(flatten)]
+    pub(crate) schedule: ScheduleOptions,
+    #[command(flatten)]
+    pub(crate) noise: NoiseOptions,
+    /// Tell all that is wrong with the file, and run nothing
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Run this job alone; what it is given has to be there
+    #[arg(long, value_name = "JOB")]
+    pub(crate) only: Option<String>,
+    /// A job may have more than ten million tasks
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Show the tasks, one a line, and run none
+    #[arg(long, help_heading = "Output")]
+    pub(crate) dry_run: bool,
+}
+
+const BATCH_EXAMPLES: &str = "\
+Examples:
+  titan batch nightly.toml                      its jobs, each when those before it have ended
+  titan batch --check nightly.toml              all that is wrong with it, with line and column
+  titan batch --dry-run nightly.toml | less     its tasks, one a line
+  titan batch --only stamp film.toml            one job again
+
+Exit codes: 0 all completed, 1 some failed, 2 usage, 3 no usable worker, 4 titan couldn't write here,
+129, 130, 143 ended by a signal.";
 
 /// Where values come from and how they become arguments.
 #[derive(Debug, Args)]
@@ -183,7 +246,7 @@ pub(crate) struct ProcessOptions {
     /// Run once on each host under sh before the first task; what it leaves in the environment is the tasks'
     #[arg(long, value_name = "SCRIPT")]
     pub(crate) setup: Option<OsString>,
-    /// A file of the hosts that is every task's stdin [default: /dev/null]
+    /// A file here that each task reads as its stdin; - is titan's own [default: /dev/null]
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<OsString>,
     /// End a task that runs longer than this
@@ -280,7 +343,7 @@ pub(crate) struct PlaceOptions {
     /// The file that names the hosts [default: $TITAN_CLUSTER, ./cluster.toml, then the user's own]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) cluster: Option<PathBuf>,
-    #[arg(short = 'S', long, value_name = "LIST", global = true, help = HOSTS_HELP)]
+    #[arg(short = 'S', long, alias = "sshlogin", value_name = "LIST", global = true, help = HOSTS_HELP)]
     pub(crate) hosts: Vec<String>,
     /// This machine: N agents that divide its cores, or one with all
     #[arg(long, value_name = "N", num_args = 0..=1, value_parser = parse_local, global = true)]
@@ -291,6 +354,7 @@ pub(crate) struct PlaceOptions {
         short,
         long,
         visible_alias = "slots",
+        short_alias = 'P',
         value_name = "N",
         value_parser = parse_jobs,
         allow_hyphen_values = true,

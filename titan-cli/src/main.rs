@@ -4,6 +4,7 @@
 
 mod args;
 mod batch;
+mod batch_file;
 mod commands;
 mod config;
 mod driver;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Some(Command::Run(args)) => commands::run::run(&args),
+        Some(Command::Batch(args)) => commands::batch::run(&args),
         Some(Command::Map(args)) => commands::map::run(&args),
         Some(Command::Hosts(args)) => commands::hosts::run(&args),
         Some(Command::Init(args)) => commands::init::run(&args),

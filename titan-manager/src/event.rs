@@ -66,7 +66,7 @@ pub enum Rerun {
 pub struct Dependency {
     /// The job, submitted before.
     pub job: JobId,
-    /// Task i waits for task i only; otherwise each task waits for all.
+    /// Group i waits for group i only; otherwise each task waits for all.
     pub each: bool,
     /// Whether FAILED and CANCELLED will do; otherwise the waiting task is CANCELLED then.
     pub any_end: bool,
@@ -75,6 +75,8 @@ pub struct Dependency {
 /// A job as it is submitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobSpec {
+    /// What people call it, for reasons.
+    pub name: String,
     /// What its tasks run.
     pub work: Work,
     /// How many tasks it has now.
@@ -91,6 +93,8 @@ pub struct JobSpec {
     pub rerun: Rerun,
     /// Higher goes first.
     pub priority: i32,
+    /// Tasks that belong together: what waits for each of a job's tasks waits for a group of them. At least 1.
+    pub group: u32,
     /// The jobs that it waits for.
     pub after: Vec<Dependency>,
 }

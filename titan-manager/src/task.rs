@@ -53,6 +53,12 @@ pub(crate) enum Gate {
 }
 
 impl Job {
+    /// The tasks of a group, whether they are there or not.
+    pub(crate) fn group(&self, number: u32) -> std::ops::Range<u32> {
+        let first = number.saturating_mul(self.spec.group);
+        first..first.saturating_add(self.spec.group)
+    }
+
     pub(crate) fn new(spec: JobSpec) -> Self {
         Self {
             spec,

@@ -142,6 +142,7 @@ impl Scenario {
         let joins_after = Some(Duration::from_millis(300));
         let host = HostPlan { slots, memory_bytes, cores: slots, gpus: 0, joins_after, speed, gives_up_percent: 0 };
         let spec = JobSpec {
+            name: "job".to_owned(),
             work: work(),
             tasks,
             closed: true,
@@ -150,6 +151,7 @@ impl Scenario {
             request: Request::default(),
             rerun: Rerun::Anytime,
             priority: 0,
+            group: 1,
             after: Vec::new(),
         };
         let manners = Manners {
@@ -287,6 +289,7 @@ fn jobs(random: &mut Random) -> Vec<JobPlan> {
         let is_too_large = place > 0 && random.chance(8);
         let fitting_bytes = random.pick(&[0, 0, SLOT_BYTES / 4, SLOT_BYTES]);
         let spec = JobSpec {
+            name: "job".to_owned(),
             work: work(),
             tasks,
             closed,
@@ -295,6 +298,7 @@ fn jobs(random: &mut Random) -> Vec<JobPlan> {
             request: request(random),
             rerun: random.pick(&[Rerun::Anytime, Rerun::Lost]),
             priority: random.pick(&[0, 0, 1]),
+            group: 1,
             after: after(random, place as u32),
         };
         let grows = match closed {

@@ -10,6 +10,7 @@ use super::Batch;
 use crate::config::text::printable;
 use crate::driver::Ended;
 use crate::exit::{self, Failure};
+use crate::output::failures::Examples;
 use crate::progress::Progress;
 use crate::progress::summary::Summary;
 
@@ -40,7 +41,7 @@ impl Judged {
         batch: &Batch<'_>,
         ended: &Ended,
         progress: &mut Progress,
-        now: Instant,
+        examples: &Examples,
     ) -> Result<u8, Failure> {
         let summary = Summary {
             batch: batch.directory.id().as_str(),
@@ -50,7 +51,8 @@ impl Judged {
             written: ended.written.as_deref().and_then(|written| written.first()),
             outputs: &self.outputs,
             exit_code: self.code,
-            ended: now,
+            examples,
+            ended: Instant::now(),
         };
         let text = batch.manner.is_summary_wanted(self.code).then(|| summary.text(&batch.manner));
         let json = summary.json();

@@ -11,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use titan_manager::{HostId, Manager};
 use titan_proto::id::Epoch;
@@ -27,7 +27,9 @@ use crate::driver::sink::{JobSink, SinkThread};
 use crate::driver::staging::Staging;
 use crate::driver::{BatchJob, Driver, Ended, Fed, Inlets, MAX_NEWS, Spans};
 use crate::exit::{self, Failure};
+use crate::files::Committed;
 use crate::launch::{Binaries, Gates, Launching, launcher_for};
+use crate::output::failures::Examples;
 use crate::progress::{Manner, Progress};
 
 use judge::Judged;
@@ -48,6 +50,10 @@ pub(crate) struct Work {
     pub(crate) fed: mpsc::Receiver<Fed>,
     /// The folder that files of tasks are relative to.
     pub(crate) root: PathBuf,
+    /// What sinks have put in place.
+    pub(crate) committed: Committed,
+    /// Of failures, for the summary.
+    pub(crate) examples: Examples,
     /// The longest result that a task can have, in bytes.
     pub(crate) max_result_bytes: u64,
 }
@@ -111,6 +117,7 @@ impl Batch<'_> {
             progress.say(&format!("titan: {source}"));
         }
         let work = work(&progress).map_err(cannot)?;
+        let examples = work.examples.clone();
         let ended = self.drive(work, &mut progress, &mut signals).await?;
         let is_done = ended.verdict.is_some_and(|verdict| verdict.end == titan_manager::End::Done);
         let committed = match ended.written {
@@ -119,7 +126,7 @@ impl Batch<'_> {
         };
         progress.clear();
         let judged = Judged::of(&self, &ended, committed, &mut progress);
-        judged.conclude(&self, &ended, &mut progress, Instant::now())
+        judged.conclude(&self, &ended, &mut progress, &examples)
     }
 
     async fn drive(&self, work: Work, progress: &mut Progress, signals: &mut Signals) -> Result<Ended, Failure> {
@@ -131,7 +138,7 @@ impl Batch<'_> {
         let hosts = self.host_tasks(clock, config.epoch, news_sender, stopped, work.max_result_bytes)?;
         let manager = Manager::new(config);
         let spans = Spans { tick: self.cluster.scheduler.tick, stop: self.rules.kill_after + STOP_MARGIN };
-        let staging = Staging::new(work.root);
+        let staging = Staging::new(work.root, work.committed);
         let inlets = Inlets { news, fed: work.fed };
         let driver = Driver::new(manager, clock, self.directory.spool(), sink, inlets, staging, progress);
         Ok(driver.run(work.jobs, hosts, spans, stop, signals).await)

@@ -1,6 +1,7 @@
 //! One file for each command, and what they share.
 
 pub(crate) mod agent;
+pub(crate) mod batch;
 pub(crate) mod completions;
 pub(crate) mod hosts;
 pub(crate) mod init;
@@ -29,6 +30,7 @@ for the duration of one command.
   titan run mandelbrot -o out.png               a picture, from this machine
   titan run mandelbrot --hosts render1,render2  the same picture, from two machines
   titan map gzip -9 {} ::: *.log                any command, once for each value
+  titan batch nightly.toml                      jobs from a file that wait for each other
   titan init render1 render2                    write ./cluster.toml, look at its hosts
 
 titan COMMAND --help shows more, with examples.

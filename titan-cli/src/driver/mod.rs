@@ -32,10 +32,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use titan_manager::{Effect, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
+use titan_manager::{Effect, Event, HostId, JobSpec, Lifecycle, Manager, Verdict, WorkerId};
 use titan_proto::command::CommandTask;
-use titan_proto::id::JobId;
-use titan_proto::message::{Outcome, ToAgent, ToManager};
+use titan_proto::id::{JobId, TaskId};
+use titan_proto::message::{Outcome, ToAgent, ToManager, Work};
 
 use crate::files::{Input, TaskFiles};
 use clock::Clock;
@@ -47,6 +47,8 @@ use sink::SinkThread;
 use spool::Spool;
 use staging::{StagedStart, Staging, Start};
 
+/// Agents know runs of kernels by numbers from here: far beyond those of jobs.
+const FIRST_RUN: u32 = 1 << 31;
 /// News that may wait for the driver: beyond it the connections wait.
 pub(crate) const MAX_NEWS: usize = 1_024;
 /// How long hosts may take to part after the goodbye.
@@ -86,10 +88,20 @@ pub(crate) struct Ended {
     pub(crate) feed_error: Option<String>,
 }
 
+/// What one task runs.
+pub(crate) enum TaskWork {
+    /// The job's kernel, which the task's number is enough for.
+    OfJob,
+    /// A task of a kernel's run that has parameters of its own.
+    Run { work: Work, task: u32 },
+    /// A command, but for its files.
+    Command(Box<CommandTask>),
+}
+
 /// What the tasks of a job run.
 pub(crate) trait TaskSource: Send {
-    /// What that task runs, but for its files; None for a kernel's, whose number says it all.
-    fn command(&self, index: u32) -> Option<Box<CommandTask>>;
+    /// What that task runs.
+    fn work(&self, index: u32) -> TaskWork;
 
     /// The files of that task.
     ///
@@ -103,6 +115,11 @@ pub(crate) trait TaskSource: Send {
     fn base(&self) -> &[Input] {
         &[]
     }
+
+    /// Whether its tasks may read what tasks of other jobs have left.
+    fn reads_others(&self) -> bool {
+        false
+    }
 }
 
 /// A job, what its tasks run, and where more of them come from.
@@ -115,8 +132,8 @@ pub(crate) struct BatchJob {
 pub(crate) struct KernelTasks;
 
 impl TaskSource for KernelTasks {
-    fn command(&self, _index: u32) -> Option<Box<CommandTask>> {
-        None
+    fn work(&self, _index: u32) -> TaskWork {
+        TaskWork::OfJob
     }
 }
 
@@ -158,6 +175,8 @@ pub(crate) struct Driver<'a> {
     news: mpsc::Receiver<News>,
     sources: Vec<Box<dyn TaskSource>>,
     staging: Staging,
+    /// The number by which agents know the next run of a kernel.
+    next_run: u32,
     /// What has happened while effects were carried out.
     events: VecDeque<Event>,
     fed: mpsc::Receiver<Fed>,
@@ -177,7 +196,22 @@ impl<'a> Driver<'a> {
         let ended = Ended { verdict: None, ending: None, write_error: None, written: None, feed_error: None };
         let (connections, sources, events) = (BTreeMap::new(), Vec::new(), VecDeque::new());
         let journal = Journal::default();
-        Self { manager, clock, journal, spool, sink, observer, connections, news, sources, staging, events, fed, ended }
+        Self {
+            manager,
+            clock,
+            journal,
+            spool,
+            sink,
+            observer,
+            connections,
+            news,
+            sources,
+            staging,
+            next_run: FIRST_RUN,
+            events,
+            fed,
+            ended,
+        }
     }
 
     /// Runs these jobs on these hosts until all have ended, and parts from the hosts.
@@ -359,15 +393,25 @@ impl<'a> Driver<'a> {
         match message {
             ToAgent::Start { attempt, task, tried, command: None } => {
                 let source = &self.sources[task.job.0 as usize];
-                let Some(command) = source.command(task.index) else {
-                    let message = ToAgent::Start { attempt, task, tried, command: None };
-                    // It fails only if the connection has just ended, and `Lost` is on its way.
-                    return drop(connected.commands.send(Command::Send(message)));
-                };
-                let files = source.files(task.index);
-                let start = Start { worker, is_local: connected.is_local, attempt, task, tried, command, files };
-                if let Some(staged) = self.staging.begin(start, source.base()) {
-                    self.on_ready(staged);
+                // Sending fails only if the connection has just ended, and `Lost` is on its way.
+                let send = |message| drop(connected.commands.send(Command::Send(message)));
+                match source.work(task.index) {
+                    TaskWork::OfJob => send(ToAgent::Start { attempt, task, tried, command: None }),
+                    TaskWork::Run { work, task: index } => {
+                        let job = JobId(self.next_run);
+                        self.next_run = self.next_run.checked_add(1).unwrap_or(FIRST_RUN);
+                        send(ToAgent::Job { job, work });
+                        send(ToAgent::Start { attempt, task: TaskId { job, index }, tried, command: None });
+                    }
+                    TaskWork::Command(command) => {
+                        let files = source.files(task.index);
+                        let start =
+                            Start { worker, is_local: connected.is_local, attempt, task, tried, command, files };
+                        let barrier = source.reads_others().then(|| self.sink.barrier());
+                        if let Some(staged) = self.staging.begin(start, source.base(), barrier) {
+                            self.on_ready(staged);
+                        }
+                    }
                 }
             }
             ToAgent::Recall { attempt } if self.staging.withdraw(attempt) => {
@@ -411,7 +455,12 @@ impl<'a> Driver<'a> {
             }
             Effect::Discard { attempt } => self.spool.discard(attempt),
             Effect::Record(record) => self.journal.append(record),
-            Effect::Deliver(end) => self.sink.ended_task(end),
+            Effect::Deliver(end) => {
+                if end.state != Lifecycle::Completed {
+                    self.tell(&Note::Missed(end.clone()));
+                }
+                self.sink.ended_task(end);
+            }
             Effect::EndSession { worker } => {
                 if let Some(connected) = self.connections.remove(&worker) {
                     let _ = connected.commands.send(Command::GiveUp);

@@ -1,6 +1,6 @@
 //! What happens in a batch, as progress, reports and logs are told: all of them consume the same notes.
 
-use titan_manager::{HostId, Report};
+use titan_manager::{HostId, Report, TaskEnd};
 
 use super::host::Joined;
 use super::signals::Ending;
@@ -37,6 +37,8 @@ pub(crate) enum Note {
         /// Why.
         error: LaunchError,
     },
+    /// A task has come to an end, and not a good one.
+    Missed(TaskEnd),
     /// The manager says.
     Manager(Report),
     /// No more tasks can be made; those that were made run on.

@@ -7,7 +7,7 @@ use std::thread;
 
 use kernels::SinkReport;
 use titan_manager::{Lifecycle, TaskEnd};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::spool::Reader;
 
@@ -32,9 +32,18 @@ enum Announcement {
     Finish { complete: bool },
 }
 
+/// Tasks that were announced at some moment, and may not be where they go yet.
+pub(crate) struct Barrier {
+    announced: u64,
+    done: watch::Receiver<u64>,
+}
+
 /// The running thread.
 pub(crate) struct SinkThread {
     announcements: mpsc::Sender<Announcement>,
+    /// Tasks that were announced, and of them those that were put where they go.
+    announced: u64,
+    done: watch::Receiver<u64>,
     end: oneshot::Receiver<io::Result<Vec<SinkReport>>>,
 }
 
@@ -43,15 +52,22 @@ impl SinkThread {
     pub(crate) fn start(sinks: Vec<Box<dyn JobSink>>) -> io::Result<Self> {
         let (announcements, announced) = mpsc::channel();
         let (report, end) = oneshot::channel();
+        let (told, done) = watch::channel(0);
         thread::Builder::new().name("sink".to_owned()).spawn(move || {
-            let _ = report.send(write(sinks, &announced));
+            let _ = report.send(write(sinks, &announced, &told));
         })?;
-        Ok(Self { announcements, end })
+        Ok(Self { announcements, announced: 0, done, end })
     }
 
     /// A task has come to its end; what it made is in the spool.
-    pub(crate) fn ended_task(&self, end: TaskEnd) {
+    pub(crate) fn ended_task(&mut self, end: TaskEnd) {
+        self.announced += 1;
         self.announce(Announcement::Ended(end));
+    }
+
+    /// What has been announced so far.
+    pub(crate) fn barrier(&self) -> Barrier {
+        Barrier { announced: self.announced, done: self.done.clone() }
     }
 
     /// No more tasks are announced: the outputs are to be ended.
@@ -70,10 +86,24 @@ impl SinkThread {
     }
 }
 
-fn write(mut sinks: Vec<Box<dyn JobSink>>, announced: &mpsc::Receiver<Announcement>) -> io::Result<Vec<SinkReport>> {
+impl Barrier {
+    /// Waits until all of it is where it goes, or never will be.
+    pub(crate) async fn wait(mut self) {
+        let _ = self.done.wait_for(|done| *done >= self.announced).await;
+    }
+}
+
+fn write(
+    mut sinks: Vec<Box<dyn JobSink>>,
+    announced: &mpsc::Receiver<Announcement>,
+    done: &watch::Sender<u64>,
+) -> io::Result<Vec<SinkReport>> {
     while let Ok(announcement) = announced.recv() {
         match announcement {
-            Announcement::Ended(end) => sinks[end.task.job.0 as usize].ended(end)?,
+            Announcement::Ended(end) => {
+                sinks[end.task.job.0 as usize].ended(end)?;
+                done.send_modify(|done| *done += 1);
+            }
             Announcement::Finish { complete } => {
                 let reports: io::Result<Vec<_>> = sinks.iter_mut().map(|sink| sink.finish(complete)).collect();
                 return Ok(reports?.into_iter().flatten().collect());

@@ -13,9 +13,10 @@ use titan_proto::message::ToAgent;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
+use super::sink::Barrier;
 use crate::files::check::{Claims, OutputCheck};
 use crate::files::contents::{Contents, Listing};
-use crate::files::{Input, TaskFiles, listing};
+use crate::files::{Committed, Input, TaskFiles, listing};
 
 /// Attempts that are put together.
 pub(crate) struct Staging {
@@ -30,6 +31,7 @@ struct Shared {
     root: PathBuf,
     contents: Contents,
     claims: Claims,
+    committed: Committed,
     /// Those who read files at once.
     readers: Semaphore,
     /// What all tasks of a job are given, for agents here and for others.
@@ -67,13 +69,14 @@ pub(crate) struct FullStart {
 }
 
 impl Staging {
-    /// For a batch whose files are relative to that folder.
-    pub(crate) fn new(root: PathBuf) -> Self {
+    /// For a batch whose files are relative to that folder, and whose sinks note what they have put in place.
+    pub(crate) fn new(root: PathBuf, committed: Committed) -> Self {
         let (done, staged) = mpsc::unbounded_channel();
         let shared = Shared {
             root,
             contents: Contents::default(),
             claims: Claims::default(),
+            committed,
             readers: Semaphore::new(titan_agent::machine::cores().max(1) as usize),
             bases: tokio::sync::Mutex::default(),
         };
@@ -81,7 +84,7 @@ impl Staging {
     }
 
     /// Begins; an attempt without files is ready at once.
-    pub(crate) fn begin(&mut self, start: Start, base: &[Input]) -> Option<StagedStart> {
+    pub(crate) fn begin(&mut self, start: Start, base: &[Input], barrier: Option<Barrier>) -> Option<StagedStart> {
         let (worker, attempt) = (start.worker, start.attempt);
         let files = match start.files {
             Ok(files) => files,
@@ -96,13 +99,19 @@ impl Staging {
             sets,
             check,
         };
-        if files.inputs.is_empty() && base.is_empty() {
+        let has_inputs = !(files.inputs.is_empty() && files.of_jobs.is_empty() && base.is_empty());
+        if !has_inputs && barrier.is_none() {
             return Some(StagedStart { worker, attempt, start: Ok(Box::new(full(command, Vec::new()))) });
         }
         self.pending.insert(attempt, worker);
         let (shared, done, base) = (Arc::clone(&self.shared), self.done.clone(), base.to_vec());
         tokio::spawn(async move {
-            let start = shared.sets(attempt, task.job, is_local, base, files.inputs).await.map(|sets| {
+            if let Some(barrier) = barrier {
+                barrier.wait().await;
+            }
+            let others = shared.committed.of(&files.of_jobs);
+            let inputs = files.inputs.into_iter().chain(others).collect();
+            let start = shared.sets(attempt, task.job, is_local, base, inputs).await.map(|sets| {
                 command.inputs = sets.iter().map(|(set, _)| *set).collect();
                 Box::new(full(command, sets))
             });

@@ -25,6 +25,8 @@ pub(crate) struct Committer {
     root: PathBuf,
     batch: String,
     temporaries: Temporaries,
+    /// Tells it from others of the same batch.
+    number: usize,
     /// Temporary names that were used.
     used: u64,
 }
@@ -38,21 +40,22 @@ struct Pending {
 }
 
 impl Committer {
-    pub(crate) fn new(root: PathBuf, batch: String, temporaries: Temporaries) -> Self {
-        Self { root, batch, temporaries, used: 0 }
+    pub(crate) fn new(root: PathBuf, batch: String, temporaries: Temporaries, number: usize) -> Self {
+        Self { root, batch, temporaries, number, used: 0 }
     }
 
-    /// Puts in place what a task left, and says what that is, as a person would name it.
+    /// Puts in place what a task left, and says what that is, as a person would name it, and its place in the task's
+    /// folder.
     ///
     /// # Errors
     /// It can't be written; what was there before is still there, unless the renaming had begun.
-    pub(crate) fn commit(&mut self, result: &mut File, outputs: &[Output]) -> io::Result<Vec<PathBuf>> {
+    pub(crate) fn commit(&mut self, result: &mut File, outputs: &[Output]) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
         let pending = self.unpack(result, outputs)?;
         for file in &pending {
             self.put(file).map_err(|error| named(&file.target, &error))?;
         }
         let is_file = |file: &Pending| file.entry.kind != EntryKind::Folder;
-        Ok(pending.into_iter().filter(is_file).map(|file| file.target).collect())
+        Ok(pending.into_iter().filter(is_file).map(|file| (file.target, file.entry.place)).collect())
     }
 
     fn unpack(&mut self, result: &mut File, outputs: &[Output]) -> io::Result<Vec<Pending>> {
@@ -106,7 +109,7 @@ impl Committer {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "there is a folder of that name"));
         }
         self.used += 1;
-        let temporary = place.with_file_name(format!(".titan-{}-{}.tmp", self.batch, self.used));
+        let temporary = place.with_file_name(format!(".titan-{}-{}-{}.tmp", self.batch, self.number, self.used));
         let file = self.temporaries.make(&temporary, || match &entry.kind {
             EntryKind::Link { target } => symlink(std::ffi::OsStr::from_bytes(target), &temporary).map(|()| None),
             _ => OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map(Some),

@@ -62,13 +62,34 @@ pub(crate) fn list(root: &Path, inputs: &[Input]) -> Result<Vec<Local>, String> 
     let mut found = BTreeMap::new();
     for input in inputs {
         for text in paths(root, input)? {
-            let place = text[input.anchor.min(text.len())..].to_vec();
+            let place = place_of(input, &text);
             // A link that a person names is as what it leads to.
             let path = fs::canonicalize(root.join(OsStr::from_bytes(&text))).map_err(|error| missing(&text, &error))?;
             add(&path, &text, place, &mut found)?;
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// How many files these are, and their bytes.
+pub(crate) fn total(locals: &[Local]) -> (usize, u64) {
+    let bytes = locals.iter().filter_map(|local| match &local.kind {
+        LocalKind::File { stamp } => Some(stamp.bytes),
+        _ => None,
+    });
+    (bytes.clone().count(), bytes.sum())
+}
+
+/// The place in a task's folder of a path that an input means.
+fn place_of(input: &Input, text: &[u8]) -> Vec<u8> {
+    match &input.place {
+        None => text[input.anchor.min(text.len())..].to_vec(),
+        Some(place) if !input.is_glob => place.clone(),
+        Some(folder) => {
+            let name = text.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+            [folder, &b"/"[..], &text[name..]].concat()
+        }
+    }
 }
 
 fn missing(text: &[u8], error: &io::Error) -> String {

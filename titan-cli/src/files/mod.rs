@@ -12,9 +12,15 @@ pub(crate) mod commit;
 pub(crate) mod contents;
 pub(crate) mod listing;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use titan_proto::files::{OutputPattern, escape_glob, is_inside, without_escapes};
+
+use titan_proto::id::JobId;
 
 use crate::config::text::printable;
 
@@ -24,6 +30,8 @@ const ANCHOR: &[u8] = b"/./";
 /// The files of one task, or of all tasks of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TaskFiles {
+    /// Jobs whose outputs it is given.
+    pub(crate) of_jobs: Vec<JobId>,
     /// What it is given.
     pub(crate) inputs: Vec<Input>,
     /// What it leaves.
@@ -39,6 +47,8 @@ pub(crate) struct Input {
     pub(crate) is_glob: bool,
     /// Bytes of `text` that are only here; the rest is its place in the task's folder.
     pub(crate) anchor: usize,
+    /// Another place: of a pattern, the folder for what it finds.
+    pub(crate) place: Option<Vec<u8>>,
 }
 
 /// A declared output: where it is in a task's folder, and the folder here that it goes to.
@@ -58,7 +68,62 @@ impl Input {
         let (folder, place) = split(text);
         check_place(text, place)?;
         let text = if folder.is_empty() { place.to_vec() } else { [folder, b"/", place].concat() };
-        Ok(Self { anchor: text.len() - place.len(), text, is_glob })
+        Ok(Self { anchor: text.len() - place.len(), text, is_glob, place: None })
+    }
+}
+
+impl Input {
+    /// A file wherever it is: one outside of the batch's folder is there under its last name.
+    ///
+    /// # Errors
+    /// It names no file.
+    pub(crate) fn from_anywhere(text: &[u8]) -> Result<Self, String> {
+        if let Ok(input) = Self::new(text, false) {
+            return Ok(input);
+        }
+        let path = Path::new(OsStr::from_bytes(text));
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(format!("'{}' names no file", printable(&path.to_string_lossy())));
+        };
+        Self::new(&[folder.as_os_str().as_bytes(), ANCHOR, name.as_bytes()].concat(), false)
+    }
+
+    /// Its place in the task's folder, of one that is no pattern.
+    pub(crate) fn own_place(&self) -> &[u8] {
+        self.place.as_deref().unwrap_or(&self.text[self.anchor..])
+    }
+}
+
+/// Paths by the job that made them, each with the bytes before its place.
+type ByJob = BTreeMap<JobId, BTreeSet<(Vec<u8>, usize)>>;
+
+/// What the tasks of each job have left, once it is in place. A clone is the same list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Committed(Arc<Mutex<ByJob>>);
+
+impl Committed {
+    /// Notes a file that is in place; its place in a task's folder is the end of its path.
+    pub(crate) fn add(&self, job: JobId, path: &Path, place: &[u8]) {
+        let text = path.as_os_str().as_bytes().to_vec();
+        let anchor = text.len().saturating_sub(place.len());
+        self.lock().entry(job).or_default().insert((text, anchor));
+    }
+
+    /// All of these jobs, as inputs.
+    pub(crate) fn of(&self, jobs: &[JobId]) -> Vec<Input> {
+        let noted = self.lock();
+        let of_jobs = jobs.iter().filter_map(|job| noted.get(job)).flatten();
+        let input = |(text, anchor): &(Vec<u8>, usize)| Input {
+            text: text.clone(),
+            is_glob: false,
+            anchor: *anchor,
+            place: None,
+        };
+        of_jobs.map(input).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ByJob> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,18 +133,16 @@ impl Output {
     /// # Errors
     /// Its place would be outside of the task's folder: a sentence.
     pub(crate) fn new(text: &[u8], is_glob: bool) -> Result<Self, String> {
-        use std::os::unix::ffi::OsStrExt;
         let (folder, place) = split(text);
         check_place(text, place)?;
         let folder = if is_glob { without_escapes(folder) } else { folder.to_vec() };
-        let folder = PathBuf::from(std::ffi::OsStr::from_bytes(&folder));
+        let folder = PathBuf::from(OsStr::from_bytes(&folder));
         Ok(Self { pattern: OutputPattern { text: place.to_vec(), is_glob }, folder })
     }
 
     /// Where a path of the task's folder goes.
     pub(crate) fn target(&self, place: &[u8]) -> PathBuf {
-        use std::os::unix::ffi::OsStrExt;
-        self.folder.join(Path::new(std::ffi::OsStr::from_bytes(place)))
+        self.folder.join(Path::new(OsStr::from_bytes(place)))
     }
 }
 

@@ -5,7 +5,9 @@
 //! - this file: what the room has to be told of a task.
 //! - [`printer`]: the sink of a job of commands.
 //! - [`record`], [`tagged`], [`results`], [`joblog`]: its parts.
+//! - [`failures`]: an example of each kind of failure, for the summary.
 
+pub(crate) mod failures;
 pub(crate) mod joblog;
 pub(crate) mod printer;
 pub(crate) mod record;

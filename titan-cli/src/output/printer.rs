@@ -13,12 +13,14 @@ use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::capture::{Channel, Splitter};
 
 use super::Book;
+use super::failures::Examples;
 use super::joblog::JobLog;
 use super::record::TaskRecord;
 use super::results::ResultsFolder;
 use super::tagged::Tagged;
 use crate::driver::sink::JobSink;
 use crate::driver::spool::Spool;
+use crate::files::Committed;
 use crate::files::commit::Committer;
 use crate::progress::Stage;
 
@@ -49,6 +51,10 @@ pub(crate) struct Printer {
     pub(crate) joblog: Option<JobLog>,
     pub(crate) streams: Streams,
     pub(crate) committer: Committer,
+    /// Where it is noted for other jobs.
+    pub(crate) committed: Committed,
+    /// Of failures, for the summary.
+    pub(crate) examples: Examples,
     /// Ended, and to be told after others.
     pub(crate) held: BTreeMap<u32, TaskRecord>,
     /// The next one in order.
@@ -62,20 +68,21 @@ impl JobSink for Printer {
         let mut record = TaskRecord::new(&self.batch, end, host, self.book.conclude(index));
         // What it left is in its place before anything is said of it.
         record.committed = self.commit(&record)?;
+        self.examples.look_at(&record, &self.spool)?;
         if !self.manners.keeps_order {
-            return self.put(record);
+            return self.put(&record);
         }
         self.held.insert(index, record);
         while let Some(record) = self.held.remove(&self.next) {
             self.next += 1;
-            self.put(record)?;
+            self.put(&record)?;
         }
         Ok(())
     }
 
     fn finish(&mut self, _complete: bool) -> io::Result<Option<SinkReport>> {
         for record in std::mem::take(&mut self.held).into_values() {
-            self.put(record)?;
+            self.put(&record)?;
         }
         if let Some(results) = &mut self.results {
             results.finish()?;
@@ -85,20 +92,20 @@ impl JobSink for Printer {
 }
 
 impl Printer {
-    fn put(&mut self, record: TaskRecord) -> io::Result<()> {
+    fn put(&mut self, record: &TaskRecord) -> io::Result<()> {
         if record.end.state != Lifecycle::Cancelled {
             if let Some(results) = &mut self.results {
-                results.put(&record, &self.spool)?;
+                results.put(record, &self.spool)?;
             }
             if let Some(joblog) = &mut self.joblog {
-                joblog.put(&record, result_bytes(&self.spool, &record)?)?;
+                joblog.put(record, result_bytes(&self.spool, record)?)?;
             }
         }
         if self.manners.json {
             let object = record.json(&self.spool)?;
             self.streams.write(Channel::Stdout, format!("{object}\n").as_bytes())?;
         } else if !self.manners.is_mute {
-            self.print(&record)?;
+            self.print(record)?;
         }
         self.spool.remove(record.end.task);
         Ok(())
@@ -109,7 +116,12 @@ impl Printer {
         if record.end.state != Lifecycle::Completed || outputs.is_empty() {
             return Ok(Vec::new());
         }
-        open(&self.spool, record)?.map_or(Ok(Vec::new()), |mut result| self.committer.commit(&mut result, outputs))
+        let Some(mut result) = open(&self.spool, record)? else { return Ok(Vec::new()) };
+        let files = self.committer.commit(&mut result, outputs)?;
+        for (path, place) in &files {
+            self.committed.add(record.end.task.job, path, place);
+        }
+        Ok(files.into_iter().map(|(path, _)| path).collect())
     }
 
     fn print(&mut self, record: &TaskRecord) -> io::Result<()> {

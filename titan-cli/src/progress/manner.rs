@@ -10,8 +10,8 @@ use crate::exit;
 
 /// How people know tasks.
 pub(crate) trait TaskNames: Send + Sync {
-    /// The number by which a task is called.
-    fn number(&self, task: TaskId) -> u64;
+    /// What a task is called.
+    fn label(&self, task: TaskId) -> String;
     /// What it runs, ready to be printed; None if that isn't known any more.
     fn command(&self, task: TaskId) -> Option<String>;
 }
@@ -35,6 +35,11 @@ impl Manner {
     /// For a kernel.
     pub(crate) fn kernel() -> Self {
         Self { names: None, is_silent: false }
+    }
+
+    /// For jobs of a file.
+    pub(crate) fn batch(names: Arc<dyn TaskNames>) -> Self {
+        Self { names: Some(names), is_silent: false }
     }
 
     /// For commands whose output is what people want to see.

@@ -93,8 +93,8 @@ impl Progress {
     }
 
     /// The number by which people know a task.
-    fn number(&self, task: TaskId) -> u64 {
-        self.names.as_ref().map_or(u64::from(task.index), |names| names.number(task))
+    fn label(&self, task: TaskId) -> String {
+        self.names.as_ref().map_or_else(|| task.index.to_string(), |names| names.label(task))
     }
 
     /// What a task runs, to be put after a line that tells of it.
@@ -163,13 +163,13 @@ impl Progress {
         match report {
             Report::AttemptFailed { task, host, reason, attempt, of, .. } => {
                 self.told_failures += 1;
-                let (number, host, what) = (self.number(*task), name(host), self.what(*task));
+                let (number, host, what) = (self.label(*task), name(host), self.what(*task));
                 (self.told_failures <= MAX_TOLD_FAILURES)
                     .then(|| format!("task {number} on {host}: {} (try {attempt} of {of}){what}", printable(reason)))
             }
             Report::HostLacks { task, host, reason } => {
                 let is_new = self.told_lacks.insert(*host);
-                let number = self.number(*task);
+                let number = self.label(*task);
                 is_new.then(|| format!("task {number} goes elsewhere than {}: {}", name(host), printable(reason)))
             }
             Report::Held { host, tasks, span } => Some(format!(
@@ -188,10 +188,10 @@ impl Progress {
                 trouble.map(|(reason, _)| format!("{}: not used: {reason}", name(host)))
             }
             Report::Started { task, host, .. } if self.verbose > 0 => {
-                Some(format!("task {} starts on {}{}", self.number(*task), name(host), self.what(*task)))
+                Some(format!("task {} starts on {}{}", self.label(*task), name(host), self.what(*task)))
             }
             Report::Completed { task, host, compute, .. } if self.verbose > 0 => {
-                Some(format!("task {} on {}: done in {}", self.number(*task), name(host), human_duration(*compute)))
+                Some(format!("task {} on {}: done in {}", self.label(*task), name(host), human_duration(*compute)))
             }
             Report::Late { attempt, host } if self.verbose > 1 => {
                 Some(format!("{}: attempt {attempt} came too late and doesn't count", name(host)))

@@ -13,9 +13,13 @@ use super::tally::{HostState, Tally};
 use crate::config::text::printable;
 use crate::config::units::human_duration;
 use crate::json::line;
+use crate::output::failures::{Example, Examples};
 
 /// Tasks of one kind of failure that are listed.
 const MAX_LISTED_TASKS: usize = 10;
+
+/// Characters of a task's stderr that are shown.
+const MAX_EXCERPT_CHARS: usize = 200;
 
 /// Outputs that are named to people.
 const MAX_NAMED_OUTPUTS: usize = 3;
@@ -28,6 +32,7 @@ pub(crate) struct Summary<'a> {
     pub(crate) verdict: Option<Verdict>,
     pub(crate) written: Option<&'a SinkReport>,
     pub(crate) outputs: &'a [String],
+    pub(crate) examples: &'a Examples,
     pub(crate) exit_code: u8,
     pub(crate) ended: Instant,
 }
@@ -77,21 +82,29 @@ impl Summary<'_> {
     }
 
     fn failure_lines(&self, manner: &Manner) -> Vec<String> {
-        let number = |task: &TaskId| match &manner.names {
-            Some(names) => names.number(*task),
-            None => u64::from(task.index),
+        let label = |task: &TaskId| match &manner.names {
+            Some(names) => names.label(*task),
+            None => task.index.to_string(),
         };
         let kind = |kind: &super::tally::FailureKind| {
-            let tasks: Vec<String> =
-                kind.tasks.iter().take(MAX_LISTED_TASKS).map(|task| number(task).to_string()).collect();
+            let tasks: Vec<String> = kind.tasks.iter().take(MAX_LISTED_TASKS).map(label).collect();
             let more = if kind.tasks.len() > MAX_LISTED_TASKS { ", …" } else { "" };
             let plural = if kind.tasks.len() == 1 { "task" } else { "tasks" };
-            format!(
-                "  {} {plural} FAILED: {} ({plural} {}{more})",
+            let state = if kind.is_cancelled { "CANCELLED" } else { "FAILED" };
+            let hosts: Vec<String> = kind.hosts.iter().map(|host| printable(self.tally.name(*host))).collect();
+            let hosts = if hosts.is_empty() { String::new() } else { format!(" on {}", hosts.join(", ")) };
+            let mut lines = vec![format!(
+                "  {} {plural} {state}{hosts}: {} ({plural} {}{more})",
                 kind.tasks.len(),
                 printable(&kind.reason),
                 tasks.join(", ")
-            )
+            )];
+            let example = self.examples.of(&kind.reason).filter(|_| !kind.is_cancelled);
+            if let Some(Example { stderr, command }) = example {
+                lines.extend(stderr.map(|line| format!("    stderr: {}", cut(&printable(&line)))));
+                lines.push(format!("    one alone: {}", printable(&command)));
+            }
+            lines.join("\n")
         };
         self.tally.failures.iter().map(kind).collect()
     }
@@ -144,6 +157,13 @@ impl Summary<'_> {
     }
 }
 
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(MAX_EXCERPT_CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
 fn outputs_named(outputs: &[String]) -> String {
     let named: Vec<String> = outputs.iter().take(MAX_NAMED_OUTPUTS).map(|path| printable(path)).collect();
     match outputs.len() - named.len() {
@@ -162,7 +182,9 @@ fn host_json(host: &super::tally::HostTally) -> Value {
 
 fn failure_json(kind: &super::tally::FailureKind) -> Value {
     let tasks: Vec<u32> = kind.tasks.iter().map(|task| task.index).collect();
-    json!({ "reason": kind.reason, "tasks": tasks })
+    let jobs: Vec<u32> = kind.tasks.iter().map(|task| task.job.0).collect();
+    let state = if kind.is_cancelled { "CANCELLED" } else { "FAILED" };
+    json!({ "reason": kind.reason, "state": state, "jobs": jobs, "tasks": tasks })
 }
 
 /// A number in three digits or so with a metric prefix.

@@ -1,9 +1,9 @@
 //! What is counted while a batch runs, for progress and for the summary. Prints nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use titan_manager::{HostId, Report};
+use titan_manager::{HostId, Lifecycle, Report, TaskEnd};
 use titan_proto::id::TaskId;
 
 use crate::driver::note::Note;
@@ -54,8 +54,12 @@ impl HostState {
 /// Identical failures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FailureKind {
+    /// CANCELLED, because something that they waited for ended badly; otherwise FAILED.
+    pub(crate) is_cancelled: bool,
     pub(crate) reason: String,
     pub(crate) tasks: Vec<TaskId>,
+    /// Where they were tried last.
+    pub(crate) hosts: BTreeSet<HostId>,
 }
 
 /// Counts and times of a batch.
@@ -135,6 +139,7 @@ impl Tally {
                 self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
             }
             Note::Manager(report) => self.report(report),
+            Note::Missed(end) => self.add_missed(end),
             Note::Stopping(_) => self.is_stopping = true,
             Note::NoMoreTasks { .. } => {}
         }
@@ -148,10 +153,9 @@ impl Tally {
                 self.retries += u64::from(attempt < of);
                 self.stop_running(*task, Some(*host));
             }
-            Report::Failed { task, reason } => {
+            Report::Failed { task, .. } => {
                 self.stop_running(*task, None);
                 self.last_end = Some(Instant::now());
-                self.add_failure(*task, reason);
             }
             Report::Unhealthy { host, .. } => self.host(*host).state = HostState::Unhealthy,
             Report::HealthyAgain { host } => self.host(*host).state = HostState::Healthy,
@@ -208,11 +212,17 @@ impl Tally {
         }
     }
 
-    fn add_failure(&mut self, task: TaskId, reason: &str) {
-        if let Some(kind) = self.failures.iter_mut().find(|kind| kind.reason == reason) {
-            kind.tasks.push(task);
+    fn add_missed(&mut self, end: &TaskEnd) {
+        let is_cancelled = end.state == Lifecycle::Cancelled;
+        // What was cancelled as a whole is told as a whole.
+        let Some(reason) = &end.reason else { return };
+        let known = self.failures.iter_mut().find(|kind| kind.reason == *reason && kind.is_cancelled == is_cancelled);
+        if let Some(kind) = known {
+            kind.tasks.push(end.task);
+            kind.hosts.extend(end.host);
         } else if self.failures.len() < MAX_FAILURE_KINDS {
-            self.failures.push(FailureKind { reason: reason.to_owned(), tasks: vec![task] });
+            let hosts = end.host.into_iter().collect();
+            self.failures.push(FailureKind { is_cancelled, reason: reason.clone(), tasks: vec![end.task], hosts });
         }
     }
 

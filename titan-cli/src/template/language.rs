@@ -6,7 +6,7 @@ use titan_proto::command::Word;
 
 /// What is taken of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Whole,
     WithoutExtension,
     BaseName,
@@ -223,7 +223,7 @@ fn chosen(values: &[Vec<u8>], which: Option<usize>) -> impl Iterator<Item = &Vec
 }
 
 /// What is taken of a value, as GNU parallel takes it.
-fn take(value: &[u8], part: Part) -> Vec<u8> {
+pub(crate) fn take(value: &[u8], part: Part) -> Vec<u8> {
     let slash = value.iter().rposition(|byte| *byte == b'/');
     let base = slash.map_or(value, |at| &value[at + 1..]);
     match part {

@@ -47,7 +47,8 @@ impl Manager {
         let tasks = self.job(job).tasks.len() as u32;
         for dependent in self.job(job).dependents.clone() {
             self.look_at_gate(dependent, effects);
-            let beyond = tasks..self.job(dependent).tasks.len() as u32;
+            let groups = tasks.div_ceil(self.job(job).spec.group);
+            let beyond = self.job(dependent).group(groups).start..self.job(dependent).tasks.len() as u32;
             if self.job(dependent).each().any(|dependency| dependency.job == job) {
                 beyond.for_each(|index| self.look_at_task(TaskId { job: dependent, index }, effects));
             }
@@ -139,15 +140,20 @@ impl Manager {
     /// Whether the tasks of the same index that this one waits for let it go.
     pub(super) fn find_wait(&self, task: TaskId) -> Wait {
         let mut wait = Wait::Over;
+        let group = task.index / self.job(task.job).spec.group;
         for dependency in self.job(task.job).each() {
             let other = self.job(dependency.job);
-            let by = TaskId { job: dependency.job, index: task.index };
-            match other.tasks.get(task.index as usize) {
-                None if other.spec.closed => return Wait::Never(format!("job {} has no task {}", by.job.0, by.index)),
-                None => wait = Wait::Longer,
-                Some(task) if !task.state.is_final() => wait = Wait::Longer,
-                Some(task) if task.state == TaskState::Completed || dependency.any_end => {}
-                Some(_) => return Wait::Never(self.bad_end(by)),
+            for index in other.group(group) {
+                let by = TaskId { job: dependency.job, index };
+                match other.tasks.get(index as usize) {
+                    None if other.spec.closed => {
+                        return Wait::Never(format!("{} has no task {}", other.spec.name, u64::from(index) + 1));
+                    }
+                    None => wait = Wait::Longer,
+                    Some(task) if !task.state.is_final() => wait = Wait::Longer,
+                    Some(task) if task.state == TaskState::Completed || dependency.any_end => {}
+                    Some(_) => return Wait::Never(self.bad_end(by)),
+                }
             }
         }
         wait
@@ -155,7 +161,7 @@ impl Manager {
 
     fn bad_end(&self, by: TaskId) -> String {
         let word = if self.task(by).state == TaskState::Failed { "FAILED" } else { "CANCELLED" };
-        format!("task {} of job {} {word}", by.index, by.job.0)
+        format!("task {} of {} {word}", u64::from(by.index) + 1, self.job(by.job).spec.name)
     }
 
     /// Lets those go that waited for what has just ended. What that cancels has ended too.
@@ -165,8 +171,12 @@ impl Manager {
                 let job = self.job(ended.job);
                 let (dependent, may_open) = (job.dependents[place], job.is_over() || job.spoiled.is_some());
                 let waits_for_each = self.job(dependent).each().any(|dependency| dependency.job == ended.job);
-                if waits_for_each && (ended.index as usize) < self.job(dependent).tasks.len() {
-                    self.look_at_task(TaskId { job: dependent, index: ended.index }, effects);
+                if waits_for_each {
+                    let group = ended.index / self.job(ended.job).spec.group;
+                    let there = self.job(dependent).tasks.len() as u32;
+                    for index in self.job(dependent).group(group).filter(|index| *index < there) {
+                        self.look_at_task(TaskId { job: dependent, index }, effects);
+                    }
                 }
                 if may_open {
                     self.look_at_gate(dependent, effects);

@@ -3,24 +3,50 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use crate::args::MapArgs;
+use crate::args::{GnuOptions, MapArgs};
+use crate::config::text::printable;
 use crate::exit::{self, Failure};
 
 /// A variable's name and value.
 type Variable = (Vec<u8>, Vec<u8>);
 
+/// Options of GNU parallel that aren't offered, and titan's way.
+fn check_gnu(args: &MapArgs) -> Result<(), Failure> {
+    let GnuOptions { pipe, pipepart, xargs, many, tmux, semaphore, .. } = args.gnu;
+    let fixed = "give each task so many values: -n 100";
+    let refused = [
+        (pipe, "--pipe", "split the input first: split -l 1000 FILE part. && titan map --stdin {} COMMAND ::: part.*"),
+        (
+            pipepart,
+            "--pipepart",
+            "split the file first: split -l 1000 FILE part. && titan map -i {} COMMAND ::: part.*",
+        ),
+        (xargs, "-X", fixed),
+        (many, "-m", fixed),
+        (tmux, "--tmux", "watch it with -v, or look into --results DIR"),
+        (semaphore, "--semaphore", "flock(1) does that on one machine; for tasks of one batch: -j N, or --resource"),
+    ];
+    if let Some((_, option, hint)) = refused.into_iter().find(|(is_given, ..)| *is_given) {
+        return Err(Failure::hinted(exit::USAGE, format!("{option} isn't offered"), hint));
+    }
+    let perl = args.words.iter().chain(&args.values.script).find(|word| {
+        let word = word.as_bytes();
+        word.windows(2).any(|pair| pair == b"{=") && word.windows(2).any(|pair| pair == b"=}")
+    });
+    match perl {
+        Some(word) => {
+            let problem = format!("{{= … =}} isn't offered, and '{}' has it", printable(&word.to_string_lossy()));
+            Err(Failure::hinted(exit::USAGE, problem, "use -s with what sh, sed or awk make of {}"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Whether the options go together.
 pub(super) fn check(args: &MapArgs) -> Result<(), Failure> {
+    check_gnu(args)?;
     if let Some(path) = &args.printing.results {
         super::check_results(path)?;
-    }
-    if args.process.stdin.as_deref() == Some(OsStr::new("-")) {
-        let hint = "name a file of the hosts, or put the redirection into -s";
-        return Err(Failure::hinted(
-            exit::USAGE,
-            "--stdin - isn't offered: titan doesn't send its stdin to tasks",
-            hint,
-        ));
     }
     if args.printing.dry_run && args.noise.json {
         let hint = "leave out --json: a dry run prints one line a task";

@@ -1,21 +1,51 @@
 //! `--dry-run`: the commands, one a line, as they could be pasted into sh; no host is contacted and nothing is written.
 
+use std::path::Path;
+
+use titan_manager::Rerun;
+
 use super::template::Asked;
 use crate::config::cluster::Cluster;
+use crate::config::units::human_size;
 use crate::exit::{self, Failure};
+use crate::files::listing;
+
+/// Tasks whose files are looked at.
+const MAX_LOOKED_AT: u64 = 10_000;
 
 /// Shows hosts, slots and tasks.
-pub(super) fn dry_run(asked: Asked, source: &str, cluster: &Cluster) -> Result<u8, Failure> {
+pub(super) fn dry_run(mut asked: Asked, source: &str, cluster: &Cluster, rerun: Rerun) -> Result<u8, Failure> {
     crate::progress::to_stderr(&format!("titan: {source}"));
     crate::commands::run::show_slots(cluster);
     let mut tasks = 0_u64;
-    for values in asked.values {
+    for values in std::mem::replace(&mut asked.values, Box::new(std::iter::empty())) {
         let values = values.map_err(|reason| Failure::plain(exit::USAGE, reason))?;
         tasks += 1;
         let words: Vec<Vec<u8>> = asked.template.words(&values, tasks).iter().map(|word| word.for_slot(1)).collect();
         crate::commands::print_bytes(&[&asked.template.shown(&words)[..], b"\n"].concat())?;
+        if tasks <= MAX_LOOKED_AT {
+            show_files(&asked, &values, tasks);
+        }
     }
-    let what = "a task that is lost with its host runs again only when it is known to have ended";
-    crate::progress::to_stderr(&format!("  {tasks} tasks, no files to send; {what}"));
+    let what = match rerun {
+        Rerun::Anytime => "a task may run twice, since it leaves nothing but its outputs",
+        Rerun::Lost => "a task that is lost with its host runs again only when it is known to have ended",
+    };
+    crate::progress::to_stderr(&format!("  {tasks} tasks; {what}"));
     Ok(exit::SUCCESS)
+}
+
+fn show_files(asked: &Asked, values: &[Vec<u8>], task: u64) {
+    let listed = asked.files.of_task(values, task, !asked.files.is_empty()).and_then(|files| {
+        let inputs: Vec<_> = asked.files.base.iter().cloned().chain(files.inputs).collect();
+        if inputs.is_empty() { Ok(None) } else { listing::list(Path::new(""), &inputs).map(Some) }
+    });
+    match listed {
+        Ok(None) => {}
+        Ok(Some(found)) => {
+            let (count, bytes) = listing::total(&found);
+            crate::progress::to_stderr(&format!("  task {task}: {count} files, {}", human_size(bytes)));
+        }
+        Err(problem) => crate::progress::to_stderr(&format!("  task {task}: {problem}")),
+    }
 }

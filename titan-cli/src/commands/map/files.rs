@@ -19,7 +19,20 @@ use super::template::no_such_value;
 pub(super) struct Declared {
     inputs: Vec<FilePattern>,
     outputs: Vec<FilePattern>,
+    stdin: Stdin,
     pub(super) base: Vec<Input>,
+}
+
+/// The stdin of tasks.
+#[derive(Debug, Default)]
+enum Stdin {
+    /// /dev/null.
+    #[default]
+    Nothing,
+    /// A file, perhaps another for each task.
+    Pattern(FilePattern),
+    /// This file.
+    File(Vec<u8>),
 }
 
 /// A path with replacement strings.
@@ -31,7 +44,11 @@ struct FilePattern {
 
 impl Declared {
     /// Reads the options.
-    pub(super) fn of(options: &FileOptions, language: &Language<'_>) -> Result<Self, Failure> {
+    pub(super) fn of(
+        options: &FileOptions,
+        stdin: Option<&OsString>,
+        language: &Language<'_>,
+    ) -> Result<Self, Failure> {
         let whole = (!options.trc.is_empty()).then(|| OsStr::from_bytes(language.whole).to_owned());
         let parse = |(option, text): (&str, &OsString)| parse(option, text, language);
         let inputs = options.inputs.iter().chain(&whole).map(|text| ("--input", text));
@@ -41,8 +58,37 @@ impl Declared {
         Ok(Self {
             inputs: inputs.map(parse).collect::<Result<_, _>>()?,
             outputs: outputs.chain(returned).map(parse).collect::<Result<_, _>>()?,
+            stdin: match stdin {
+                Some(stdin) if stdin != "-" => Stdin::Pattern(self::parse("--stdin", stdin, language)?),
+                _ => Stdin::Nothing,
+            },
             base: base.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// All tasks read that file.
+    pub(super) fn set_stdin(&mut self, file: Vec<u8>) {
+        self.stdin = Stdin::File(file);
+    }
+
+    /// The file here that a task reads.
+    fn stdin_file(&self, values: &[Vec<u8>], sequence: u64) -> Option<Vec<u8>> {
+        match &self.stdin {
+            Stdin::Nothing => None,
+            Stdin::Pattern(pattern) => {
+                Some(pattern.pattern.word(values, sequence, |_, values| values.join(&b' ')).text)
+            }
+            Stdin::File(file) => Some(file.clone()),
+        }
+    }
+
+    /// What a task reads, as it finds it where it runs.
+    pub(super) fn stdin(&self, values: &[Vec<u8>], sequence: u64, in_scratch: bool) -> Option<Vec<u8>> {
+        let file = self.stdin_file(values, sequence)?;
+        if !in_scratch {
+            return Some(file);
+        }
+        Input::from_anywhere(&file).map(|input| input.own_place().to_vec()).ok()
     }
 
     /// Whether there are any.
@@ -59,10 +105,17 @@ impl Declared {
     ///
     /// # Errors
     /// A value makes a path that can't be: a sentence.
-    pub(super) fn of_task(&self, values: &[Vec<u8>], sequence: u64) -> Result<TaskFiles, String> {
+    pub(super) fn of_task(&self, values: &[Vec<u8>], sequence: u64, in_scratch: bool) -> Result<TaskFiles, String> {
+        let stdin = self.stdin_file(values, sequence).filter(|_| in_scratch);
         let inputs = self.inputs.iter().map(|input| Input::new(&input.text(values, sequence), input.is_glob));
+        let inputs = inputs.chain(stdin.map(|file| Input::from_anywhere(&file)));
         let outputs = self.outputs.iter().map(|output| Output::new(&output.text(values, sequence), output.is_glob));
-        Ok(TaskFiles { inputs: inputs.collect::<Result<_, _>>()?, outputs: outputs.collect::<Result<_, _>>()? })
+        let of_jobs = Vec::new();
+        Ok(TaskFiles {
+            of_jobs,
+            inputs: inputs.collect::<Result<_, _>>()?,
+            outputs: outputs.collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -103,7 +156,7 @@ pub(super) fn check_staged(
         return Ok(());
     }
     let files = match first {
-        Some(values) => declared.of_task(values, 1).map_err(|problem| Failure::plain(exit::USAGE, problem))?,
+        Some(values) => declared.of_task(values, 1, true).map_err(|problem| Failure::plain(exit::USAGE, problem))?,
         None => TaskFiles::default(),
     };
     let inputs: Vec<Input> = files.inputs.into_iter().chain(declared.base.iter().cloned()).collect();

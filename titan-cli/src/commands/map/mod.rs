@@ -15,6 +15,7 @@ mod table;
 mod template;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -32,7 +33,9 @@ use crate::config::place::{Place, PlaceSource};
 use crate::driver::BatchJob;
 use crate::driver::batch_dir::BatchDir;
 use crate::exit::{self, Failure};
+use crate::files::Committed;
 use crate::files::commit::Committer;
+use crate::output::failures::Examples;
 use crate::output::joblog::JobLog;
 use crate::output::printer::{Manners, Printer, Streams};
 use crate::output::results::{self, ResultsFolder};
@@ -61,10 +64,13 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
         files::check_staged(&cluster, &asked.files, &command, asked.first.as_ref())?;
     }
     if args.printing.dry_run {
-        return dry_run::dry_run(asked, &source.to_string(), &cluster);
+        let rerun = rerun(&job, &asked.files);
+        return dry_run::dry_run(asked, &source.to_string(), &cluster, rerun);
     }
     let directory = crate::batch::create_directory()?;
+    let in_scratch = job.workdir == Workdir::Scratch;
     let spec = JobSpec {
+        name: "map".to_owned(),
         tasks: 0,
         closed: false,
         retries: cluster.scheduler.retries.unwrap_or(0),
@@ -73,11 +79,14 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
         rerun: rerun(&job, &asked.files),
         work: TaskWork::Command(job),
         priority: 0,
+        group: 1,
         after: Vec::new(),
     };
-    let Asked { template, files, values, total, .. } = asked;
-    let stdin = args.process.stdin.as_ref().map(|path| path.as_bytes().to_vec());
-    let table = Arc::new(Table::new(template, files, stdin, MAX_OPEN_TASKS));
+    let Asked { template, mut files, values, total, .. } = asked;
+    if args.process.stdin.as_deref() == Some(OsStr::new("-")) {
+        files.set_stdin(keep_stdin(&directory)?);
+    }
+    let table = Arc::new(Table::new(template, files, in_scratch, MAX_OPEN_TASKS));
     let batch = Batch {
         name: "map",
         noise: &args.noise,
@@ -104,6 +113,7 @@ fn work(
     total: Option<u64>,
     progress: &Progress,
 ) -> io::Result<Work> {
+    let examples = Examples::default();
     let printer = Printer {
         manners: Manners {
             keeps_order: args.printing.keep_order,
@@ -118,7 +128,9 @@ fn work(
         results: args.printing.results.as_deref().map(|path| ResultsFolder::create(path, total)).transpose()?,
         joblog: args.printing.joblog.as_deref().map(JobLog::create).transpose()?,
         streams: Streams::new(progress.stage())?,
-        committer: Committer::new(std::env::current_dir()?, directory.id().to_string(), directory.temporaries()),
+        committer: Committer::new(std::env::current_dir()?, directory.id().to_string(), directory.temporaries(), 0),
+        committed: Committed::default(),
+        examples: examples.clone(),
         held: BTreeMap::new(),
         next: 0,
     };
@@ -129,6 +141,8 @@ fn work(
         sinks: vec![Box::new(printer)],
         fed,
         root: std::env::current_dir()?,
+        committed: Committed::default(),
+        examples,
         max_result_bytes: u64::MAX,
     })
 }
@@ -163,6 +177,14 @@ fn command_job(args: &MapArgs, cluster: &Cluster, files: &Declared) -> Result<Co
         resources: options.resources.clone(),
         captures: !args.printing.no_output || args.printing.results.is_some(),
     })
+}
+
+/// Keeps titan's own stdin in a file, for every task to read.
+fn keep_stdin(directory: &BatchDir) -> Result<Vec<u8>, Failure> {
+    let path = directory.path().join("stdin");
+    let keep = || io::copy(&mut io::stdin().lock(), &mut std::fs::File::create(&path)?);
+    keep().map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot keep stdin for tasks: {error}")))?;
+    Ok(path.as_os_str().as_bytes().to_vec())
 }
 
 /// What leaves nothing but declared outputs may run twice.

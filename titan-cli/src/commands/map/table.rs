@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use titan_proto::command::{CommandTask, Word};
+use titan_proto::command::CommandTask;
 use titan_proto::id::TaskId;
 
 use super::files::Declared;
 use super::template::Template;
 use crate::config::text::printable;
-use crate::driver::TaskSource;
+use crate::driver::{TaskSource, TaskWork};
 use crate::files::{Input, TaskFiles};
 use crate::output::{Book, Concluded};
 use crate::progress::TaskNames;
@@ -25,7 +25,8 @@ pub(super) type Values = Vec<Vec<u8>>;
 pub(super) struct Table {
     template: Template,
     files: Declared,
-    stdin: Option<Vec<u8>>,
+    /// Tasks run in folders of their own.
+    in_scratch: bool,
     inner: Mutex<Inner>,
     has_room: Condvar,
     /// Tasks that may be under way at once.
@@ -42,8 +43,8 @@ struct Inner {
 }
 
 impl Table {
-    pub(super) fn new(template: Template, files: Declared, stdin: Option<Vec<u8>>, max_open: usize) -> Self {
-        Self { template, files, stdin, inner: Mutex::default(), has_room: Condvar::new(), max_open }
+    pub(super) fn new(template: Template, files: Declared, in_scratch: bool, max_open: usize) -> Self {
+        Self { template, files, in_scratch, inner: Mutex::default(), has_room: Condvar::new(), max_open }
     }
 
     /// Adds a task; waits until there is room for it.
@@ -72,12 +73,7 @@ impl Table {
 
     /// The files of a task of these values, but for those that all are given.
     fn files_of(&self, values: &[Vec<u8>], index: u32) -> Result<TaskFiles, String> {
-        self.files.of_task(values, u64::from(index) + 1)
-    }
-
-    fn words(&self, index: u32) -> Option<Vec<Word>> {
-        let values = self.lock().values.get(&index).cloned()?;
-        Some(self.template.words(&values, u64::from(index) + 1))
+        self.files.of_task(values, u64::from(index) + 1, self.in_scratch)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -99,8 +95,8 @@ impl Book for Table {
 }
 
 impl TaskNames for Table {
-    fn number(&self, task: TaskId) -> u64 {
-        u64::from(task.index) + 1
+    fn label(&self, task: TaskId) -> String {
+        (u64::from(task.index) + 1).to_string()
     }
 
     fn command(&self, task: TaskId) -> Option<String> {
@@ -119,12 +115,15 @@ impl TaskNames for Table {
 pub(super) struct TableSource(pub(super) Arc<Table>);
 
 impl TaskSource for TableSource {
-    fn command(&self, index: u32) -> Option<Box<CommandTask>> {
-        let words = self.0.words(index)?;
-        Some(Box::new(CommandTask {
+    fn work(&self, index: u32) -> TaskWork {
+        let values = self.0.lock().values.get(&index).cloned();
+        let sequence = u64::from(index) + 1;
+        let words = values.as_ref().map(|values| self.0.template.words(values, sequence)).unwrap_or_default();
+        let stdin = self.0.files.stdin(values.as_deref().unwrap_or_default(), sequence, self.0.in_scratch);
+        TaskWork::Command(Box::new(CommandTask {
             words,
             env: Vec::new(),
-            stdin: self.0.stdin.clone(),
+            stdin,
             inputs: Vec::new(),
             outputs: Vec::new(),
         }))

@@ -69,7 +69,7 @@ impl Asked {
             true => shuffled(tasks.values)?,
             false => (tasks.values, tasks.total),
         };
-        let files = Declared::of(&args.files, &language)?;
+        let files = Declared::of(&args.files, args.process.stdin.as_ref(), &language)?;
         // What has to be waited for isn't looked at before it is needed.
         let mut values = values.peekable();
         let first = total.and_then(|_| values.peek().and_then(|first| first.clone().ok()));

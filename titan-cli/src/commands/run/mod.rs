@@ -21,6 +21,8 @@ use crate::driver::outputs::Outputs;
 use crate::driver::sink::KernelSink;
 use crate::driver::{BatchJob, KernelTasks};
 use crate::exit::{self, Failure};
+use crate::files::Committed;
+use crate::output::failures::Examples;
 use crate::progress::Manner;
 
 /// Further tries of a kernel's task where nothing else was said.
@@ -48,6 +50,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let name = kernel.kernel.name();
     let outputs = Outputs::new(targets, directory.id().to_string(), directory.temporaries());
     let spec = JobSpec {
+        name: name.to_owned(),
         work: TaskWork::Kernel { name: name.to_owned(), params: plan.params() },
         tasks: plan.tasks(),
         closed: true,
@@ -56,6 +59,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         request: Request::default(),
         rerun: Rerun::Anytime,
         priority: 0,
+        group: 1,
         after: Vec::new(),
     };
     let batch = Batch {
@@ -77,6 +81,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             sinks: vec![Box::new(sink)],
             fed,
             root: PathBuf::new(),
+            committed: Committed::default(),
+            examples: Examples::default(),
             max_result_bytes: (0..plan.tasks()).map(|task| plan.result_bytes(task)).max().unwrap_or(0),
         })
     };

@@ -32,7 +32,7 @@ fn agent(name: String, slots: Slots) -> Host {
 pub(crate) fn parse_local(text: &str) -> Result<u32, String> {
     if text.is_empty() || !text.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(
-            "isn't a number of agents: write --local=N, or put the kernel first (titan run KERNEL --local)".to_owned()
+            "isn't a number of agents: write --local=N, or put the kernel first (titan run KERNEL --local), or for map: --local -- COMMAND".to_owned()
         );
     }
     let count = text.parse().ok().filter(|count| (1..=MOST_AGENTS).contains(count));

@@ -241,7 +241,7 @@ fn what_can_not_be_is_refused_with_what_to_do() {
 #[test]
 fn a_word_after_local_that_is_no_number_is_told_what_to_write() {
     assert_eq!(parse_local("4"), Ok(4));
-    insta::assert_snapshot!(parse_local("mandelbrot").expect_err("refused"), @"isn't a number of agents: write --local=N, or put the kernel first (titan run KERNEL --local)");
+    insta::assert_snapshot!(parse_local("mandelbrot").expect_err("refused"), @"isn't a number of agents: write --local=N, or put the kernel first (titan run KERNEL --local), or for map: --local -- COMMAND");
     for text in ["0", "1025", "99999999999"] {
         assert_eq!(parse_local(text), Err("isn't from 1 to 1024 agents".to_owned()));
     }

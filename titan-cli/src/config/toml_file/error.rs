@@ -83,6 +83,11 @@ impl Problems {
         self.0.push(problem);
     }
 
+    /// How many there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// `value` if there were no problems, and all of them otherwise.
     pub(crate) fn unless_any<T>(self, file: &str, text: &str, value: T) -> Result<T, ConfigError> {
         if self.0.is_empty() { Ok(value) } else { Err(ConfigError::Invalid(Report::of(file, text, self.0))) }

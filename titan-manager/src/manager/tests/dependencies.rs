@@ -50,9 +50,9 @@ fn a_failure_cancels_what_waits_for_it_and_all_that_waits_for_that() {
     let because = |job, reason: &str| (job, Some(reason.to_owned()));
     let expected = [
         because(0, "no"),
-        because(1, "task 1 of job 0 FAILED"),
-        because(2, "task 1 of job 1 CANCELLED"),
-        because(4, "task 1 of job 2 CANCELLED"),
+        because(1, "task 2 of job FAILED"),
+        because(2, "task 2 of job CANCELLED"),
+        because(4, "task 2 of job CANCELLED"),
     ];
     assert_eq!(cancelled, expected);
     for number in [1, 3, 4, 5, 6, 7] {
@@ -81,7 +81,7 @@ fn a_growing_job_waits_task_by_task() {
     cluster.submit(2).on(Event::Submit(JobSpec { closed: false, after: after(0, true, false), ..spec(0) }));
     cluster.join(1, 2).ends(1, 1, completed()).on(Event::Grow { job: JobId(1), tasks: 3 });
     assert_eq!(started(&cluster), [(1, 0)]);
-    assert_eq!(cluster.delivered()[0].reason.as_deref(), Some("job 0 has no task 2"));
+    assert_eq!(cluster.delivered()[0].reason.as_deref(), Some("job has no task 3"));
     cluster.ends(1, 2, completed());
     assert_eq!(started(&cluster), [(1, 1)]);
 }
@@ -109,4 +109,14 @@ fn a_million_tasks_that_wait_for_a_million_others_go_one_by_one() {
     let mut effects = Vec::new();
     cluster.manager.handle(cluster.now, Event::Message { worker: WorkerId(1), message }, &mut effects);
     assert_eq!(cluster.manager.queue.len(), 1_000_000 - 8);
+}
+
+#[test]
+fn what_waits_for_each_waits_for_a_group() {
+    let mut cluster = Cluster::new();
+    cluster.on(Event::Submit(JobSpec { group: 2, ..spec(4) })).on(waiting(2, after(0, true, false))).join(1, 4);
+    cluster.ends(1, 1, completed());
+    assert_eq!(cluster.starts().len(), 0, "half of the first group is still under way");
+    cluster.ends(1, 2, completed());
+    assert_eq!(cluster.starts().iter().map(|start| start.2).collect::<Vec<_>>(), [0], "the first group is over");
 }

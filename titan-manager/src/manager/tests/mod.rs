@@ -129,6 +129,7 @@ impl Cluster {
 fn spec(tasks: u32) -> JobSpec {
     let work = Work::Kernel { name: "test".into(), params: vec![] };
     JobSpec {
+        name: "job".to_owned(),
         work,
         tasks,
         closed: true,
@@ -137,6 +138,7 @@ fn spec(tasks: u32) -> JobSpec {
         request: Request::default(),
         rerun: Rerun::Anytime,
         priority: 0,
+        group: 1,
         after: vec![],
     }
 }

@@ -173,12 +173,11 @@ fn what_one_host_has_isnt_taken_back_for_an_idle_one_that_lacks_everything() {
             let outcome = Outcome::failed_by_host("no disk");
             match message {
                 ToAgent::Start { attempt, .. } if worker == 1 => {
-                    next.extend(
-                        cluster.says(worker, ToManager::Finished { attempt, outcome, process: None }).effects.drain(..),
-                    );
+                    let finished = ToManager::Finished { attempt, outcome, process: None };
+                    next.append(&mut cluster.says(worker, finished).effects);
                 }
                 ToAgent::Recall { attempt } => {
-                    next.extend(cluster.says(worker, ToManager::Recalled { attempt }).effects.drain(..))
+                    next.append(&mut cluster.says(worker, ToManager::Recalled { attempt }).effects);
                 }
                 _ => {}
             }

@@ -1,0 +1,258 @@
+//! What only several jobs, or their tasks, can be wrong in: cycles, counts, outputs that two have, inputs that nobody makes.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::{After, InputSpec, Job, MAX_UNASKED_TASKS, Surroundings, What};
+use crate::config::text::printable;
+use crate::config::toml_file::{Problem, Problems};
+use crate::config::units::human_size;
+use crate::files::{Input, Output};
+
+/// Tasks of a job whose files are looked at: an array of more is looked at in part.
+const MAX_LOOKED_AT: u64 = 100_000;
+/// Most tasks of a job.
+const MAX_TASKS: u64 = u32::MAX as u64 - 1;
+
+/// Checks all jobs together, and puts them in the order in which they can be submitted.
+pub(super) fn check(mut jobs: Vec<Job>, base: &Path, surroundings: Surroundings, problems: &mut Problems) -> Vec<Job> {
+    for number in 0..jobs.len() {
+        imply(&mut jobs[number]);
+        check_counts(&jobs, number, surroundings.yes, problems);
+        check_request(&jobs[number], surroundings, problems);
+    }
+    let Some(order) = order(&jobs, problems) else { return jobs };
+    let made = Made::of(&jobs, problems);
+    for number in 0..jobs.len() {
+        made.check_inputs(&jobs, number, base, problems);
+    }
+    sorted(jobs, &order)
+}
+
+/// `{ job = … }` waits for that job.
+fn imply(job: &mut Job) {
+    for (place, input) in job.inputs.iter().enumerate() {
+        if let InputSpec::OfJob(of) = *input
+            && !job.after.iter().any(|after| after.job == of && !after.each)
+        {
+            let place = job.places.inputs.get(place).cloned().unwrap_or_default();
+            job.after.push(After { job: of, each: false, any_end: false, place });
+        }
+    }
+}
+
+fn check_counts(jobs: &[Job], number: usize, yes: bool, problems: &mut Problems) {
+    let job = &jobs[number];
+    let count = job.count();
+    if count > MAX_TASKS {
+        problems.add(
+            job.places.name.clone(),
+            format!("'{}' has {count} tasks", job.name),
+            "4 thousand million are too many",
+        );
+    } else if count > MAX_UNASKED_TASKS && !yes {
+        let message = format!("'{}' has {count} tasks", job.name);
+        problems.add(job.places.name.clone(), message, "if that is meant, say --yes");
+    }
+    for after in job.after.iter().filter(|after| after.each) {
+        let other = &jobs[after.job];
+        if other.count() != count {
+            let message = format!("'{}' has {} tasks and '{}' has {}", other.name, other.count(), job.name, count);
+            problems.add(after.place.clone(), message, "each needs the same number of both");
+        }
+    }
+    if let What::Kernel { name, .. } = &job.what
+        && job.outputs.len() != 1
+    {
+        let message = format!("a job of {name} has one output, and this has {}", job.outputs.len());
+        problems.add(job.places.what.clone(), message, "write outputs = [\"FILE\"]");
+    }
+}
+
+fn check_request(job: &Job, surroundings: Surroundings, problems: &mut Problems) {
+    let Some((cores, memory_bytes)) = surroundings.largest else { return };
+    if let Some(cpus) = job.cpus.filter(|cpus| *cpus > cores) {
+        let message = format!("no host has {cpus} cores for a task of '{}'", job.name);
+        problems.add(job.places.cpus.clone(), message, format!("the largest has {cores}"));
+    }
+    if let Some(bytes) = job.memory.filter(|bytes| *bytes > memory_bytes) {
+        let message = format!("no host has {} for a task of '{}'", human_size(bytes), job.name);
+        problems.add(job.places.memory.clone(), message, format!("the largest has {}", human_size(memory_bytes)));
+    }
+}
+
+/// The order in which each job comes after those that it waits for; None: there is none, which has been noted.
+fn order(jobs: &[Job], problems: &mut Problems) -> Option<Vec<usize>> {
+    let mut order = Vec::new();
+    let mut done: BTreeSet<usize> = BTreeSet::new();
+    while order.len() < jobs.len() {
+        let is_ready = |number: &usize| jobs[*number].after.iter().all(|after| done.contains(&after.job));
+        let Some(next) = (0..jobs.len()).filter(|number| !done.contains(number)).find(is_ready) else {
+            note_cycle(jobs, &done, problems);
+            return None;
+        };
+        done.insert(next);
+        order.push(next);
+    }
+    Some(order)
+}
+
+fn note_cycle(jobs: &[Job], done: &BTreeSet<usize>, problems: &mut Problems) {
+    let first = (0..jobs.len()).find(|number| !done.contains(number)).unwrap_or_default();
+    let mut path = vec![first];
+    // Whoever isn't done waits for somebody who isn't: sooner or later somebody comes twice.
+    let begin = loop {
+        let last = path[path.len() - 1];
+        let Some(next) = jobs[last].after.iter().map(|after| after.job).find(|job| !done.contains(job)) else { return };
+        if let Some(begin) = path.iter().position(|job| *job == next) {
+            break begin;
+        }
+        path.push(next);
+    };
+    let cycle = &path[begin..];
+    let names: Vec<&str> = cycle.iter().chain(&cycle[..1]).map(|job| jobs[*job].name.as_str()).collect();
+    let first = &jobs[cycle[0]];
+    let place = first.after.iter().find(|after| !done.contains(&after.job)).map(|after| after.place.clone());
+    let message = format!("these jobs wait for each other: {}", names.join(" after "));
+    problems.add(place.unwrap_or_default(), message, "leave one of them out");
+}
+
+fn sorted(jobs: Vec<Job>, order: &[usize]) -> Vec<Job> {
+    let mut places = vec![0; jobs.len()];
+    for (place, number) in order.iter().enumerate() {
+        places[*number] = place;
+    }
+    let mut jobs: Vec<Option<Job>> = jobs.into_iter().map(Some).collect();
+    let mut sorted: Vec<Job> = order.iter().filter_map(|number| jobs[*number].take()).collect();
+    for job in &mut sorted {
+        job.after.iter_mut().for_each(|after| after.job = places[after.job]);
+        for input in &mut job.inputs {
+            if let InputSpec::OfJob(of) = input {
+                *of = places[*of];
+            }
+        }
+    }
+    sorted
+}
+
+/// Who makes what.
+struct Made {
+    /// Paths, and the job and task that make them.
+    paths: HashMap<Vec<u8>, (usize, u32)>,
+    /// Patterns and folders, and the job that makes them.
+    others: Vec<(Output, usize)>,
+}
+
+impl Made {
+    fn of(jobs: &[Job], problems: &mut Problems) -> Self {
+        let mut made = Self { paths: HashMap::new(), others: Vec::new() };
+        for (number, job) in jobs.iter().enumerate() {
+            for (place, template) in job.outputs.iter().enumerate() {
+                let span = job.places.outputs.get(place).cloned().unwrap_or_default();
+                for index in 0..job.count().min(MAX_LOOKED_AT) as u32 {
+                    let values = job.values(index);
+                    let is_glob = template.has_glob();
+                    let text = if is_glob { template.pattern(&values, index) } else { template.text(&values, index) };
+                    let output = match Output::new(&text, is_glob) {
+                        Ok(output) => output,
+                        Err(problem) => {
+                            problems.add(span.clone(), problem, "");
+                            break;
+                        }
+                    };
+                    if is_glob {
+                        made.others.push((output, number));
+                        break;
+                    }
+                    if index == 0 {
+                        made.others.push((output, number));
+                    }
+                    match made.paths.entry(text) {
+                        Entry::Vacant(free) => drop(free.insert((number, index))),
+                        Entry::Occupied(taken) => {
+                            let (other, task) = *taken.get();
+                            let path = printable(&String::from_utf8_lossy(taken.key()));
+                            let message = format!(
+                                "task {} of '{}' and task {} of '{}' have the same output {path}",
+                                u64::from(task) + 1,
+                                jobs[other].name,
+                                u64::from(index) + 1,
+                                job.name
+                            );
+                            let related = jobs[other].places.outputs.first().cloned().map(|place| (place, "the other"));
+                            let related = related.filter(|_| other != number);
+                            let label = "name an axis in it".to_owned();
+                            problems.add_related(Problem { span: span.clone(), message, label, related });
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        made
+    }
+
+    fn check_inputs(&self, jobs: &[Job], number: usize, base: &Path, problems: &mut Problems) {
+        let job = &jobs[number];
+        let before = all_before(jobs, number);
+        for (place, input) in job.inputs.iter().enumerate() {
+            let (InputSpec::Path(template) | InputSpec::Mapped { from: template, .. }) = input else { continue };
+            let span = job.places.inputs.get(place).cloned().unwrap_or_default();
+            for index in 0..job.count().min(MAX_LOOKED_AT) as u32 {
+                let values = job.values(index);
+                if let Err((problem, remedy)) = self.check_input(jobs, template, &values, index, &before, base) {
+                    problems.add(span.clone(), problem, remedy);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn check_input(
+        &self,
+        jobs: &[Job],
+        template: &super::Template,
+        values: &[Vec<u8>],
+        index: u32,
+        before: &BTreeSet<usize>,
+        base: &Path,
+    ) -> Result<(), (String, String)> {
+        let text = template.text(values, index);
+        let shown = printable(&String::from_utf8_lossy(&text));
+        // A pattern is looked at when its task is ready.
+        let is_glob = template.has_glob();
+        let pattern = if is_glob { template.pattern(values, index) } else { text.clone() };
+        Input::new(&pattern, is_glob).map_err(|problem| (problem, String::new()))?;
+        let maker = self.paths.get(&text).map(|(job, _)| *job);
+        let maker = maker.or_else(|| {
+            let covers =
+                |(output, _): &&(Output, usize)| output.pattern.covers(&text) && output.folder.as_os_str().is_empty();
+            self.others.iter().find(covers).map(|(_, job)| *job)
+        });
+        match maker {
+            Some(maker) if before.contains(&maker) => Ok(()),
+            Some(maker) => {
+                let name = &jobs[maker].name;
+                Err((
+                    format!("'{shown}' is made by '{name}', which isn't waited for"),
+                    format!("add after = [\"{name}\"]"),
+                ))
+            }
+            None if is_glob || base.join(OsStr::from_bytes(&text)).exists() => Ok(()),
+            None => Err((format!("'{shown}' isn't there, and no job makes it"), String::new())),
+        }
+    }
+}
+
+/// All jobs that have ended when this one starts.
+fn all_before(jobs: &[Job], number: usize) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut next = vec![number];
+    while let Some(job) = next.pop() {
+        next.extend(jobs[job].after.iter().map(|after| after.job).filter(|after| found.insert(*after)));
+    }
+    found
+}

@@ -1,0 +1,199 @@
+//! The contract's own example, what each rule refuses, and that no text makes it panic. The words of refusals are kept by the
+//! tests of the whole program.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const FILM: &str = r#"
+name = "film"
+[defaults]
+retries = 1
+timeout = "10m"
+[[job]]
+name = "frame"
+kernel = "mandelbrot"
+array = { n = { range = [1, 120] }, w = { geometric = [3.0, 0.004], count = 120 } }
+link = true
+params = { center = "-0.746,0.102", width = "{w}", size = "1920x1080", iterations = 2000 }
+outputs = ["frames/{n:04}.png"]
+[[job]]
+name = "stamp"
+command = ["./stamp.sh", "frames/{n:04}.png", "stamped/{n:04}.png"]
+array = { n = { range = [1, 120] } }
+after = [{ job = "frame", each = true }]
+inputs = ["stamp.sh", "frames/{n:04}.png"]
+outputs = ["stamped/{n:04}.png"]
+memory = "512MiB"
+[[job]]
+name = "sound"
+shell = "sox {wav} -r {rate} snd/{wav/.}-{rate}-{lang}.flac"
+array = { wav = { glob = "sound/*.wav" }, rate = [44100, 48000], lang = { lines = "langs.txt" } }
+inputs = ["{wav}"]
+outputs = ["snd/{wav/.}-{rate}-{lang}.flac"]
+where = "os=linux,audio"
+[[job]]
+name = "join"
+shell = "ffmpeg -y -i stamped/%04d.png -i $(ls snd/*.flac | head -1) film.mp4"
+inputs = [{ job = "stamp" }, { job = "sound" }]
+outputs = ["film.mp4"]
+cpus = 4
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("sound")).unwrap();
+    for name in ["sound/b.wav", "sound/a.wav", "stamp.sh"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    std::fs::write(folder.path().join("langs.txt"), "en\n\nde\nfr").unwrap();
+    folder
+}
+
+fn read_text_in(folder: &Path, text: &str) -> Result<BatchFile, String> {
+    parse(&folder.join("b.toml"), "b.toml", text, Surroundings::default()).map_err(|error| error.to_string())
+}
+
+/// The messages of what is wrong.
+fn refused(text: &str) -> String {
+    let folder = folder();
+    match read_text_in(folder.path(), text) {
+        Ok(_) => panic!("nothing is wrong with: {text}"),
+        Err(error) => error,
+    }
+}
+
+#[track_caller]
+fn assert_refused(text: &str, said: &str) {
+    let error = refused(text);
+    assert!(error.contains(said), "no '{said}' in:\n{error}");
+}
+
+#[test]
+fn the_example_of_the_contract_is_read() {
+    let folder = folder();
+    let file = read_text_in(folder.path(), FILM).unwrap();
+    let counts: Vec<(&str, u64)> = file.jobs.iter().map(|job| (job.name.as_str(), job.count())).collect();
+    assert_eq!(counts, [("frame", 120), ("stamp", 120), ("sound", 12), ("join", 1)]);
+    let sound = &file.jobs[2];
+    let value = |index| sound.values(index).iter().map(|value| String::from_utf8_lossy(value).into_owned()).collect();
+    let (first, last): (Vec<String>, Vec<String>) = (value(0), value(11));
+    assert_eq!(first, ["sound/a.wav", "44100", "en"]);
+    assert_eq!(last, ["sound/b.wav", "48000", "fr"]);
+    let join = &file.jobs[3];
+    assert_eq!(join.after.iter().map(|after| (after.job, after.each)).collect::<Vec<_>>(), [(1, false), (2, false)]);
+    assert_eq!((join.cpus, join.retries, join.timeout), (Some(4), Some(1), Some(Duration::from_secs(600))));
+}
+
+#[test]
+fn jobs_come_after_those_that_they_wait_for() {
+    let text = "[[job]]\nname = 'z'\nshell = 'x'\nafter = ['a']\n[[job]]\nname = 'a'\nshell = 'x'\n";
+    let file = read_text_in(Path::new("."), text).unwrap();
+    assert_eq!(file.jobs.iter().map(|job| job.name.as_str()).collect::<Vec<_>>(), ["a", "z"]);
+    assert_eq!(file.jobs[1].after[0].job, 0);
+}
+
+#[test]
+fn a_job_has_one_thing_to_run() {
+    assert_refused("[[job]]\nname = 'a'", "a job needs something to run");
+    assert_refused("[[job]]\nname = 'a'\nshell = 'x'\ncommand = ['x']", "a job has only one of command and shell");
+    assert_refused("[[job]]\nname = 'a'\ncommand = []", "a command needs a program");
+    assert_refused("[[job]]\nname = 'a'\nshell = 'x'\nparams = {}", "params are a kernel's");
+}
+
+#[test]
+fn a_kernels_job_is_checked_against_the_kernel() {
+    assert_refused("[[job]]\nname = 'a'\nkernel = 'mandelbort'", "did you mean 'mandelbrot'?");
+    let text = "[[job]]\nname = 'a'\nkernel = 'mandelbrot'\nparams = { widht = 1 }\noutputs = ['x']";
+    assert_refused(text, "did you mean 'width'?");
+    assert_refused("[[job]]\nname = 'a'\nkernel = 'mandelbrot'", "has one output, and this has 0");
+}
+
+#[test]
+fn names_are_letters_and_digits_and_differ() {
+    assert_refused("[[job]]\nname = '1a'\nshell = 'x'", "'1a' can't name a job");
+    assert_refused("[[job]]\nname = 'a'\nshell = 'x'\n[[job]]\nname = 'a'\nshell = 'y'", "there are two jobs 'a'");
+    assert_refused("[[job]]\nshell = 'x'", "a job needs a name");
+}
+
+#[test]
+fn sets_that_make_no_sense_are_refused() {
+    let job = |set: &str| format!("[[job]]\nname = 'a'\nshell = 'x {{n}}'\narray = {{ n = {set} }}");
+    for (set, said) in [
+        ("5", "a set is an array or a table"),
+        ("[[1]]", "a value of a set is a string or a number"),
+        ("{}", "exactly one of range"),
+        ("{ range = [1, 2], glob = '*' }", "exactly one of range"),
+        ("{ range = [1.5, 2] }", "two whole numbers"),
+        ("{ range = [1, 9], step = -1 }", "step can't lead from 1 to 9"),
+        ("{ linear = [1, 2] }", "linear needs a count"),
+        ("{ geometric = [0, 2], count = 3 }", "of one sign"),
+        ("{ glob = '*.none' }", "no file matches *.none"),
+        ("{ lines = 'none' }", "cannot read none"),
+        ("{ rnage = [1, 2] }", "did you mean 'range'?"),
+    ] {
+        assert_refused(&job(set), said);
+    }
+    assert_refused("[[job]]\nname = 'a'\nshell = 'x'\narray = { N = [1] }", "'N' can't name an axis");
+    let linked = "[[job]]\nname = 'a'\nshell = 'x'\nlink = true\narray = { n = [1], m = [1, 2] }";
+    assert_refused(linked, "linked axes must be of one length: n has 1, m has 2");
+}
+
+#[test]
+fn what_waits_and_what_is_waited_for_must_fit() {
+    let two = |after: &str| {
+        format!("[[job]]\nname = 'a'\nshell = 'x'\narray = {{ n = [1, 2] }}\n[[job]]\nname = 'b'\nshell = 'y'\n{after}")
+    };
+    assert_refused(&two("after = ['aa']"), "there is no job 'aa'");
+    assert_refused(&two("after = [{ job = 'a', each = true }]"), "'a' has 2 tasks and 'b' has 1");
+    assert_refused(&two("after = [{ job = 'a', when = 'soon' }]"), "is none of them");
+    assert_refused(&two("after = [{ each = true }]"), "an entry of after names a job");
+    let cycle = "[[job]]\nname = 'a'\nshell = 'x'\nafter = ['b']\n[[job]]\nname = 'b'\nshell = 'x'\nafter = ['a']";
+    assert_refused(cycle, "these jobs wait for each other: a after b after a");
+    assert_refused("[[job]]\nname = 'a'\nshell = 'x'\nafter = ['a']", "these jobs wait for each other: a after a");
+}
+
+#[test]
+fn files_that_two_make_or_nobody_makes_are_refused() {
+    let array = "[[job]]\nname = 'a'\nshell = 'x {n}'\narray = { n = [1, 2] }\n";
+    assert_refused(&format!("{array}outputs = ['out']"), "task 1 of 'a' and task 2 of 'a' have the same output out");
+    let two = format!("{array}outputs = ['o{{n}}']\n[[job]]\nname = 'b'\nshell = 'y'\n");
+    assert_refused(&format!("{two}inputs = ['o1']"), "'o1' is made by 'a', which isn't waited for");
+    assert_refused(&format!("{two}inputs = ['o3']"), "'o3' isn't there, and no job makes it");
+    assert_refused(&format!("{two}inputs = ['/etc/hosts']"), "outside of the current folder");
+    let folder = folder();
+    assert!(read_text_in(folder.path(), &format!("{two}inputs = ['o1', 'stamp.sh']\nafter = ['a']")).is_ok());
+}
+
+#[test]
+fn more_tasks_than_anybody_means_need_a_yes() {
+    let text = "[[job]]\nname = 'a'\nshell = 'x'\narray = { n = { range = [1, 4000] }, m = { range = [1, 4000] } }";
+    assert_refused(text, "if that is meant, say --yes");
+    let yes = Surroundings { yes: true, ..Surroundings::default() };
+    assert!(parse(Path::new("b.toml"), "b.toml", text, yes).is_ok());
+}
+
+#[test]
+fn a_request_that_no_host_can_meet_is_refused() {
+    let text = "[[job]]\nname = 'a'\nshell = 'x'\ncpus = 64\nmemory = '1TiB'";
+    let largest = Surroundings { largest: Some((4, 1 << 30)), ..Surroundings::default() };
+    let error = parse(Path::new("b.toml"), "b.toml", text, largest).unwrap_err().to_string();
+    assert!(error.contains("no host has 64 cores") && error.contains("no host has 1.0 TiB"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "[ -~\n]{0,200}") {
+        let _ = read_text_in(Path::new("."), &text);
+    }
+
+    #[test]
+    fn no_change_of_the_example_makes_it_panic(at in 0..FILM.len(), length in 0..40_usize, other in "[ -~\n]{0,12}") {
+        let end = (at + length).min(FILM.len());
+        if FILM.is_char_boundary(at) && FILM.is_char_boundary(end) {
+            let text = [&FILM[..at], &other, &FILM[end..]].concat();
+            // Arrays of a changed example may be as large as numbers are.
+            let _ = read_text_in(Path::new("."), &text);
+        }
+    }
+}

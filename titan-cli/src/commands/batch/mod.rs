@@ -1,0 +1,298 @@
+//! `titan batch FILE.toml`: jobs of commands and kernels that wait for each other.
+//!
+//! # Layout
+//! - this file: from a batch file to a batch.
+//! - [`tasks`]: what each task of a command's job runs, is given and leaves.
+//! - [`runs`]: a kernel's job: each task of its array is a run with parameters and an output of its own.
+//! - [`dry_run`]: what would be run.
+
+mod dry_run;
+mod runs;
+mod tasks;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::{fs, io};
+
+use titan_manager::{Dependency, JobSpec, Request, Rerun};
+use titan_proto::command::{CommandJob, Workdir};
+use titan_proto::id::{JobId, TaskId};
+use titan_proto::message::Work as TaskWork;
+use tokio::sync::mpsc;
+
+use crate::args::BatchArgs;
+use crate::batch::{Batch, KILL_AFTER, Rules, Work};
+use crate::batch_file::{self, BatchFile, InputSpec, Job, Surroundings, What};
+use crate::config::cluster::{Cluster, Reach};
+use crate::config::place::Place;
+use crate::config::text::printable;
+use crate::driver::BatchJob;
+use crate::driver::batch_dir::BatchDir;
+use crate::driver::sink::JobSink;
+use crate::exit::{self, Failure};
+use crate::files::Committed;
+use crate::files::commit::Committer;
+use crate::output::failures::Examples;
+use crate::output::printer::{Manners, Printer, Streams};
+use crate::progress::{Manner, Progress, TaskNames};
+
+use runs::{KernelRuns, RunsSink};
+use tasks::CommandTasks;
+
+/// Further tries of a kernel's task where nothing else was said.
+const KERNEL_RETRIES: u32 = 2;
+/// Characters of a command that are shown in one line.
+const MAX_SHOWN_CHARS: usize = 120;
+
+/// Runs a batch file.
+pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
+    let Place { source, mut cluster } = crate::commands::resolve_place(&args.place)?;
+    crate::commands::run::override_schedule(&mut cluster.scheduler, &args.schedule)?;
+    let surroundings = Surroundings { yes: args.yes, largest: largest(&cluster) };
+    let file = batch_file::read(&args.file, surroundings).map_err(|error| Failure::complete(exit::USAGE, error))?;
+    let file = only(file, args.only.as_deref())?;
+    let plan = Plan::of(file, &cluster)?;
+    if args.check {
+        let tasks: u64 = plan.jobs.iter().map(|job| job.job.count()).sum();
+        let (jobs, file) = (plan.jobs.len(), args.file.display());
+        return crate::commands::print(&format!("{file}: {jobs} jobs, {tasks} tasks, nothing wrong\n"));
+    }
+    if args.dry_run {
+        return dry_run::dry_run(&plan, &source.to_string(), &cluster);
+    }
+    let directory = crate::batch::create_directory()?;
+    let names = Arc::new(Names(plan.jobs.iter().map(|job| Arc::clone(&job.job)).collect()));
+    let batch = Batch {
+        name: &plan.name,
+        noise: &args.noise,
+        manner: Manner::batch(names),
+        source: Some(source.to_string()),
+        cluster: &cluster,
+        directory: &directory,
+        rules: Rules::default(),
+        smaller_tasks_hint: None,
+    };
+    let work = |progress: &Progress| plan.work(args.noise.json, &cluster, &directory, progress);
+    batch.run(work, || Ok(Vec::new()))
+}
+
+/// What the largest host has, if all of them are this machine.
+fn largest(cluster: &Cluster) -> Option<(u32, u64)> {
+    let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
+    is_here.then(|| (titan_agent::machine::cores(), crate::batch::local_share_bytes(cluster)))
+}
+
+/// Leaves one job, which then waits for nothing: what it is given has to be there.
+fn only(mut file: BatchFile, name: Option<&str>) -> Result<BatchFile, Failure> {
+    let Some(name) = name else { return Ok(file) };
+    let Some(place) = file.jobs.iter().position(|job| job.name == name) else {
+        let names = file.jobs.iter().map(|job| job.name.as_str());
+        let hint = match crate::config::suggest::nearest(name, names.clone()) {
+            Some(near) => format!("did you mean '{near}'?"),
+            None => format!("there are {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        return Err(Failure::hinted(exit::USAGE, format!("--only: there is no job '{}'", printable(name)), hint));
+    };
+    // The outputs of others are named one by one, as they have to be there.
+    let outputs_of = |other: &Job| -> Vec<InputSpec> {
+        let of_task = |index: u32| {
+            let values = other.values(index);
+            other.outputs.iter().map(move |output| InputSpec::Path(output.fixed(&values, index)))
+        };
+        (0..other.count() as u32).flat_map(of_task).collect()
+    };
+    let of_others = |input: &InputSpec| match input {
+        InputSpec::OfJob(other) => outputs_of(&file.jobs[*other]),
+        _ => Vec::new(),
+    };
+    let named: Vec<InputSpec> = file.jobs[place].inputs.iter().flat_map(of_others).collect();
+    let mut job = file.jobs.swap_remove(place);
+    job.inputs.retain(|input| !matches!(input, InputSpec::OfJob(_)));
+    job.inputs.extend(named);
+    job.after.clear();
+    file.jobs = vec![job];
+    Ok(file)
+}
+
+/// A batch that is ready to run.
+pub(super) struct Plan {
+    name: String,
+    /// Absolute.
+    root: PathBuf,
+    jobs: Vec<PlannedJob>,
+}
+
+/// One of its jobs.
+pub(super) struct PlannedJob {
+    job: Arc<Job>,
+    kind: Kind,
+}
+
+/// What its tasks are.
+enum Kind {
+    Commands { workdir: Workdir },
+    Runs(Arc<KernelRuns>),
+}
+
+impl Plan {
+    fn of(file: BatchFile, cluster: &Cluster) -> Result<Self, Failure> {
+        let BatchFile { name, base, jobs } = file;
+        let root = fs::canonicalize(&base)
+            .map_err(|error| Failure::plain(exit::USAGE, format!("cannot enter {}: {error}", base.display())))?;
+        let is_command = |job: &&Job| !matches!(job.what, What::Kernel { .. });
+        let has_files = |job: &Job| !(job.inputs.is_empty() && job.outputs.is_empty());
+        let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
+        let in_scratch = !is_here || jobs.iter().filter(is_command).any(has_files);
+        let mut planned = Vec::new();
+        for job in jobs {
+            let job = Arc::new(job);
+            let kind = match &job.what {
+                What::Kernel { name, params } => {
+                    let kernel = kernels::find(name).expect("the file was checked to name one");
+                    Kind::Runs(Arc::new(KernelRuns::new(Arc::clone(&job), kernel, params)?))
+                }
+                _ => Kind::Commands { workdir: workdir(&job, has_files(&job), in_scratch, &root)? },
+            };
+            planned.push(PlannedJob { job, kind });
+        }
+        Ok(Self { name, root, jobs: planned })
+    }
+
+    fn work(&self, json: bool, cluster: &Cluster, directory: &BatchDir, progress: &Progress) -> io::Result<Work> {
+        let (committed, examples) = (Committed::default(), Examples::default());
+        let mut jobs = Vec::new();
+        let mut sinks: Vec<Box<dyn JobSink>> = Vec::new();
+        for (number, planned) in self.jobs.iter().enumerate() {
+            let id = JobId(number as u32);
+            let spec = self.spec(planned, cluster);
+            match &planned.kind {
+                Kind::Runs(runs) => {
+                    jobs.push(BatchJob { spec, source: Box::new(Arc::clone(runs)) });
+                    let sink = RunsSink::new(Arc::clone(runs), id, &self.root, directory, committed.clone());
+                    sinks.push(Box::new(sink));
+                }
+                Kind::Commands { workdir } => {
+                    let tasks = Arc::new(CommandTasks::new(Arc::clone(&planned.job), *workdir == Workdir::Scratch));
+                    let printer = Printer {
+                        manners: Manners { json: false, is_mute: json, ..Manners::default() },
+                        batch: directory.id().to_string(),
+                        hosts: cluster.hosts.iter().map(|host| host.name.clone()).collect(),
+                        book: Arc::clone(&tasks) as _,
+                        spool: directory.spool(),
+                        results: None,
+                        joblog: None,
+                        streams: Streams::new(progress.stage())?,
+                        committer: Committer::new(
+                            self.root.clone(),
+                            directory.id().to_string(),
+                            directory.temporaries(),
+                            number,
+                        ),
+                        committed: committed.clone(),
+                        examples: examples.clone(),
+                        held: std::collections::BTreeMap::new(),
+                        next: 0,
+                    };
+                    jobs.push(BatchJob { spec, source: Box::new(tasks) });
+                    sinks.push(Box::new(printer));
+                }
+            }
+        }
+        let (_, fed) = mpsc::channel(1);
+        Ok(Work { jobs, sinks, fed, root: self.root.clone(), committed, examples, max_result_bytes: u64::MAX })
+    }
+
+    fn spec(&self, planned: &PlannedJob, cluster: &Cluster) -> JobSpec {
+        let job = &planned.job;
+        let dependency = |after: &batch_file::After| Dependency {
+            job: JobId(after.job as u32),
+            each: after.each,
+            any_end: after.any_end,
+        };
+        let (work, group, slot_memory_bytes, rerun, retries) = match &planned.kind {
+            Kind::Runs(runs) => {
+                (runs.first_work(), runs.group(), runs.task_memory_bytes(), Rerun::Anytime, KERNEL_RETRIES)
+            }
+            Kind::Commands { workdir } => {
+                let may_rerun = *workdir == Workdir::Scratch && !job.outputs.is_empty();
+                let rerun = if may_rerun { Rerun::Anytime } else { Rerun::Lost };
+                (TaskWork::Command(command_job(job, workdir.clone())), 1, 0, rerun, 0)
+            }
+        };
+        JobSpec {
+            name: job.name.clone(),
+            work,
+            tasks: job.count() as u32 * group,
+            closed: true,
+            retries: job.retries.or(cluster.scheduler.retries).unwrap_or(retries),
+            slot_memory_bytes,
+            request: Request {
+                cpus: job.cpus.unwrap_or(0),
+                memory_bytes: job.memory.unwrap_or(0),
+                resources: job.resources.clone(),
+                wanted: job.wanted.clone(),
+            },
+            rerun: job.rerun.unwrap_or(rerun),
+            priority: job.priority,
+            group,
+            after: job.after.iter().map(dependency).collect(),
+        }
+    }
+}
+
+fn workdir(job: &Job, has_files: bool, in_scratch: bool, root: &Path) -> Result<Workdir, Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = |path: &Path| Workdir::Folder(path.as_os_str().as_bytes().to_vec());
+    match &job.workdir {
+        Some(_) if has_files => {
+            let problem =
+                format!("job '{}' has files and a workdir: with files tasks run in folders of their own", job.name);
+            let hint = "leave out workdir, or for a disk that all hosts share leave out inputs and outputs";
+            Err(Failure::hinted(exit::USAGE, problem, hint))
+        }
+        Some(path) => Ok(folder(&if in_scratch { path.clone() } else { root.join(path) })),
+        None if in_scratch => Ok(Workdir::Scratch),
+        None => Ok(folder(root)),
+    }
+}
+
+fn command_job(job: &Job, workdir: Workdir) -> CommandJob {
+    let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+    CommandJob {
+        name: job.name.clone(),
+        env: Vec::new(),
+        setup: job.setup.as_ref().map(|setup| setup.as_bytes().to_vec()),
+        workdir,
+        timeout_ms: job.timeout.map_or(0, |span| millis(span).max(1)),
+        kill_after_ms: millis(KILL_AFTER),
+        nice: 0,
+        cpus: job.cpus.unwrap_or(0),
+        memory_bytes: job.memory.unwrap_or(0),
+        resources: job.resources.iter().map(|(name, count)| (name.clone(), *count)).collect(),
+        captures: true,
+    }
+}
+
+/// How people know tasks of a batch.
+struct Names(Vec<Arc<Job>>);
+
+impl TaskNames for Names {
+    fn label(&self, task: TaskId) -> String {
+        let job = &self.0[task.job.0 as usize];
+        match job.axes.is_empty() {
+            true => job.name.clone(),
+            false => format!("{} {}", job.name, u64::from(task.index) + 1),
+        }
+    }
+
+    fn command(&self, task: TaskId) -> Option<String> {
+        let job = &self.0[task.job.0 as usize];
+        let line = tasks::command_line(job, task.index)?;
+        let line = printable(&String::from_utf8_lossy(&line));
+        let mut shown: String = line.chars().take(MAX_SHOWN_CHARS).collect();
+        if shown.len() < line.len() {
+            shown.push('…');
+        }
+        Some(shown)
+    }
+}

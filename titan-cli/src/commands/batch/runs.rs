@@ -1,0 +1,243 @@
+//! A kernel's job: each index of its array is one whole run of the kernel, of one task or several, with parameters and an
+//! output of its own, which the kernel's sink writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kernels::{Kernel, OutputKind, OutputSpec, Plan, Request, SinkReport};
+use titan_manager::{Lifecycle, TaskEnd};
+use titan_proto::id::{JobId, TaskId};
+use titan_proto::message::Work;
+
+use crate::batch_file::Job;
+use crate::batch_file::template::Template;
+use crate::driver::batch_dir::{BatchDir, Temporaries};
+use crate::driver::outputs::{Outputs, Target, folder_of};
+use crate::driver::sink::JobSink;
+use crate::driver::spool::{Reader, Spool};
+use crate::driver::{TaskSource, TaskWork};
+use crate::exit::{self, Failure};
+use crate::files::Committed;
+
+/// The option that splits a run into tasks: a frame of a film is one task unless more is asked for.
+const TILES: (&str, &str) = ("tiles", "1x1");
+
+/// The runs of a job.
+pub(super) struct KernelRuns {
+    job: Arc<Job>,
+    kernel: &'static dyn Kernel,
+    params: Vec<(String, Template)>,
+    /// Tasks of each run.
+    group: u32,
+    first: Vec<u8>,
+    task_memory_bytes: u64,
+}
+
+impl KernelRuns {
+    /// Plans the first run and the last, as which the others are taken to be.
+    pub(super) fn new(
+        job: Arc<Job>,
+        kernel: &'static dyn Kernel,
+        params: &[(String, Template)],
+    ) -> Result<Self, Failure> {
+        let mut runs = Self { job, kernel, params: params.to_vec(), group: 1, first: Vec::new(), task_memory_bytes: 0 };
+        let last = runs.job.count().saturating_sub(1) as u32;
+        for index in [0, last] {
+            let plan = runs.plan(index).map_err(|problem| {
+                let number = u64::from(index) + 1;
+                Failure::plain(exit::USAGE, format!("job '{}', run {number}: {problem}", runs.job.name))
+            })?;
+            if index == 0 {
+                (runs.group, runs.first) = (plan.tasks(), plan.params());
+            }
+            runs.task_memory_bytes = runs.task_memory_bytes.max(plan.task_memory_bytes());
+        }
+        Ok(runs)
+    }
+
+    /// Tasks of each run.
+    pub(super) fn group(&self) -> u32 {
+        self.group
+    }
+
+    /// The most memory that a task takes, in bytes.
+    pub(super) fn task_memory_bytes(&self) -> u64 {
+        self.task_memory_bytes
+    }
+
+    /// The work of the first run.
+    pub(super) fn first_work(&self) -> Work {
+        Work::Kernel { name: self.kernel.name().to_owned(), params: self.first.clone() }
+    }
+
+    /// The options of a run, as a person would type them.
+    pub(super) fn options(&self, run: u32) -> BTreeMap<String, String> {
+        let values = self.job.values(run);
+        let text = |template: &Template| String::from_utf8_lossy(&template.text(&values, run)).into_owned();
+        let mut options: BTreeMap<String, String> =
+            self.params.iter().map(|(name, template)| (name.clone(), text(template))).collect();
+        if self.kernel.options().iter().any(|option| option.name == TILES.0) {
+            options.entry(TILES.0.to_owned()).or_insert_with(|| TILES.1.to_owned());
+        }
+        options
+    }
+
+    /// Where the output of a run goes.
+    pub(super) fn target(&self, run: u32) -> PathBuf {
+        let values = self.job.values(run);
+        let text = self.job.outputs.first().map(|output| output.text(&values, run)).unwrap_or_default();
+        PathBuf::from(std::ffi::OsStr::from_bytes(&text))
+    }
+
+    /// The output that a run writes.
+    pub(super) fn output(&self) -> &'static OutputSpec {
+        self.kernel.outputs().iter().find(|output| output.default.is_some()).unwrap_or(&self.kernel.outputs()[0])
+    }
+
+    /// The name of its kernel.
+    pub(super) fn kernel(&self) -> &'static str {
+        self.kernel.name()
+    }
+
+    fn plan(&self, run: u32) -> Result<Box<dyn Plan>, String> {
+        let outputs = BTreeSet::from([self.output().name.to_owned()]);
+        let request = Request { options: self.options(run), outputs, slots: 1 };
+        let plan = self.kernel.plan(&request).map_err(|error| match &error.hint {
+            Some(hint) => format!("{error} (hint: {hint})"),
+            None => error.to_string(),
+        })?;
+        if run > 0 && plan.tasks() != self.group {
+            return Err(format!("it has {} tasks and the first run has {}", plan.tasks(), self.group));
+        }
+        Ok(plan)
+    }
+}
+
+impl TaskSource for Arc<KernelRuns> {
+    fn work(&self, index: u32) -> TaskWork {
+        let (run, task) = (index / self.group, index % self.group);
+        // What can't be planned is told by the agent: parameters that are none.
+        let params = self.plan(run).map(|plan| plan.params()).unwrap_or_default();
+        TaskWork::Run { work: Work::Kernel { name: self.kernel.name().to_owned(), params }, task }
+    }
+}
+
+/// The sinks of all runs that are under way.
+pub(super) struct RunsSink {
+    runs: Arc<KernelRuns>,
+    job: JobId,
+    root: PathBuf,
+    batch: String,
+    temporaries: Temporaries,
+    spool: Spool,
+    committed: Committed,
+    open: BTreeMap<u32, Run>,
+}
+
+struct Run {
+    sink: Box<dyn kernels::Sink>,
+    outputs: Outputs,
+    /// Tasks that haven't ended.
+    left: u32,
+    is_whole: bool,
+}
+
+impl RunsSink {
+    pub(super) fn new(
+        runs: Arc<KernelRuns>,
+        job: JobId,
+        root: &Path,
+        directory: &BatchDir,
+        committed: Committed,
+    ) -> Self {
+        Self {
+            runs,
+            job,
+            root: root.to_owned(),
+            batch: directory.id().to_string(),
+            temporaries: directory.temporaries(),
+            spool: directory.spool(),
+            committed,
+            open: BTreeMap::new(),
+        }
+    }
+
+    fn begin(&self, run: u32) -> io::Result<Run> {
+        let plan = self.runs.plan(run).map_err(io::Error::other)?;
+        let output = self.runs.output();
+        let path = self.root.join(self.runs.target(run));
+        let target = match output.kind {
+            OutputKind::File => {
+                std::fs::create_dir_all(folder_of(&path))?;
+                Target::File(path)
+            }
+            OutputKind::Folder => Target::Folder(path),
+        };
+        let targets = BTreeMap::from([(output.name.to_owned(), target)]);
+        let outputs = Outputs::new(targets, self.batch.clone(), self.temporaries.clone());
+        let sink = plan.sink(Box::new(outputs.clone()))?;
+        Ok(Run { sink, outputs, left: self.runs.group(), is_whole: true })
+    }
+
+    fn end(&self, run: u32, ended: Run) -> io::Result<()> {
+        ended.sink.finish()?;
+        if ended.is_whole {
+            let place = self.runs.target(run);
+            for path in ended.outputs.commit()? {
+                let path = path.strip_prefix(&self.root).unwrap_or(&path);
+                let place = if path.starts_with(&place) { path } else { &place };
+                self.committed.add(self.job, path, place.as_os_str().as_bytes());
+            }
+        }
+        for task in 0..self.runs.group() {
+            self.spool.remove(TaskId { job: self.job, index: run * self.runs.group() + task });
+        }
+        Ok(())
+    }
+}
+
+impl JobSink for RunsSink {
+    fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
+        let (group, index) = (self.runs.group(), end.task.index);
+        let number = index / group;
+        let mut run = match self.open.remove(&number) {
+            Some(run) => run,
+            // A run that never had a task that ended well writes nothing.
+            None if group == 1 && end.state != Lifecycle::Completed => return Ok(()),
+            None => self.begin(number)?,
+        };
+        let results = RunResults { reader: self.spool.reader(self.job), first: number * group };
+        match end.state {
+            Lifecycle::Completed => run.sink.completed(index % group, &results)?,
+            _ => {
+                run.is_whole = false;
+                run.sink.missing(index % group, &results)?;
+            }
+        }
+        run.left -= 1;
+        if run.left == 0 {
+            return self.end(number, run);
+        }
+        self.open.insert(number, run);
+        Ok(())
+    }
+
+    fn finish(&mut self, _complete: bool) -> io::Result<Option<SinkReport>> {
+        Ok(None)
+    }
+}
+
+/// The results of one run, numbered from 0.
+struct RunResults {
+    reader: Reader,
+    first: u32,
+}
+
+impl kernels::Results for RunResults {
+    fn read_at(&self, task: u32, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.reader.read_at(self.first + task, offset, buffer)
+    }
+}
