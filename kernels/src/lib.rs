@@ -7,6 +7,7 @@
 //! # Layout
 //! - [`kernel`]: the traits, and what they speak of.
 //! - [`mandelbrot`]: escape times of z ← z² + c.
+//! - `typed`: what was typed for an option, read the same way by every kernel.
 //! - [`picture`]: what pictures need whatever is in them: banded PNG and `.npy` writers.
 //!
 //! Another kernel is one file (or folder) and one line in [`KERNELS`].
@@ -16,6 +17,7 @@
 pub mod kernel;
 pub mod mandelbrot;
 pub mod picture;
+mod typed;
 
 pub use kernel::{
     Cancel, Compute, ComputeError, Kernel, OptionError, OptionSpec, OutputKind, OutputSpec, Outputs, Plan, Request,
