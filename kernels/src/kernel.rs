@@ -106,6 +106,9 @@ pub trait Plan: Send {
     /// What to change when a task needs more memory than a slot has: `use --tiles auto`.
     fn smaller_tasks_hint(&self) -> &'static str;
 
+    /// What to change when all results and outputs need more disk than there is: `a smaller --size`.
+    fn smaller_batch_hint(&self) -> &'static str;
+
     /// An upper estimate of what the wanted outputs take on disk, in bytes: (option name, bytes).
     fn output_bytes(&self) -> Vec<(&'static str, u64)>;
 
@@ -209,6 +212,12 @@ pub enum ComputeError {
         task: u32,
         /// How many there are.
         tasks: u32,
+    },
+    /// The computation came to nothing that is a result.
+    #[error("{reason}")]
+    NoResult {
+        /// What became of it, and what to change: a sentence for people.
+        reason: String,
     },
 }
 

@@ -7,6 +7,9 @@
 //! # Layout
 //! - [`kernel`]: the traits, and what they speak of.
 //! - [`mandelbrot`]: escape times of z ← z² + c.
+//! - [`weather`]: an ensemble of shallow seas.
+//! - `simd`: which instruction set computes.
+//! - `typed`: what was typed for an option, read the same way by every kernel.
 //! - [`picture`]: what pictures need whatever is in them: banded PNG and `.npy` writers.
 //!
 //! Another kernel is one file (or folder) and one line in [`KERNELS`].
@@ -16,6 +19,9 @@
 pub mod kernel;
 pub mod mandelbrot;
 pub mod picture;
+mod simd;
+mod typed;
+pub mod weather;
 
 pub use kernel::{
     Cancel, Compute, ComputeError, Kernel, OptionError, OptionSpec, OutputKind, OutputSpec, Outputs, Plan, Request,
@@ -23,7 +29,7 @@ pub use kernel::{
 };
 
 /// Every kernel that this build knows.
-pub static KERNELS: &[&dyn Kernel] = &[&mandelbrot::Mandelbrot];
+pub static KERNELS: &[&dyn Kernel] = &[&mandelbrot::Mandelbrot, &weather::Weather];
 
 /// The kernel of that name.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

@@ -4,6 +4,7 @@ use super::params::Params;
 use super::tiles::Tiling;
 use super::views::{self, View};
 use super::{palettes, tile};
+use crate::typed::{given, named, number, pair};
 use crate::{OptionError, OptionSpec, OutputKind, OutputSpec, Request};
 
 /// Name of the option for the picture.
@@ -133,57 +134,10 @@ fn tiles(request: &Request, params: &Params) -> Result<(u32, u32), OptionError> 
     Ok(Tiling::auto(params.tiling.size, request.slots, bytes_per_pixel).tiles)
 }
 
-/// An option's value, if it was given.
-fn given<T>(
-    request: &Request,
-    option: &str,
-    parse: impl FnOnce(&str) -> Option<T>,
-    hint: &str,
-) -> Result<Option<T>, OptionError> {
-    let Some(text) = request.options.get(option) else { return Ok(None) };
-    match parse(text.trim()) {
-        Some(value) => Ok(Some(value)),
-        None => Err(OptionError {
-            option: option.to_owned(),
-            reason: format!("can't read '{text}'"),
-            hint: Some(hint.to_owned()),
-        }),
-    }
-}
-
-/// The number in the list of the name that was given, or 0.
-fn named(request: &Request, option: &str, names: &[&str]) -> Result<usize, OptionError> {
-    let Some(name) = request.options.get(option) else { return Ok(0) };
-    names.iter().position(|known| known == name).ok_or_else(|| OptionError {
-        option: option.to_owned(),
-        reason: format!("there is no {option} '{name}'"),
-        hint: Some(suggestion(name, names)),
-    })
-}
-
-/// The name that was probably meant, or all of them.
-fn suggestion(name: &str, names: &[&str]) -> String {
-    let nearest = names.iter().min_by_key(|known| strsim::damerau_levenshtein(name, known));
-    match nearest {
-        Some(nearest) if strsim::damerau_levenshtein(name, nearest) <= 2 => format!("did you mean '{nearest}'?"),
-        _ => format!("choose one of {}", names.join(", ")),
-    }
-}
-
-fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.parse().ok()
-}
-
 /// `RE,IM`.
 fn point(text: &str) -> Option<(f64, f64)> {
     let (re, im) = text.split_once(',')?;
     Some((number(re.trim())?, number(im.trim())?))
-}
-
-/// `AxB`.
-fn pair(text: &str) -> Option<(u32, u32)> {
-    let (a, b) = text.split_once(['x', 'X'])?;
-    Some((number(a.trim())?, number(b.trim())?))
 }
 
 #[cfg(test)]

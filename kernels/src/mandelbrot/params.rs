@@ -5,6 +5,7 @@ use super::palettes;
 use super::tile::Layout;
 use super::tiles::{MOST_TILES, Tiling};
 use crate::OptionError;
+use crate::typed::refused;
 
 /// The first bytes of the encoding: its name and version.
 const MAGIC: [u8; 4] = *b"MBT1";
@@ -73,12 +74,12 @@ impl Params {
         let side = |pixels: u32| (1..=MOST_SIDE_PIXELS).contains(&pixels);
         if !side(columns) || !side(rows) {
             let reason = format!("a side has to have 1 to {MOST_SIDE_PIXELS} pixels, not {columns}x{rows}");
-            return Err(error("size", reason, "give columns x rows, such as 4096x4096"));
+            return Err(refused("size", reason, "give columns x rows, such as 4096x4096"));
         }
         let pixels = u64::from(columns) * u64::from(rows);
         if pixels > MOST_PIXELS {
             let reason = format!("{columns}x{rows} is {pixels} pixels, and {MOST_PIXELS} are the most");
-            return Err(error("size", reason, "131072x131072 is the largest square"));
+            return Err(refused("size", reason, "131072x131072 is the largest square"));
         }
         Ok(())
     }
@@ -88,11 +89,11 @@ impl Params {
         let in_plane = |value: f64| value.abs() <= LARGEST_COORDINATE;
         if !in_plane(re) || !in_plane(im) {
             let reason = format!("{re},{im} is not a point within {LARGEST_COORDINATE} of 0");
-            return Err(error("center", reason, "give RE,IM, such as -0.746,0.102"));
+            return Err(refused("center", reason, "give RE,IM, such as -0.746,0.102"));
         }
         if !(self.width > 0.0 && self.width <= LARGEST_COORDINATE) {
             let reason = format!("{} is not a positive number of at most {LARGEST_COORDINATE}", self.width);
-            return Err(error("width", reason, "3 shows the whole set"));
+            return Err(refused("width", reason, "3 shows the whole set"));
         }
         self.check_resolution()
     }
@@ -109,7 +110,7 @@ impl Params {
         }
         let reason = format!("{:e} is too narrow: 64-bit numbers can't tell {columns} columns apart there", self.width);
         let least = resolution * f64::from(columns);
-        Err(error("width", reason, &format!("use {least:.1e} or more, or fewer pixels")))
+        Err(refused("width", reason, &format!("use {least:.1e} or more, or fewer pixels")))
     }
 
     fn check_iterations(&self) -> Result<(), OptionError> {
@@ -117,7 +118,7 @@ impl Params {
             return Ok(());
         }
         let reason = format!("{} is not between 1 and {}", self.iterations, u32::MAX - 1);
-        Err(error("iterations", reason, "1000 shows the whole set well"))
+        Err(refused("iterations", reason, "1000 shows the whole set well"))
     }
 
     fn check_tiles(&self) -> Result<(), OptionError> {
@@ -133,7 +134,7 @@ impl Params {
         } else {
             return Ok(());
         };
-        Err(error("tiles", problem, "use --tiles auto"))
+        Err(refused("tiles", problem, "use --tiles auto"))
     }
 
     /// The encoding; all numbers little-endian.
@@ -184,10 +185,6 @@ fn field<const LENGTH: usize>(bytes: &[u8; ENCODED_BYTES], at: usize) -> [u8; LE
 fn known(value: u8, values: usize, what: &str) -> Result<usize, String> {
     let value = usize::from(value);
     if value < values { Ok(value) } else { Err(format!("{value} is not a {what}")) }
-}
-
-fn error(option: &str, reason: String, hint: &str) -> OptionError {
-    OptionError { option: option.to_owned(), reason, hint: Some(hint.to_owned()) }
 }
 
 #[cfg(test)]

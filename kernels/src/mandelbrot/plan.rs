@@ -3,7 +3,8 @@
 use super::options::{COUNTS, PICTURE, TILES_DIR};
 use super::params::Params;
 use super::sink::PictureSink;
-use crate::picture::{npy, png};
+use crate::picture::npy::{self, Element};
+use crate::picture::png;
 use crate::{Outputs, Plan, Sink};
 use std::collections::BTreeSet;
 use std::io;
@@ -44,11 +45,16 @@ impl Plan for Picture {
         "use --tiles auto"
     }
 
+    fn smaller_batch_hint(&self) -> &'static str {
+        "a smaller --size"
+    }
+
     fn output_bytes(&self) -> Vec<(&'static str, u64)> {
         let size = self.params.tiling.size;
         let tile = self.params.tiling.largest();
         let tiles = u64::from(self.tasks()) * png::most_bytes((tile.width, tile.height));
-        let estimates = [(PICTURE, png::most_bytes(size)), (TILES_DIR, tiles), (COUNTS, npy::bytes(size))];
+        let estimates =
+            [(PICTURE, png::most_bytes(size)), (TILES_DIR, tiles), (COUNTS, npy::bytes(Element::U32, size))];
         estimates.into_iter().filter(|(name, _)| self.outputs.contains(*name)).collect()
     }
 

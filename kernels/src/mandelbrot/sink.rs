@@ -7,7 +7,7 @@ use super::options::{COUNTS, PICTURE, TILES_DIR};
 use super::params::Params;
 use super::tile::{HEADER_BYTES, Layout, RGB_BYTES};
 use super::tile_files;
-use crate::picture::npy;
+use crate::picture::npy::{self, Element};
 use crate::picture::png::{self, Band, PngWriter};
 use crate::{Outputs, Results, Sink, SinkReport};
 use std::collections::BTreeSet;
@@ -68,7 +68,7 @@ impl PictureSink {
         let picture = open(PICTURE)?.map(|file| PngWriter::new(file, size)).transpose()?;
         let mut counts = open(COUNTS)?;
         if let Some(counts) = &mut counts {
-            npy::write_header(counts, size)?;
+            npy::write_header(counts, Element::U32, size)?;
         }
         Ok(Self {
             outputs,

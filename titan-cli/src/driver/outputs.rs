@@ -151,6 +151,7 @@ pub(crate) fn check(target: &Target) -> Result<(), String> {
     match target {
         Target::Stdout => Ok(()),
         Target::File(path) => check_file(path),
+        Target::Folder(path) if path.as_os_str().is_empty() => Err("'' names no folder".to_owned()),
         Target::Folder(path) if path.is_dir() => check_writable(path),
         Target::Folder(path) if path.exists() => Err(format!("{} is not a folder", path.display())),
         Target::Folder(path) => check_writable(folder_of(path)),

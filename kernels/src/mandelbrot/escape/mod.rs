@@ -19,11 +19,10 @@ mod avx512;
 mod feed;
 mod portable;
 pub(crate) mod reference;
-mod simd;
 #[cfg(test)]
 mod tests;
 
-pub use simd::Simd;
+pub use crate::simd::Simd;
 
 use super::grid::{Grid, Rect};
 use crate::Cancel;

@@ -80,6 +80,18 @@ fn guessed_slots(cluster: &Cluster) -> u32 {
     cluster.hosts.iter().map(slots).fold(0, u32::saturating_add)
 }
 
+/// A folder of files is no stream of bytes, and one called - is hardly meant.
+pub(super) fn folders(targets: &BTreeMap<String, Target>) -> Result<(), Failure> {
+    let is_dash = |target: &Target| matches!(target, Target::Folder(path) if path.as_os_str() == "-");
+    match targets.iter().find(|(_, target)| is_dash(target)) {
+        Some((name, _)) => {
+            let problem = format!("--{name}: a folder can't go to stdout");
+            Err(Failure::hinted(exit::USAGE, problem, "name a folder instead of -; ./- is one"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Whether every output could be written.
 pub(super) fn targets_writable(targets: &BTreeMap<String, Target>) -> Result<(), Failure> {
     let mut places: BTreeMap<PathBuf, &str> = BTreeMap::new();

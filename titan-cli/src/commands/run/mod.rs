@@ -35,6 +35,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     override_schedule(&mut cluster.scheduler, &args.schedule)?;
     let targets = checks::targets(kernel);
     checks::stdout(&targets, args)?;
+    checks::folders(&targets)?;
     let plan = checks::plan(kernel, &targets, &cluster)?;
     if args.dry_run && args.noise.json {
         let hint = "leave out --json: a dry run prints one line a task";

@@ -30,7 +30,12 @@ pub(crate) fn check(plan: &dyn Plan, batch: &Path, targets: &BTreeMap<String, Ta
         if free < *bytes {
             let (needed, free) = (human_size(*bytes), human_size(free));
             let problem = format!("{} has {free} free, and up to {needed} will be needed", folder.display());
-            let hint = "a smaller --size, or another disk: XDG_STATE_HOME for results under way, -o for the picture";
+            let outputs: Vec<String> = targets.keys().map(|name| format!("--{name}")).collect();
+            let hint = format!(
+                "{}, or another disk: XDG_STATE_HOME for results under way, {} for what is made of them",
+                plan.smaller_batch_hint(),
+                outputs.join(" and "),
+            );
             return Err(Failure::hinted(exit::CANNOT_WRITE, problem, hint));
         }
     }

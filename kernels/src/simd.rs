@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-/// An instruction set that the kernel is compiled for.
+/// An instruction set that kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Simd {
     /// Plain Rust; fused operations by `f64::mul_add`.
@@ -41,7 +41,7 @@ impl Simd {
     }
 
     /// This set if the CPU has it, and otherwise the fastest that it has.
-    pub(super) fn supported(self) -> Self {
+    pub(crate) fn supported(self) -> Self {
         if self.is_available() { self } else { Self::fastest() }
     }
 
