@@ -56,3 +56,16 @@ fn film_has_all_its_frames_and_says_what_became_of_them() {
     let said = outcome.text();
     assert!(said.contains("no ffmpeg here") || said.contains("film.mp4"), "{said}");
 }
+
+#[test]
+fn weather_spreads_more_where_the_first_error_was_larger() {
+    let desk = desk();
+    run(&desk, "weather.toml");
+    let table = lines(&desk, "spread.csv");
+    let spreads: Vec<f64> = table[1..].iter().map(|line| line.split(',').nth(1).unwrap().parse().unwrap()).collect();
+    assert_eq!(spreads.len(), 3, "{table:?}");
+    assert!(0.0 < spreads[0] && spreads[0] < spreads[1] && spreads[1] < spreads[2], "{table:?}");
+    for name in ["mean.png", "spread.png", "mean.npy", "spread.npy"] {
+        assert!(!desk.read(&format!("ensembles/0.01/{name}")).is_empty());
+    }
+}
