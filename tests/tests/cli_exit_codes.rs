@@ -32,7 +32,7 @@ fn one_is_when_a_tile_failed_and_the_picture_shows_which() {
     let outcome = desk.run_faulty("panic:3", &format!("{words} --retries 0")).expect(1);
     assert!(outcome.stderr.contains("titan: task 3 on localhost: "), "{}", outcome.stderr);
     assert!(outcome.stderr.contains("told to panic at task 3 (try 1 of 1)"), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("1 task FAILED: "), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("1 task FAILED on localhost: "), "{}", outcome.stderr);
     let (broken, broken_counts) = (read_png(&desk.path("out.png")), Counts::read(&desk.path("out.npy")));
     let (mut missing, mut colours) = (0, std::collections::BTreeSet::new());
     for (x, y, pixel) in broken.enumerate_pixels() {
