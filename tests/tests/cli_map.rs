@@ -236,3 +236,41 @@ fn the_agent_killed_takes_all_that_it_ran_with_it() {
     running.wait();
     titan_tests::rig::wait_until(titan_tests::cli::PATIENCE, "nothing runs", || desk.processes().is_empty());
 }
+
+#[test]
+fn lines_can_be_seen_as_they_are_written() {
+    let desk = Desk::new();
+    let script = "mkfifo go; $titan map --line-buffer --tag -s 'echo first {}; cat go; echo last' ::: a > out & \
+                  until grep -q first out; do sleep 0.02; done; cat out; echo go > go; wait; cat out";
+    assert_eq!(sh(&desk, script).expect(0).text(), "a\tfirst a\na\tfirst a\na\tgo\na\tlast\n");
+    let refused = sh(&desk, "$titan map --lb -k echo ::: a").expect(2);
+    assert!(refused.stderr.contains("--keep-order"), "{}", refused.stderr);
+}
+
+#[test]
+fn every_try_is_seen_line_by_line() {
+    let script =
+        "$titan map --lb --retries 1 -n0 -s 'echo try $TITAN_ATTEMPT; test $TITAN_ATTEMPT = 2' ::: a 2>/dev/null";
+    assert_eq!(sh(&Desk::new(), script).expect(0).text(), "try 1\ntry 2\n");
+}
+
+#[test]
+fn a_command_runs_once_on_each_host() {
+    let desk = Desk::new();
+    let mut lines: Vec<String> = sh(&desk, "$titan map --each-host --local=3 -s 'echo $TITAN_HOST'")
+        .expect(0)
+        .text()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    assert_eq!(lines, ["local-1\tlocal-1", "local-2\tlocal-2", "local-3\tlocal-3"]);
+    sh(&desk, "$titan map --each-host --local=2 false").expect(1);
+}
+
+#[test]
+fn tasks_read_files_of_their_own_or_what_titan_reads() {
+    prints("echo hello | $titan map -k -n0 --stdin - wc -c ::: 1 2", "6\n6\n");
+    prints("echo a > a; echo b > b; $titan map -k --stdin {} -s 'cat; : {}' ::: a b", "a\nb\n");
+    prints("$titan map --wd ... -n0 --stdin /dev/null wc -c ::: 1", "0\n");
+}

@@ -86,3 +86,23 @@ fn labels_choose_hosts() {
     assert_eq!(stdout(&map(&scene, &place, &words), 0), "beta\nbeta\nbeta\n");
     scene.assert_clean(CLEAN_SPAN);
 }
+
+#[test]
+fn a_command_runs_once_on_each_host_and_says_which_is_down() {
+    if rig::skipped() {
+        return;
+    }
+    let scene = Scene::new(3);
+    let cluster = scene.write_cluster(&ClusterText::of(&THREE, ""));
+    let place = ["--cluster", cluster.to_str().unwrap(), "--each-host"];
+    let words = ["-s", "hostname"];
+    let text = stdout(&map(&scene, &place, &words), 0);
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["alpha\talpha", "beta\tbeta", "gamma\tgamma"]);
+    scene.rig.host("beta").stop_sshd();
+    let output = map(&scene, &place, &words);
+    let text = stdout(&output, 1);
+    assert!(text.contains("alpha\talpha") && text.contains("gamma\tgamma"), "{text}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("beta"), "{}", String::from_utf8_lossy(&output.stderr));
+}

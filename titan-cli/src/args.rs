@@ -240,6 +240,9 @@ pub(crate) struct ProcessOptions {
     /// Run in that folder of every host
     #[arg(long, visible_alias = "wd", value_name = "DIR")]
     pub(crate) workdir: Option<OsString>,
+    /// Run the command once on every host, without values; each line of output after the host's name
+    #[arg(long)]
+    pub(crate) each_host: bool,
     /// A variable for tasks; without a value it is copied from here
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<OsString>,
@@ -294,6 +297,9 @@ pub(crate) struct PrintingOptions {
     /// Each line of output after the task's values and a TAB
     #[arg(long)]
     pub(crate) tag: bool,
+    /// Print lines as they are written, of every try, not when a task ends
+    #[arg(long, alias = "lb", conflicts_with_all = ["keep_order", "no_output", "json"])]
+    pub(crate) line_buffer: bool,
     /// Print nothing of what tasks write
     #[arg(long)]
     pub(crate) no_output: bool,

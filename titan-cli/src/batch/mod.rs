@@ -130,7 +130,7 @@ impl Batch<'_> {
     }
 
     async fn drive(&self, work: Work, progress: &mut Progress, signals: &mut Signals) -> Result<Ended, Failure> {
-        let sink = SinkThread::start(work.sinks).map_err(cannot)?;
+        let sink = SinkThread::start(work.sinks, self.directory.spool()).map_err(cannot)?;
         let clock = Clock::start();
         let (news_sender, news) = mpsc::channel(MAX_NEWS);
         let (stop, stopped) = watch::channel(false);

@@ -392,6 +392,7 @@ impl<'a> Driver<'a> {
         let Some(connected) = self.connections.get(&worker) else { return };
         match message {
             ToAgent::Start { attempt, task, tried, command: None } => {
+                self.sink.begun(attempt, task);
                 let source = &self.sources[task.job.0 as usize];
                 // Sending fails only if the connection has just ended, and `Lost` is on its way.
                 let send = |message| drop(connected.commands.send(Command::Send(message)));
@@ -453,7 +454,7 @@ impl<'a> Driver<'a> {
                     self.ended.write_error = Some(error);
                 }
             }
-            Effect::Discard { attempt } => self.spool.discard(attempt),
+            Effect::Discard { attempt } => self.sink.discard(attempt, &self.spool),
             Effect::Record(record) => self.journal.append(record),
             Effect::Deliver(end) => {
                 if end.state != Lifecycle::Completed {

@@ -2,14 +2,19 @@
 //! what the task made from the spool.
 
 use std::io;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use kernels::SinkReport;
 use titan_manager::{Lifecycle, TaskEnd};
+use titan_proto::id::{AttemptId, TaskId};
 use tokio::sync::{oneshot, watch};
 
-use super::spool::Reader;
+use super::spool::{Reader, Spool};
+
+/// Who looks at what attempts write looks this often.
+const LOOK_SPAN: Duration = Duration::from_millis(100);
 
 /// Where the results of one job go.
 pub(crate) trait JobSink: Send {
@@ -18,6 +23,30 @@ pub(crate) trait JobSink: Send {
     /// # Errors
     /// What is to be written can't be: the batch ends.
     fn ended(&mut self, end: TaskEnd) -> io::Result<()>;
+
+    /// An attempt at a task begins. Only for those who look.
+    fn begun(&mut self, _attempt: AttemptId, _task: TaskId) {}
+
+    /// An attempt counts for nothing, and what it wrote goes after this. Only for those who look.
+    ///
+    /// # Errors
+    /// What is to be written can't be.
+    fn discarded(&mut self, _attempt: AttemptId) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether it wants to look at what attempts write while they write it.
+    fn looks(&self) -> bool {
+        false
+    }
+
+    /// Looks.
+    ///
+    /// # Errors
+    /// What is to be written can't be.
+    fn look(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Nothing more comes. `complete`: every task was told; otherwise the batch was given up before.
     ///
@@ -28,6 +57,8 @@ pub(crate) trait JobSink: Send {
 
 /// What the thread is told.
 enum Announcement {
+    Begun(AttemptId, TaskId),
+    Discarded(AttemptId),
     Ended(TaskEnd),
     Finish { complete: bool },
 }
@@ -44,19 +75,37 @@ pub(crate) struct SinkThread {
     /// Tasks that were announced, and of them those that were put where they go.
     announced: u64,
     done: watch::Receiver<u64>,
+    /// Whether a sink looks at what attempts write.
+    looks: bool,
     end: oneshot::Receiver<io::Result<Vec<SinkReport>>>,
 }
 
 impl SinkThread {
     /// Starts it with a sink for each job, in the jobs' order.
-    pub(crate) fn start(sinks: Vec<Box<dyn JobSink>>) -> io::Result<Self> {
+    pub(crate) fn start(sinks: Vec<Box<dyn JobSink>>, spool: Spool) -> io::Result<Self> {
         let (announcements, announced) = mpsc::channel();
         let (report, end) = oneshot::channel();
         let (told, done) = watch::channel(0);
+        let looks = sinks.iter().any(|sink| sink.looks());
         thread::Builder::new().name("sink".to_owned()).spawn(move || {
-            let _ = report.send(write(sinks, &announced, &told));
+            let _ = report.send(write(sinks, &spool, &announced, &told));
         })?;
-        Ok(Self { announcements, announced: 0, done, end })
+        Ok(Self { announcements, announced: 0, done, looks, end })
+    }
+
+    /// An attempt at a task begins.
+    pub(crate) fn begun(&self, attempt: AttemptId, task: TaskId) {
+        if self.looks {
+            self.announce(Announcement::Begun(attempt, task));
+        }
+    }
+
+    /// What an attempt wrote is to go; those who look at it see it first.
+    pub(crate) fn discard(&self, attempt: AttemptId, spool: &Spool) {
+        match self.looks {
+            true => self.announce(Announcement::Discarded(attempt)),
+            false => spool.discard(attempt),
+        }
     }
 
     /// A task has come to its end; what it made is in the spool.
@@ -95,11 +144,29 @@ impl Barrier {
 
 fn write(
     mut sinks: Vec<Box<dyn JobSink>>,
+    spool: &Spool,
     announced: &mpsc::Receiver<Announcement>,
     done: &watch::Sender<u64>,
 ) -> io::Result<Vec<SinkReport>> {
-    while let Ok(announcement) = announced.recv() {
+    let looks = sinks.iter().any(|sink| sink.looks());
+    let mut next_look = Instant::now() + LOOK_SPAN;
+    loop {
+        if looks && Instant::now() >= next_look {
+            sinks.iter_mut().try_for_each(|sink| sink.look())?;
+            next_look = Instant::now() + LOOK_SPAN;
+        }
+        let span = if looks { next_look.saturating_duration_since(Instant::now()) } else { Duration::MAX };
+        let announcement = match announced.recv_timeout(span) {
+            Ok(announcement) => announcement,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the batch was given up")),
+        };
         match announcement {
+            Announcement::Begun(attempt, task) => sinks[task.job.0 as usize].begun(attempt, task),
+            Announcement::Discarded(attempt) => {
+                sinks.iter_mut().try_for_each(|sink| sink.discarded(attempt))?;
+                spool.discard(attempt);
+            }
             Announcement::Ended(end) => {
                 sinks[end.task.job.0 as usize].ended(end)?;
                 done.send_modify(|done| *done += 1);
@@ -110,7 +177,6 @@ fn write(
             }
         }
     }
-    Err(io::Error::other("the batch was given up"))
 }
 
 /// A kernel's own sink.

@@ -48,6 +48,14 @@ impl Spool {
         }
     }
 
+    /// What an attempt has written so far, to be read from its beginning; None: nothing, or it isn't there any more.
+    pub(crate) fn open_part(&self, attempt: AttemptId) -> io::Result<Option<File>> {
+        match File::open(self.part(attempt)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
     /// A task's result isn't needed any more.
     pub(crate) fn remove(&self, task: TaskId) {
         let _ = fs::remove_file(self.result(task));

@@ -5,10 +5,12 @@
 //! - this file: what the room has to be told of a task.
 //! - [`printer`]: the sink of a job of commands.
 //! - [`record`], [`tagged`], [`results`], [`joblog`]: its parts.
+//! - [`live`]: lines as they come.
 //! - [`failures`]: an example of each kind of failure, for the summary.
 
 pub(crate) mod failures;
 pub(crate) mod joblog;
+pub(crate) mod live;
 pub(crate) mod printer;
 pub(crate) mod record;
 pub(crate) mod results;
@@ -20,6 +22,9 @@ use crate::files::Output;
 pub(crate) trait Book: Send + Sync {
     /// That task has come to its end: what there is to know of it. Asked once.
     fn conclude(&self, index: u32) -> Concluded;
+
+    /// What that task is made of, while it is under way.
+    fn values(&self, index: u32) -> Vec<Vec<u8>>;
 }
 
 /// A task that has come to its end, as it was asked for.

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use kernels::SinkReport;
 use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::capture::{Channel, Splitter};
+use titan_proto::id::{AttemptId, TaskId};
 
 use super::Book;
 use super::failures::Examples;
 use super::joblog::JobLog;
-use super::record::TaskRecord;
+use super::live::Live;
+use super::record::{TaskRecord, tag};
 use super::results::ResultsFolder;
 use super::tagged::Tagged;
 use crate::driver::sink::JobSink;
@@ -38,6 +40,8 @@ pub(crate) struct Manners {
     pub(crate) is_mute: bool,
     /// Each task is an object.
     pub(crate) json: bool,
+    /// Lines are printed as they come, of every attempt.
+    pub(crate) is_live: bool,
 }
 
 /// The sink of a command's job.
@@ -55,6 +59,7 @@ pub(crate) struct Printer {
     pub(crate) committed: Committed,
     /// Of failures, for the summary.
     pub(crate) examples: Examples,
+    pub(crate) live: Live,
     /// Ended, and to be told after others.
     pub(crate) held: BTreeMap<u32, TaskRecord>,
     /// The next one in order.
@@ -62,8 +67,31 @@ pub(crate) struct Printer {
 }
 
 impl JobSink for Printer {
+    fn begun(&mut self, attempt: AttemptId, task: TaskId) {
+        let tag = self.manners.tags.then(|| tag(&self.book.values(task.index)));
+        self.live.begin(attempt, task, tag);
+    }
+
+    fn discarded(&mut self, attempt: AttemptId) -> io::Result<()> {
+        let Self { live, streams, spool, .. } = self;
+        live.end(attempt, spool, &mut |channel, bytes| streams.write(channel, bytes))
+    }
+
+    fn looks(&self) -> bool {
+        self.manners.is_live
+    }
+
+    fn look(&mut self) -> io::Result<()> {
+        let Self { live, streams, spool, .. } = self;
+        live.look(spool, &mut |channel, bytes| streams.write(channel, bytes))
+    }
+
     fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
         let index = end.task.index;
+        if self.manners.is_live {
+            let Self { live, streams, spool, .. } = self;
+            live.conclude(&end, spool, &mut |channel, bytes| streams.write(channel, bytes))?;
+        }
         let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
         let mut record = TaskRecord::new(&self.batch, end, host, self.book.conclude(index));
         // What it left is in its place before anything is said of it.
@@ -104,7 +132,7 @@ impl Printer {
         if self.manners.json {
             let object = record.json(&self.spool)?;
             self.streams.write(Channel::Stdout, format!("{object}\n").as_bytes())?;
-        } else if !self.manners.is_mute {
+        } else if !self.manners.is_mute && !self.manners.is_live {
             self.print(record)?;
         }
         self.spool.remove(record.end.task);
@@ -125,7 +153,7 @@ impl Printer {
     }
 
     fn print(&mut self, record: &TaskRecord) -> io::Result<()> {
-        let tag = self.manners.tags.then(|| record.tag());
+        let tag = self.manners.tags.then(|| tag(&record.asked.values));
         for channel in [Channel::Stdout, Channel::Stderr] {
             let mut tagged = tag.as_deref().map(Tagged::new);
             each_piece(&self.spool, record, |of, bytes| match (of == channel, &mut tagged) {

@@ -63,11 +63,6 @@ impl TaskRecord {
         }
     }
 
-    /// What stands before each of its lines with `--tag`.
-    pub(crate) fn tag(&self) -> Vec<u8> {
-        [&self.asked.values.join(&b' ')[..], b"\t"].concat()
-    }
-
     /// The object for programs, with what it wrote.
     pub(crate) fn json(&self, spool: &Spool) -> io::Result<String> {
         let mut streams = Streams::default();
@@ -112,6 +107,11 @@ impl TaskRecord {
             "outputs": self.committed.iter().map(|path| text(path.as_os_str().as_bytes())).collect::<Vec<_>>(),
         })
     }
+}
+
+/// What stands before each line of a task of these values with `--tag`.
+pub(crate) fn tag(values: &[Vec<u8>]) -> Vec<u8> {
+    [&values.join(&b' ')[..], b"\t"].concat()
 }
 
 #[derive(Default)]

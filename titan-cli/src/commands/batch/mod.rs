@@ -33,6 +33,7 @@ use crate::exit::{self, Failure};
 use crate::files::Committed;
 use crate::files::commit::Committer;
 use crate::output::failures::Examples;
+use crate::output::live::Live;
 use crate::output::printer::{Manners, Printer, Streams};
 use crate::progress::{Manner, Progress, TaskNames};
 
@@ -190,6 +191,7 @@ impl Plan {
                         ),
                         committed: committed.clone(),
                         examples: examples.clone(),
+                        live: Live::default(),
                         held: std::collections::BTreeMap::new(),
                         next: 0,
                     };

@@ -107,4 +107,8 @@ impl Book for CommandTasks {
         let command = command_line(&self.job, index).unwrap_or_default();
         Concluded { values: self.job.values(index), command, outputs }
     }
+
+    fn values(&self, index: u32) -> Vec<Vec<u8>> {
+        self.job.values(index)
+    }
 }

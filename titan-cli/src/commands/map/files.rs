@@ -73,13 +73,13 @@ impl Declared {
 
     /// The file here that a task reads.
     fn stdin_file(&self, values: &[Vec<u8>], sequence: u64) -> Option<Vec<u8>> {
-        match &self.stdin {
-            Stdin::Nothing => None,
-            Stdin::Pattern(pattern) => {
-                Some(pattern.pattern.word(values, sequence, |_, values| values.join(&b' ')).text)
-            }
-            Stdin::File(file) => Some(file.clone()),
-        }
+        let file = match &self.stdin {
+            Stdin::Nothing => return None,
+            Stdin::Pattern(pattern) => pattern.pattern.word(values, sequence, |_, values| values.join(&b' ')).text,
+            Stdin::File(file) => file.clone(),
+        };
+        // It is there everywhere, and nothing to send.
+        (file != b"/dev/null").then_some(file)
     }
 
     /// What a task reads, as it finds it where it runs.

@@ -5,10 +5,12 @@
 //! - [`template`]: from a command and values to words.
 //! - [`feed`], [`table`]: values as they are taken, and those of the tasks under way.
 //! - [`files`]: what tasks are given and leave.
+//! - [`each_host`]: the command once on every host instead.
 //! - [`checks`], [`dry_run`]: what can be said before anything starts.
 
 mod checks;
 mod dry_run;
+mod each_host;
 mod feed;
 mod files;
 mod table;
@@ -37,10 +39,12 @@ use crate::files::Committed;
 use crate::files::commit::Committer;
 use crate::output::failures::Examples;
 use crate::output::joblog::JobLog;
+use crate::output::live::Live;
 use crate::output::printer::{Manners, Printer, Streams};
 use crate::output::results::{self, ResultsFolder};
 use crate::progress::{Manner, Progress};
 
+use each_host::OnHosts;
 use files::Declared;
 use table::{Table, TableSource};
 use template::{Asked, Source};
@@ -77,7 +81,7 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
         slot_memory_bytes: 0,
         request: request(&args.process),
         rerun: rerun(&job, &asked.files),
-        work: TaskWork::Command(job),
+        work: TaskWork::Command(job.clone()),
         priority: 0,
         group: 1,
         after: Vec::new(),
@@ -86,20 +90,38 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
     if args.process.stdin.as_deref() == Some(OsStr::new("-")) {
         files.set_stdin(keep_stdin(&directory)?);
     }
+    if args.process.each_host {
+        let hosts = cluster.hosts.iter().map(|host| host.name.clone()).collect();
+        let all = Arc::new(OnHosts { template, files, in_scratch, hosts });
+        let batch = batch(args, &source, &cluster, &directory, Manner::commands(Arc::clone(&all) as _));
+        let work = |progress: &Progress| each_host::work(args, &cluster, &directory, &spec, &job, &all, progress);
+        return batch.run(work, || Ok(Vec::new()));
+    }
     let table = Arc::new(Table::new(template, files, in_scratch, MAX_OPEN_TASKS));
-    let batch = Batch {
-        name: "map",
-        noise: &args.noise,
-        manner: Manner::commands(Arc::clone(&table) as _),
-        source: (source != PlaceSource::Default && io::IsTerminal::is_terminal(&io::stderr()))
-            .then(|| source.to_string()),
-        cluster: &cluster,
-        directory: &directory,
-        rules: rules(&args.process),
-        smaller_tasks_hint: None,
-    };
+    let batch = batch(args, &source, &cluster, &directory, Manner::commands(Arc::clone(&table) as _));
     let work = |progress: &Progress| work(args, &cluster, &directory, spec, &table, values, total, progress);
     batch.run(work, || Ok(Vec::new()))
+}
+
+fn batch<'a>(
+    args: &'a MapArgs,
+    source: &PlaceSource,
+    cluster: &'a Cluster,
+    directory: &'a BatchDir,
+    manner: Manner,
+) -> Batch<'a> {
+    // Where nobody looks, and where it is as always, nothing is said of it.
+    let is_told = *source != PlaceSource::Default && io::IsTerminal::is_terminal(&io::stderr());
+    Batch {
+        name: "map",
+        noise: &args.noise,
+        manner,
+        source: is_told.then(|| source.to_string()),
+        cluster,
+        directory,
+        rules: rules(&args.process),
+        smaller_tasks_hint: None,
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "all that one batch is made of, once")]
@@ -120,6 +142,7 @@ fn work(
             tags: args.printing.tag,
             is_mute: args.printing.no_output,
             json: args.noise.json,
+            is_live: args.printing.line_buffer,
         },
         batch: directory.id().to_string(),
         hosts: cluster.hosts.iter().map(|host| host.name.clone()).collect(),
@@ -131,6 +154,7 @@ fn work(
         committer: Committer::new(std::env::current_dir()?, directory.id().to_string(), directory.temporaries(), 0),
         committed: Committed::default(),
         examples: examples.clone(),
+        live: Live::default(),
         held: BTreeMap::new(),
         next: 0,
     };

@@ -92,6 +92,10 @@ impl Book for Table {
         let outputs = self.files_of(&values, index).map(|files| files.outputs).unwrap_or_default();
         Concluded { values, command, outputs }
     }
+
+    fn values(&self, index: u32) -> Vec<Vec<u8>> {
+        self.lock().values.get(&index).cloned().unwrap_or_default()
+    }
 }
 
 impl TaskNames for Table {

@@ -50,6 +50,14 @@ impl Asked {
         check_command(&words.command, options, cluster)?;
         let mut specs: Vec<SourceSpec> = options.arg_files.iter().map(file_spec).collect();
         specs.extend(words.sources);
+        let on_each_host = args.process.each_host;
+        if on_each_host && !specs.is_empty() {
+            let problem = "--each-host takes no values: the command runs once on every host";
+            return Err(Failure::hinted(exit::USAGE, problem, "leave out the values, or --each-host"));
+        }
+        if on_each_host {
+            specs.push(SourceSpec { kind: SourceKind::Values(Vec::new()), is_linked: false });
+        }
         if specs.is_empty() {
             specs.push(file_spec(&OsString::from("-")));
         }

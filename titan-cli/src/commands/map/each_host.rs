@@ -1,0 +1,141 @@
+//! `--each-host`: the command once on every host, its output tagged with the host's name. A job for each host, whose only
+//! task may run nowhere else.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use titan_manager::{Condition, JobSpec};
+use titan_proto::command::{CommandJob, CommandTask};
+use titan_proto::id::TaskId;
+use tokio::sync::mpsc;
+
+use super::files::Declared;
+use super::template::Template;
+use crate::args::MapArgs;
+use crate::batch::Work;
+use crate::config::cluster::Cluster;
+use crate::config::text::printable;
+use crate::driver::batch_dir::BatchDir;
+use crate::driver::sink::JobSink;
+use crate::driver::{BatchJob, TaskSource, TaskWork};
+use crate::files::commit::Committer;
+use crate::files::{Committed, Input, TaskFiles};
+use crate::output::failures::Examples;
+use crate::output::live::Live;
+use crate::output::printer::{Manners, Printer, Streams};
+use crate::output::{Book, Concluded};
+use crate::progress::{Progress, TaskNames};
+
+/// The command on every host.
+pub(super) struct OnHosts {
+    pub(super) template: Template,
+    pub(super) files: Declared,
+    pub(super) in_scratch: bool,
+    /// The names of the hosts.
+    pub(super) hosts: Vec<String>,
+}
+
+impl OnHosts {
+    fn command(&self) -> Vec<u8> {
+        let words: Vec<Vec<u8>> = self.template.words(&[], 1).iter().map(|word| word.for_slot(1)).collect();
+        self.template.shown(&words)
+    }
+}
+
+impl TaskNames for OnHosts {
+    fn label(&self, task: TaskId) -> String {
+        (u64::from(task.job.0) + 1).to_string()
+    }
+
+    fn command(&self, _task: TaskId) -> Option<String> {
+        Some(printable(&String::from_utf8_lossy(&self.command())))
+    }
+}
+
+/// The only task on one host.
+struct OnHost {
+    all: Arc<OnHosts>,
+    number: usize,
+}
+
+impl TaskSource for OnHost {
+    fn work(&self, _index: u32) -> TaskWork {
+        TaskWork::Command(Box::new(CommandTask {
+            words: self.all.template.words(&[], 1),
+            env: Vec::new(),
+            stdin: self.all.files.stdin(&[], 1, self.all.in_scratch),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }))
+    }
+
+    fn files(&self, _index: u32) -> Result<TaskFiles, String> {
+        self.all.files.of_task(&[], 1, self.all.in_scratch)
+    }
+
+    fn base(&self) -> &[Input] {
+        &self.all.files.base
+    }
+}
+
+impl Book for OnHost {
+    fn conclude(&self, _index: u32) -> Concluded {
+        let outputs = self.files(0).map(|files| files.outputs).unwrap_or_default();
+        let values = self.values(0);
+        Concluded { values, command: self.all.command(), outputs }
+    }
+
+    fn values(&self, _index: u32) -> Vec<Vec<u8>> {
+        vec![self.all.hosts[self.number].clone().into_bytes()]
+    }
+}
+
+/// The jobs, one for each host; `spec` is what they have in common.
+pub(super) fn work(
+    args: &MapArgs,
+    cluster: &Cluster,
+    directory: &BatchDir,
+    spec: &JobSpec,
+    job: &CommandJob,
+    all: &Arc<OnHosts>,
+    progress: &Progress,
+) -> io::Result<Work> {
+    let (root, examples) = (std::env::current_dir()?, Examples::default());
+    let mut jobs = Vec::new();
+    let mut sinks: Vec<Box<dyn JobSink>> = Vec::new();
+    for (number, host) in cluster.hosts.iter().enumerate() {
+        let mut spec = JobSpec { tasks: 1, closed: true, ..spec.clone() };
+        spec.work = titan_proto::message::Work::Command(CommandJob { name: host.name.clone(), ..job.clone() });
+        let condition = Condition { label: "name".to_owned(), value: Some(host.name.clone()), negated: false };
+        spec.request.wanted.push(condition);
+        let task = || OnHost { all: Arc::clone(all), number };
+        let id = directory.id().to_string();
+        sinks.push(Box::new(Printer {
+            manners: Manners {
+                keeps_order: false,
+                tags: !args.noise.json,
+                is_mute: args.printing.no_output,
+                json: args.noise.json,
+                is_live: args.printing.line_buffer,
+            },
+            batch: id.clone(),
+            hosts: all.hosts.clone(),
+            book: Arc::new(task()),
+            spool: directory.spool(),
+            results: None,
+            joblog: None,
+            streams: Streams::new(progress.stage())?,
+            committer: Committer::new(root.clone(), id, directory.temporaries(), number),
+            committed: Committed::default(),
+            examples: examples.clone(),
+            live: Live::default(),
+            held: BTreeMap::new(),
+            next: 0,
+        }));
+        jobs.push(BatchJob { spec, source: Box::new(task()) });
+    }
+    let (_, fed) = mpsc::channel(1);
+    let committed = Committed::default();
+    Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX })
+}
