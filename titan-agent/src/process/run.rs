@@ -184,9 +184,14 @@ impl Running {
     /// Waits until something happens, and reads what there is; true: the process has exited.
     fn step(&mut self, attempt: &mut Attempt, stopped: &PipeReader, is_ending: bool, next: Option<Instant>) -> bool {
         let until = next.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-        let has_room = attempt.sink.has_room(Duration::ZERO);
-        let looks = attempt.job.spec.memory_bytes > 0 || !has_room;
-        let span = if looks { until.min(LOOK_SPAN) } else { until };
+        // Room comes as the manager takes what was sent: waited for here, and not in the poll, which doesn't see it.
+        let has_room = attempt.sink.has_room(until.min(LOOK_SPAN));
+        let looks = attempt.job.spec.memory_bytes > 0;
+        let span = match has_room {
+            false => Duration::ZERO,
+            true if looks => until.min(LOOK_SPAN),
+            true => until,
+        };
         let wanted = self.pipes.each_ref().map(|pipe| pipe.as_ref().filter(|_| has_room).map(AsFd::as_fd));
         let stop = (!is_ending).then(|| stopped.as_fd());
         let ready = wait([Some(self.exited.as_fd()), stop, wanted[0], wanted[1]], span);
@@ -194,9 +199,6 @@ impl Running {
             if ready[2 + number] {
                 self.read(number, attempt);
             }
-        }
-        if !has_room {
-            attempt.sink.has_room(LOOK_SPAN.min(until));
         }
         ready[0]
     }
