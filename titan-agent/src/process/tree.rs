@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
@@ -79,6 +80,10 @@ impl Tree {
 
     /// Whether nothing of it runs any more.
     fn is_gone(&self) -> bool {
+        // What an exited process leaves becomes ours before its exit is seen: without any such there is nothing to look for.
+        if is_subreaper() && own_orphans().into_iter().all(is_zombie) {
+            return true;
+        }
         // The root is a zombie until it is waited for, and alone in its group then.
         let group_lives = test_kill_process_group(self.root).is_ok() && group_has_others(self.root);
         !group_lives && self.orphans().is_empty()
@@ -104,6 +109,12 @@ impl Tree {
         let variables: BTreeSet<&[u8]> = environment.split(|byte| *byte == 0).collect();
         self.marks.iter().all(|mark| variables.contains(&mark[..]))
     }
+}
+
+/// Whether processes that lose their parents become ours.
+fn is_subreaper() -> bool {
+    static IS_SUBREAPER: OnceLock<bool> = OnceLock::new();
+    *IS_SUBREAPER.get_or_init(|| matches!(rustix::process::child_subreaper(), Ok(Some(_))))
 }
 
 /// Whether a group has members beside its leader that aren't zombies: asked only when the leader has exited.
