@@ -37,6 +37,9 @@ use tally::{HostState, Tally};
 /// Failing attempts that are told one by one; after them only the summary.
 const MAX_TOLD_FAILURES: u32 = 10;
 
+/// Reasons why tasks wait that are shown at once.
+const MAX_SHOWN_WAITS: usize = 3;
+
 /// Shows a batch.
 pub(crate) struct Progress {
     pub(crate) tally: Tally,
@@ -232,7 +235,10 @@ impl Observer for Progress {
         let tally = &self.tally;
         self.screen.tick(|| {
             let counts = manager.counts();
-            View { whereabouts: whereabouts(tally, &counts), counts, hosts: tally.hosts.clone() }
+            let waits = manager.waits();
+            let waits = waits.iter().take(MAX_SHOWN_WAITS).map(|wait| format!("; {}", printable(wait)));
+            let whereabouts = whereabouts(tally, &counts) + &waits.collect::<String>();
+            View { whereabouts, counts, hosts: tally.hosts.clone() }
         });
     }
 }

@@ -85,7 +85,7 @@ fn name_of(worker: &Worker) -> String {
     worker.capacity.labels.get("name").map_or_else(String::new, |name| format!(", {name},"))
 }
 
-fn what_is_asked(request: &Request) -> String {
+pub(super) fn what_is_asked(request: &Request) -> String {
     let cpus = (request.cpus > 0).then(|| format!("{} cores", request.cpus));
     let memory = (request.memory_bytes > 0).then(|| format!("{} of memory", mebibytes(request.memory_bytes)));
     let resources = request.resources.iter().map(|(name, number)| format!("{name}={number}"));

@@ -3,9 +3,10 @@
 use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::time::Timestamp;
 
+use super::requests::what_is_asked;
 use super::{Ended, Manager};
 use crate::event::HostId;
-use crate::task::{Lifecycle, TaskState};
+use crate::task::{Gate, Lifecycle, TaskState};
 use crate::worker::{Health, Phase};
 
 /// How many tasks are in each state.
@@ -75,6 +76,37 @@ impl Manager {
             }
         }
         counts
+    }
+
+    /// Why tasks wait that could otherwise run, a clause for each reason: for other jobs, for what a task asks for, for hosts.
+    pub fn waits(&self) -> Vec<String> {
+        let mut waits = Vec::new();
+        for job in self.jobs.iter().filter(|job| !job.is_over()) {
+            let names = |each: bool| -> Vec<&str> {
+                let after = job.spec.after.iter().filter(|after| after.each == each && !self.job(after.job).is_over());
+                after.map(|after| self.job(after.job).spec.name.as_str()).collect()
+            };
+            let (whole, each) = (names(false), names(true));
+            if job.gate == Gate::Waiting && !whole.is_empty() {
+                waits.push(format!("{} waits for {}", job.spec.name, whole.join(", ")));
+            } else if !each.is_empty() {
+                waits.push(format!("{} waits for {}, task by task", job.spec.name, each.join(", ")));
+            }
+        }
+        if let Some(reservation) = self.reservation.filter(|reservation| self.queue.contains(reservation.task)) {
+            let job = &self.job(reservation.task.job).spec;
+            let asked = what_is_asked(&job.request);
+            let number = u64::from(reservation.task.index) + 1;
+            waits.push(format!("task {number} of {} waits until a host has {asked} free", job.name));
+        }
+        if !self.held.is_empty() {
+            waits.push("what ran on a lost host waits until it has certainly ended there".to_owned());
+        }
+        let has_workers = self.workers.values().any(|worker| worker.health == Health::Healthy);
+        if self.queue.len() > 0 && !has_workers {
+            waits.push("no host is up".to_owned());
+        }
+        waits
     }
 
     /// The workers, in the order of their joining.
