@@ -11,7 +11,7 @@
 //!   - `health`: silence, lost sessions, hosts that come and go; `hold`: tasks that wait for a lost agent's end.
 //!   - `jobs`: jobs that come, grow and wait for others; `requests`: what no host can meet; `stop`: cancel, halt, verdict.
 //!   - `view`: what can be asked; `check`: every cross-reference, for tests.
-//! - `task`, `worker`, `queue`, `room`: the state's parts.
+//! - `task`, `tasks`, `worker`, `queue`, `room`: the state's parts.
 
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ pub mod policy;
 mod queue;
 mod room;
 mod task;
+mod tasks;
 mod worker;
 
 pub use config::{Config, Halt, HaltWhy, LoadLimit};

@@ -7,6 +7,7 @@ use titan_proto::command::ProcessEnd;
 use titan_proto::id::{AttemptId, JobId, TaskId};
 
 use crate::event::{Dependency, HostId, JobSpec};
+use crate::tasks::Tasks;
 
 /// Where a task is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,7 +30,7 @@ pub enum Lifecycle {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) spec: JobSpec,
-    pub(crate) tasks: Vec<Task>,
+    pub(crate) tasks: Tasks,
     /// How many of them are over.
     pub(crate) ended: u32,
     /// The first of them that ended otherwise than COMPLETED.
@@ -62,7 +63,7 @@ impl Job {
     pub(crate) fn new(spec: JobSpec) -> Self {
         Self {
             spec,
-            tasks: Vec::new(),
+            tasks: Tasks::default(),
             ended: 0,
             spoiled: None,
             dependents: Vec::new(),
@@ -117,6 +118,13 @@ pub(crate) struct Task {
     pub(crate) failures: u32,
     /// Attempts that were lost with their worker while they ran.
     pub(crate) losses: u32,
+}
+
+impl Task {
+    /// One of which only its end is known.
+    pub(crate) const fn ended(state: TaskState) -> Self {
+        Self { state, tried: 0, failures: 0, losses: 0 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -8,7 +8,7 @@ use titan_proto::id::{JobId, TaskId};
 use super::Manager;
 use crate::effect::{Effect, Record};
 use crate::event::JobSpec;
-use crate::task::{Gate, Job, Task, TaskState};
+use crate::task::{Gate, Job, TaskState};
 
 /// Whether the tasks of the same index let a task go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Manager {
     fn add_tasks(&mut self, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {
         let grown = &mut self.jobs[job.0 as usize];
         let before = grown.tasks.len() as u32;
-        grown.tasks.resize((before + tasks) as usize, Task::default());
+        grown.tasks.grow(tasks);
         grown.spec.tasks = before + tasks;
         self.admit(job, before..before + tasks, effects);
         if self.is_stopping() {
@@ -145,7 +145,7 @@ impl Manager {
             let other = self.job(dependency.job);
             for index in other.group(group) {
                 let by = TaskId { job: dependency.job, index };
-                match other.tasks.get(index as usize) {
+                match other.tasks.get(index) {
                     None if other.spec.closed => {
                         return Wait::Never(format!("{} has no task {}", other.spec.name, u64::from(index) + 1));
                     }

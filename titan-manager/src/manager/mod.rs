@@ -151,11 +151,11 @@ impl Manager {
     }
 
     fn task(&self, task: TaskId) -> &Task {
-        &self.jobs[task.job.0 as usize].tasks[task.index as usize]
+        &self.jobs[task.job.0 as usize].tasks[task.index]
     }
 
     fn task_mut(&mut self, task: TaskId) -> &mut Task {
-        &mut self.jobs[task.job.0 as usize].tasks[task.index as usize]
+        &mut self.jobs[task.job.0 as usize].tasks[task.index]
     }
 }
 

@@ -103,7 +103,7 @@ impl Manager {
             waits.push("what ran on a lost host waits until it has certainly ended there".to_owned());
         }
         let has_workers = self.workers.values().any(|worker| worker.health == Health::Healthy);
-        if self.queue.len() > 0 && !has_workers {
+        if !self.queue.is_empty() && !has_workers {
             waits.push("no host is up".to_owned());
         }
         waits
