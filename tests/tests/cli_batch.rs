@@ -195,6 +195,16 @@ fn json_is_one_summary() {
 }
 
 #[test]
+fn json_names_all_that_is_in_place() {
+    let desk = film();
+    let text = desk.run("batch b.toml --json").expect(0).text();
+    let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let outputs: Vec<&str> = summary["outputs"].as_array().unwrap().iter().map(|path| path.as_str().unwrap()).collect();
+    assert_eq!(outputs.len(), 12, "{outputs:?}");
+    assert!(outputs.contains(&"frames/0001.png") && outputs.contains(&"snd/b b-44100.flac"), "{outputs:?}");
+}
+
+#[test]
 fn a_run_of_a_kernel_that_cannot_be_is_refused_before_anything_starts() {
     let text = FILM.replace("geometric = [3.0, 0.004]", "geometric = [3.0, 1e-20]");
     let desk = film();

@@ -12,11 +12,12 @@ use titan_tests::rig::availability::skipped_for;
 const MOST_INDENT: usize = 6;
 
 /// Every screen of help, and the command that prints it.
-const SCREENS: [(&str, &str); 11] = [
+const SCREENS: [(&str, &str); 12] = [
     ("help", "--help"),
     ("run_help", "run --help"),
     ("run_mandelbrot_help", "run mandelbrot --help"),
     ("run_mandelbrot_short_help", "run mandelbrot -h"),
+    ("run_weather_help", "run weather --help"),
     ("map_help", "map --help"),
     ("batch_help", "batch --help"),
     ("hosts_help", "hosts --help"),

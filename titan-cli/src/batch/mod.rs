@@ -117,11 +117,11 @@ impl Batch<'_> {
             progress.say(&format!("titan: {source}"));
         }
         let work = work(&progress).map_err(cannot)?;
-        let examples = work.examples.clone();
+        let (examples, in_place) = (work.examples.clone(), work.committed.clone());
         let ended = self.drive(work, &mut progress, &mut signals).await?;
         let is_done = ended.verdict.is_some_and(|verdict| verdict.end == titan_manager::End::Done);
         let committed = match ended.written {
-            Some(_) if is_done && ended.ending.is_none() => commit(),
+            Some(_) if is_done && ended.ending.is_none() => commit().map(|files| [files, in_place.paths()].concat()),
             _ => Ok(Vec::new()),
         };
         progress.clear();

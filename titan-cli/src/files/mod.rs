@@ -109,6 +109,12 @@ impl Committed {
         self.lock().entry(job).or_default().insert((text, anchor));
     }
 
+    /// All that is in place.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        let noted = self.lock();
+        noted.values().flatten().map(|(path, _)| PathBuf::from(OsStr::from_bytes(path))).collect()
+    }
+
     /// All of these jobs, as inputs.
     pub(crate) fn of(&self, jobs: &[JobId]) -> Vec<Input> {
         let noted = self.lock();

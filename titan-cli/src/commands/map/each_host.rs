@@ -101,7 +101,7 @@ pub(super) fn work(
     all: &Arc<OnHosts>,
     progress: &Progress,
 ) -> io::Result<Work> {
-    let (root, examples) = (std::env::current_dir()?, Examples::default());
+    let (root, examples, committed) = (std::env::current_dir()?, Examples::default(), Committed::default());
     let mut jobs = Vec::new();
     let mut sinks: Vec<Box<dyn JobSink>> = Vec::new();
     for (number, host) in cluster.hosts.iter().enumerate() {
@@ -127,7 +127,7 @@ pub(super) fn work(
             joblog: None,
             streams: Streams::new(progress.stage())?,
             committer: Committer::new(root.clone(), id, directory.temporaries(), number),
-            committed: Committed::default(),
+            committed: committed.clone(),
             examples: examples.clone(),
             live: Live::default(),
             held: BTreeMap::new(),
@@ -136,6 +136,5 @@ pub(super) fn work(
         jobs.push(BatchJob { spec, source: Box::new(task()) });
     }
     let (_, fed) = mpsc::channel(1);
-    let committed = Committed::default();
     Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX })
 }

@@ -135,7 +135,7 @@ fn work(
     total: Option<u64>,
     progress: &Progress,
 ) -> io::Result<Work> {
-    let examples = Examples::default();
+    let (examples, committed) = (Examples::default(), Committed::default());
     let printer = Printer {
         manners: Manners {
             keeps_order: args.printing.keep_order,
@@ -152,7 +152,7 @@ fn work(
         joblog: args.printing.joblog.as_deref().map(JobLog::create).transpose()?,
         streams: Streams::new(progress.stage())?,
         committer: Committer::new(std::env::current_dir()?, directory.id().to_string(), directory.temporaries(), 0),
-        committed: Committed::default(),
+        committed: committed.clone(),
         examples: examples.clone(),
         live: Live::default(),
         held: BTreeMap::new(),
@@ -165,7 +165,7 @@ fn work(
         sinks: vec![Box::new(printer)],
         fed,
         root: std::env::current_dir()?,
-        committed: Committed::default(),
+        committed,
         examples,
         max_result_bytes: u64::MAX,
     })
