@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use titan_tests::cli::{Desk, Outcome, Running};
+use titan_tests::rig::availability::skipped_for;
 
 #[track_caller]
 fn sh(desk: &Desk, text: &str) -> Outcome {
@@ -184,4 +185,28 @@ fn ten_thousand_files_are_given_and_given_back() {
     sh(&desk, "mkdir many; cd many; seq -f f%g 10000 | xargs touch").expect(0);
     sh(&desk, "$titan map -n0 -i many -o back -s 'cp -r many back' ::: 1").expect(0);
     assert_eq!(sh(&desk, "ls back | wc -l").expect(0).text(), "10000\n");
+}
+
+#[test]
+fn an_output_that_has_no_place_here_ends_its_task_badly_and_the_rest_goes_on() {
+    let desk = Desk::new();
+    desk.write("full/inside", "x");
+    let outcome = sh(&desk, "$titan map -j1 -o {} -s 'echo new > {}' ::: full other").expect(4);
+    assert!(outcome.stderr.contains("task 1: cannot write its output full: there is a folder"), "{}", outcome.stderr);
+    assert_eq!((read(&desk, "other"), read(&desk, "full/inside")), ("new\n".to_owned(), "x".to_owned()));
+    assert_eq!(sh(&desk, "ls -A").expect(0).text(), "full\nother\n");
+}
+
+#[test]
+fn a_full_disk_here_takes_what_fits() {
+    let desk = Desk::new();
+    let mount = sh(&desk, "mkdir small && mount -t tmpfs -o size=1m none small");
+    if skipped_for("a small disk needs root", if mount.code == 0 { Ok(()) } else { Err(mount.stderr) }) {
+        return;
+    }
+    let script = "cd small; $titan map -j1 -o {}.out -s 'head -c {}00000 /dev/zero > {}.out' ::: 7 8 1; code=$?
+        ls -A; cd ..; umount small; exit $code";
+    let outcome = sh(&desk, script).expect(4);
+    assert!(outcome.stderr.contains("task 2: cannot write its output 8.out: No space left"), "{}", outcome.stderr);
+    assert_eq!(outcome.text(), "1.out\n7.out\n");
 }

@@ -50,18 +50,21 @@ impl Committer {
     /// # Errors
     /// It can't be written; what was there before is still there, unless the renaming had begun.
     pub(crate) fn commit(&mut self, result: &mut File, outputs: &[Output]) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
-        let pending = self.unpack(result, outputs)?;
-        for file in &pending {
-            self.put(file).map_err(|error| named(&file.target, &error))?;
+        let mut pending = Vec::new();
+        let unpacked = self.unpack(result, outputs, &mut pending);
+        let put = |file: &Pending| self.put(file).map_err(|error| named(&file.target, &error));
+        if let Err(error) = unpacked.and_then(|()| pending.iter().try_for_each(put)) {
+            // Room for others; what was renamed isn't there under that name any more.
+            pending.iter().filter_map(|file| file.temporary.as_ref()).for_each(|path| drop(fs::remove_file(path)));
+            return Err(error);
         }
         let is_file = |file: &Pending| file.entry.kind != EntryKind::Folder;
         Ok(pending.into_iter().filter(is_file).map(|file| (file.target, file.entry.place)).collect())
     }
 
-    fn unpack(&mut self, result: &mut File, outputs: &[Output]) -> io::Result<Vec<Pending>> {
+    fn unpack(&mut self, result: &mut File, outputs: &[Output], pending: &mut Vec<Pending>) -> io::Result<()> {
         let (mut splitter, mut reader) = (Splitter::default(), EntryReader::default());
-        let mut pending: Vec<Pending> = Vec::new();
-        let mut open: Option<BufWriter<File>> = None;
+        let mut open: Option<OpenFile> = None;
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let length = result.read(&mut buffer)?;
@@ -71,18 +74,18 @@ impl Committer {
             let mut taken = Ok(());
             let mut take = |channel: Channel, bytes: &[u8]| -> io::Result<()> {
                 match channel {
-                    Channel::Stdout | Channel::Stderr => Ok(()),
-                    Channel::Content => open.as_mut().map_or(Ok(()), |file| file.write_all(bytes)),
+                    Channel::Stdout | Channel::Stderr => {}
+                    Channel::Content => open.as_mut().map_or(Ok(()), |file| file.write(bytes))?,
                     Channel::Entry => {
                         for entry in reader.push(bytes).map_err(io::Error::other)? {
-                            close(&mut open)?;
+                            open.take().map_or(Ok(()), OpenFile::close)?;
                             let (file, begun) = self.begin(entry, outputs)?;
                             pending.push(begun);
                             open = file;
                         }
-                        Ok(())
                     }
                 }
+                Ok(())
             };
             let split = splitter.push(&buffer[..length], |channel, bytes| {
                 if taken.is_ok() {
@@ -90,16 +93,19 @@ impl Committer {
                 }
             });
             split.map_err(io::Error::other)?;
-            let place = || pending.last().map(|file| file.target.clone()).unwrap_or_default();
-            taken.map_err(|error| named(&place(), &error))?;
+            taken?;
         }
-        close(&mut open)?;
-        Ok(pending)
+        open.take().map_or(Ok(()), OpenFile::close)
     }
 
-    fn begin(&mut self, entry: Entry, outputs: &[Output]) -> io::Result<(Option<BufWriter<File>>, Pending)> {
+    fn begin(&mut self, entry: Entry, outputs: &[Output]) -> io::Result<(Option<OpenFile>, Pending)> {
         let output = outputs.iter().find(|output| output.pattern.covers(&entry.place));
         let target = output.ok_or_else(|| io::Error::other("a file that wasn't declared"))?.target(&entry.place);
+        self.begin_at(&target, entry).map_err(|error| named(&target, &error))
+    }
+
+    fn begin_at(&mut self, target: &Path, entry: Entry) -> io::Result<(Option<OpenFile>, Pending)> {
+        let target = target.to_owned();
         let place = self.root.join(&target);
         if entry.kind == EntryKind::Folder {
             return Ok((None, Pending { temporary: None, target, entry }));
@@ -114,7 +120,8 @@ impl Committer {
             EntryKind::Link { target } => symlink(std::ffi::OsStr::from_bytes(target), &temporary).map(|()| None),
             _ => OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map(Some),
         })?;
-        Ok((file.map(BufWriter::new), Pending { temporary: Some(temporary), target, entry }))
+        let file = file.map(|file| OpenFile { file: BufWriter::new(file), target: target.clone() });
+        Ok((file, Pending { temporary: Some(temporary), target, entry }))
     }
 
     fn put(&self, Pending { temporary, target, entry }: &Pending) -> io::Result<()> {
@@ -130,8 +137,20 @@ impl Committer {
     }
 }
 
-fn close(open: &mut Option<BufWriter<File>>) -> io::Result<()> {
-    open.take().map_or(Ok(()), |mut file| file.flush())
+/// A file that is being written.
+struct OpenFile {
+    file: BufWriter<File>,
+    target: PathBuf,
+}
+
+impl OpenFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).map_err(|error| named(&self.target, &error))
+    }
+
+    fn close(mut self) -> io::Result<()> {
+        self.file.flush().map_err(|error| named(&self.target, &error))
+    }
 }
 
 fn make_folders(path: &Path) -> io::Result<()> {

@@ -20,6 +20,7 @@ use super::live::Live;
 use super::record::{TaskRecord, tag};
 use super::results::ResultsFolder;
 use super::tagged::Tagged;
+use crate::config::text::printable;
 use crate::driver::sink::JobSink;
 use crate::driver::spool::Spool;
 use crate::files::Committed;
@@ -55,6 +56,8 @@ pub(crate) struct Printer {
     pub(crate) joblog: Option<JobLog>,
     pub(crate) streams: Streams,
     pub(crate) committer: Committer,
+    /// The first output that couldn't be put in its place.
+    pub(crate) uncommitted: Option<io::Error>,
     /// Where it is noted for other jobs.
     pub(crate) committed: Committed,
     /// Of failures, for the summary.
@@ -95,7 +98,15 @@ impl JobSink for Printer {
         let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
         let mut record = TaskRecord::new(&self.batch, end, host, self.book.conclude(index));
         // What it left is in its place before anything is said of it.
-        record.committed = self.commit(&record)?;
+        match self.commit(&record) {
+            Ok(files) => record.committed = files,
+            // The others go on; the batch ends with this all the same.
+            Err(error) => {
+                let said = printable(&format!("titan: task {}: cannot write its output {error}", record.sequence()));
+                self.streams.write(Channel::Stderr, format!("{said}\n").as_bytes())?;
+                self.uncommitted.get_or_insert(error);
+            }
+        }
         self.examples.look_at(&record, &self.spool)?;
         if !self.manners.keeps_order {
             return self.put(&record);
@@ -115,7 +126,7 @@ impl JobSink for Printer {
         if let Some(results) = &mut self.results {
             results.finish()?;
         }
-        Ok(None)
+        self.uncommitted.take().map_or(Ok(None), Err)
     }
 }
 

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
-use titan_manager::{Counts, HostId, Manager, Report};
+use titan_manager::{Counts, HostId, Lifecycle, Manager, Report, TaskEnd};
 use titan_proto::id::TaskId;
 
 use crate::args::{NoiseOptions, ProgressMode};
@@ -49,6 +49,8 @@ pub(crate) struct Progress {
     quiet: bool,
     verbose: u8,
     told_failures: u32,
+    /// The task whose failed try was told last.
+    last_failed: Option<TaskId>,
     /// Hosts of which it was told that they lack something.
     told_lacks: BTreeSet<HostId>,
     /// Hosts whose trouble was told since they were lost.
@@ -85,6 +87,7 @@ impl Progress {
             quiet: noise.quiet,
             verbose: noise.verbose,
             told_failures: 0,
+            last_failed: None,
             told_lacks: BTreeSet::new(),
             told_troubles: BTreeSet::new(),
         }
@@ -157,8 +160,20 @@ impl Progress {
             Note::NoMoreTasks { reason } => Some(format!("no more tasks: {}", printable(reason))),
             Note::Stopping(_) => Some("stopping; once more to stop at once".to_owned()),
             Note::Manager(report) => self.manager_line(report),
+            Note::Missed(end) => self.missed_line(end),
             _ => None,
         }
+    }
+
+    /// A task that is FAILED without a failed try that was told: no host has what it needs, or it was lost too often.
+    fn missed_line(&mut self, end: &TaskEnd) -> Option<String> {
+        let reason = end.reason.as_ref().filter(|_| end.state == Lifecycle::Failed)?;
+        if self.last_failed == Some(end.task) {
+            return None;
+        }
+        self.told_failures += 1;
+        let (label, what) = (self.label(end.task), self.what(end.task));
+        (self.told_failures <= MAX_TOLD_FAILURES).then(|| format!("task {label}: {}{what}", printable(reason)))
     }
 
     fn manager_line(&mut self, report: &Report) -> Option<String> {
@@ -166,12 +181,14 @@ impl Progress {
         match report {
             Report::AttemptFailed { task, host, reason, attempt, of, .. } => {
                 self.told_failures += 1;
+                self.last_failed = Some(*task);
                 let (number, host, what) = (self.label(*task), name(host), self.what(*task));
                 (self.told_failures <= MAX_TOLD_FAILURES)
                     .then(|| format!("task {number} on {host}: {} (try {attempt} of {of}){what}", printable(reason)))
             }
             Report::HostLacks { task, host, reason } => {
-                let is_new = self.told_lacks.insert(*host);
+                // Where there is no other host, it is the task's end, and told as that.
+                let is_new = self.told_lacks.insert(*host) && self.tally.hosts.len() > 1;
                 let number = self.label(*task);
                 is_new.then(|| format!("task {number} goes elsewhere than {}: {}", name(host), printable(reason)))
             }
@@ -223,7 +240,10 @@ impl Observer for Progress {
             // What goes wrong is said even to those who want quiet.
             let is_trouble = matches!(
                 note,
-                Note::Down { .. } | Note::NoMoreTasks { .. } | Note::Manager(Report::AttemptFailed { .. })
+                Note::Down { .. }
+                    | Note::NoMoreTasks { .. }
+                    | Note::Missed(_)
+                    | Note::Manager(Report::AttemptFailed { .. })
             );
             if !self.quiet || is_trouble {
                 self.tell(&format!("titan: {line}"));

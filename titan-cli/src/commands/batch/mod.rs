@@ -189,6 +189,7 @@ impl Plan {
                             directory.temporaries(),
                             number,
                         ),
+                        uncommitted: None,
                         committed: committed.clone(),
                         examples: examples.clone(),
                         live: Live::default(),

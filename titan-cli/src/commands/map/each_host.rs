@@ -127,6 +127,7 @@ pub(super) fn work(
             joblog: None,
             streams: Streams::new(progress.stage())?,
             committer: Committer::new(root.clone(), id, directory.temporaries(), number),
+            uncommitted: None,
             committed: committed.clone(),
             examples: examples.clone(),
             live: Live::default(),

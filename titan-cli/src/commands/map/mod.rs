@@ -152,6 +152,7 @@ fn work(
         joblog: args.printing.joblog.as_deref().map(JobLog::create).transpose()?,
         streams: Streams::new(progress.stage())?,
         committer: Committer::new(std::env::current_dir()?, directory.id().to_string(), directory.temporaries(), 0),
+        uncommitted: None,
         committed: committed.clone(),
         examples: examples.clone(),
         live: Live::default(),
