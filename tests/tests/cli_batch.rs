@@ -119,7 +119,7 @@ fn what_waits_for_a_failure_is_cancelled_and_says_so() {
     for said in [
         "1 task FAILED on localhost: exit 3 (task a 2)",
         "stderr: broken",
-        "one alone: test '2' != 2 || { echo broken >&2; exit 3; }",
+        "one alone: test 2 != 2 || { echo broken >&2; exit 3; }",
         "1 task CANCELLED: task 2 of a FAILED (task b 2)",
         "1 task CANCELLED: task 2 of b CANCELLED (task c)",
     ] {

@@ -95,7 +95,7 @@ fn a_failing_task_says_so_and_the_exit_code_is_1() {
     let outcome = sh(&desk, "$titan map -k -s 'echo {}; exit {}' ::: 0 3").expect(1);
     assert_eq!(outcome.text(), "0\n3\n");
     assert!(
-        outcome.stderr.contains("titan: task 2 on localhost: exit 3 (try 1 of 1): echo '3'; exit '3'"),
+        outcome.stderr.contains("titan: task 2 on localhost: exit 3 (try 1 of 1): echo 3; exit 3"),
         "{}",
         outcome.stderr
     );

@@ -1,7 +1,7 @@
 //! How a value is quoted at its place in a line of `sh`, so that the task sees its exact bytes; and where that can't be done.
 //!
-//! A value is always written within single quotes of its own, which is safe as long as its place is known. So the line is
-//! read only as far as quoting needs, and wherever shells differ or a full parser would be needed the rest of the line is
+//! A value is written within single quotes of its own, which is safe as long as its place is known, and bare only where it is
+//! plain text that nothing beside it can join. So the line is read only as far as quoting needs, and wherever shells differ or a full parser would be needed the rest of the line is
 //! in doubt: it may stand there, but no value may come after it.
 
 use std::ops::Range;
@@ -11,7 +11,9 @@ use std::ops::Range;
 pub(crate) enum ShellPlace {
     /// A word of its own.
     Word,
-    /// A part of a word.
+    /// A part of a word, after a mark that ends a variable's name and begins nothing.
+    AfterMark,
+    /// Another part of a word.
     Plain,
     DoubleQuoted,
     SingleQuoted,
@@ -43,7 +45,9 @@ enum Within {
 }
 
 /// Words that mean something where a command begins.
-const RESERVED: [&[u8]; 15] = [
+const RESERVED: [&[u8]; 17] = [
+    b"select",
+    b"coproc",
     b"if",
     b"then",
     b"else",
@@ -63,6 +67,9 @@ const RESERVED: [&[u8]; 15] = [
 
 /// What ends a word.
 const WORD_ENDS: &[u8] = b" \t\n;&|()<>";
+
+/// What may stand before a bare value in a word: it ends a variable's name, and with the value it begins nothing.
+const MARKS: &[u8] = b"./-,:@%+";
 
 /// What surrounds each of these places, which are in order and don't overlap.
 ///
@@ -124,11 +131,21 @@ impl Scanner<'_> {
             _ if self.is_in_subscript() => {
                 Err("it is in a subscript, which sh computes; put it into a variable first: v={}")
             }
-            _ if self.word_begins && self.script.get(hole.end).is_none_or(|byte| WORD_ENDS.contains(byte)) => {
-                Ok(ShellPlace::Word)
-            }
+            _ if self.is_word(hole) => Ok(ShellPlace::Word),
+            _ if self.before().is_some_and(|byte| MARKS.contains(&byte)) => Ok(ShellPlace::AfterMark),
             _ => Ok(ShellPlace::Plain),
         }
+    }
+
+    fn before(&self) -> Option<u8> {
+        self.at.checked_sub(1).map(|at| self.script[at])
+    }
+
+    /// Whether it is a word of its own; what stands beside `<`, `>` or `&` may mean a descriptor.
+    fn is_word(&self, hole: &Range<usize>) -> bool {
+        let is_end = |byte: &u8| b" \t\n;|()".contains(byte);
+        let begins = self.word_begins && self.before().as_ref().is_none_or(is_end);
+        begins && self.script.get(hole.end).is_none_or(is_end)
     }
 
     /// Whether the byte before is that one, and no backslash takes its meaning away.
@@ -339,7 +356,8 @@ impl Scanner<'_> {
 pub(crate) fn quote(values: &[Vec<u8>], place: ShellPlace) -> Vec<u8> {
     let joined = || single(&values.join(&b' '));
     match place {
-        ShellPlace::Word => values.iter().map(|value| within_quotes(value)).collect::<Vec<_>>().join(&b' '),
+        ShellPlace::Word => values.iter().map(|value| for_paste_one(value)).collect::<Vec<_>>().join(&b' '),
+        ShellPlace::AfterMark => for_paste_one(&values.join(&b' ')),
         ShellPlace::Plain => [b"'", &joined()[..], b"'"].concat(),
         // Out of the double quotes and back: nothing in them can join the value.
         ShellPlace::DoubleQuoted => [b"\"'", &joined()[..], b"'\""].concat(),
@@ -362,8 +380,11 @@ fn is_bare(word: &[u8]) -> bool {
 
 /// A command line that can be pasted into `sh`.
 pub(crate) fn for_paste(words: &[Vec<u8>]) -> Vec<u8> {
-    let word = |word: &Vec<u8>| if is_bare(word) { word.clone() } else { within_quotes(word) };
-    words.iter().map(word).collect::<Vec<_>>().join(&b' ')
+    words.iter().map(|word| for_paste_one(word)).collect::<Vec<_>>().join(&b' ')
+}
+
+fn for_paste_one(word: &[u8]) -> Vec<u8> {
+    if is_bare(word) { word.to_vec() } else { within_quotes(word) }
 }
 
 #[cfg(test)]

@@ -32,12 +32,14 @@ fn filled(script: &str, value: &[u8]) -> Option<Vec<u8>> {
 
 #[test]
 fn places_are_told_apart() {
-    use ShellPlace::{DoubleQuoted, Plain, SingleQuoted, Word};
+    use ShellPlace::{AfterMark, DoubleQuoted, Plain, SingleQuoted, Word};
     for (script, expected) in [
         ("echo {}", Word),
         ("echo a{}b", Plain),
         ("echo x={}", Plain),
-        ("echo {}>x", Word),
+        ("echo >&{}", Plain),
+        ("echo a.{}", AfterMark),
+        ("echo {}>x", Plain),
         ("echo \"a {} b\"", DoubleQuoted),
         ("echo 'a {} b'", SingleQuoted),
         ("echo \"it's {}\"", DoubleQuoted),
@@ -104,7 +106,7 @@ fn places_that_no_quoting_helps_are_refused() {
 #[test]
 fn several_values_are_words_only_where_they_stand_alone() {
     let values = [b"a".to_vec(), b"b c".to_vec()];
-    assert_eq!(quote(&values, ShellPlace::Word), b"'a' 'b c'");
+    assert_eq!(quote(&values, ShellPlace::Word), b"a 'b c'");
     assert_eq!(quote(&values, ShellPlace::Plain), b"'a b c'");
     assert_eq!(quote(&values, ShellPlace::DoubleQuoted), b"\"'a b c'\"");
 }
