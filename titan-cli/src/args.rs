@@ -56,11 +56,7 @@ pub(crate) enum Command {
 )]
 pub(crate) struct RunArgs {
     #[command(flatten)]
-    pub(crate) place: PlaceOptions,
-    #[command(flatten)]
-    pub(crate) schedule: ScheduleOptions,
-    #[command(flatten)]
-    pub(crate) noise: NoiseOptions,
+    pub(crate) common: CommonOptions,
     /// Show what would be done, one line a task, and contact no host
     #[arg(long, global = true, help_heading = "Output")]
     pub(crate) dry_run: bool,
@@ -79,11 +75,7 @@ pub(crate) struct MapArgs {
     #[arg(value_name = "COMMAND", trailing_var_arg = true, hide = true)]
     pub(crate) words: Vec<OsString>,
     #[command(flatten)]
-    pub(crate) place: PlaceOptions,
-    #[command(flatten)]
-    pub(crate) schedule: ScheduleOptions,
-    #[command(flatten)]
-    pub(crate) noise: NoiseOptions,
+    pub(crate) common: CommonOptions,
     #[command(flatten)]
     pub(crate) values: ValueOptions,
     #[command(flatten)]
@@ -141,11 +133,7 @@ pub(crate) struct BatchArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     #[command(flatten)]
-    pub(crate) place: PlaceOptions,
-    #[command(flatten)]
-    pub(crate) schedule: ScheduleOptions,
-    #[command(flatten)]
-    pub(crate) noise: NoiseOptions,
+    pub(crate) common: CommonOptions,
     /// Tell all that is wrong with the file, and run nothing
     #[arg(long)]
     pub(crate) check: bool,
@@ -341,6 +329,17 @@ pub(crate) struct InitArgs {
 /// Not a doc comment: its brackets would be links.
 const HOSTS_HELP: &str =
     "Hosts, separated by commas: [SLOTS/][USER@]HOST[:PORT], `:` is this machine; with --cluster, names from that file";
+
+/// What every command has that runs a batch.
+#[derive(Debug, Args)]
+pub(crate) struct CommonOptions {
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
+    #[command(flatten)]
+    pub(crate) schedule: ScheduleOptions,
+    #[command(flatten)]
+    pub(crate) noise: NoiseOptions,
+}
 
 /// Where to run; the same for every command.
 #[derive(Debug, Args)]

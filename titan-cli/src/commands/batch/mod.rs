@@ -47,8 +47,8 @@ const MAX_SHOWN_CHARS: usize = 120;
 
 /// Runs a batch file.
 pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
-    let Place { source, mut cluster } = crate::commands::resolve_place(&args.place)?;
-    crate::commands::run::override_schedule(&mut cluster.scheduler, &args.schedule)?;
+    let Place { source, mut cluster } = crate::commands::resolve_place(&args.common.place)?;
+    crate::commands::run::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
     let surroundings = Surroundings { yes: args.yes, largest: largest(&cluster) };
     let file = batch_file::read(&args.file, surroundings).map_err(|error| Failure::complete(exit::USAGE, error))?;
     let file = only(file, args.only.as_deref())?;
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
     let names = Arc::new(Names(plan.jobs.iter().map(|job| Arc::clone(&job.job)).collect()));
     let batch = Batch {
         name: &plan.name,
-        noise: &args.noise,
+        noise: &args.common.noise,
         manner: Manner::batch(names),
         source: Some(source.to_string()),
         cluster: &cluster,
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
         rules: Rules::default(),
         smaller_tasks_hint: None,
     };
-    let work = |progress: &Progress| plan.work(args.noise.json, &cluster, &directory, progress);
+    let work = |progress: &Progress| plan.work(args.common.noise.json, &cluster, &directory, progress);
     batch.run(work, || Ok(Vec::new()))
 }
 

@@ -48,11 +48,11 @@ pub(super) fn check(args: &MapArgs) -> Result<(), Failure> {
     if let Some(path) = &args.printing.results {
         super::check_results(path)?;
     }
-    if args.printing.dry_run && args.noise.json {
+    if args.printing.dry_run && args.common.noise.json {
         let hint = "leave out --json: a dry run prints one line a task";
         return Err(Failure::hinted(exit::USAGE, "a dry run has no JSON", hint));
     }
-    if args.noise.json && args.printing.tag {
+    if args.common.noise.json && args.printing.tag {
         let hint = "leave out --tag: each object has its task's values";
         return Err(Failure::hinted(exit::USAGE, "with --json stdout holds only JSON", hint));
     }

@@ -114,9 +114,9 @@ pub(super) fn work(
         sinks.push(Box::new(Printer {
             manners: Manners {
                 keeps_order: false,
-                tags: !args.noise.json,
+                tags: !args.common.noise.json,
                 is_mute: args.printing.no_output,
-                json: args.noise.json,
+                json: args.common.noise.json,
                 is_live: args.printing.line_buffer,
             },
             batch: id.clone(),

@@ -58,8 +58,8 @@ const MAX_FED: usize = 256;
 
 /// Runs a command for each value.
 pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
-    let Place { source, mut cluster } = crate::commands::resolve_place(&args.place)?;
-    crate::commands::run::override_schedule(&mut cluster.scheduler, &args.schedule)?;
+    let Place { source, mut cluster } = crate::commands::resolve_place(&args.common.place)?;
+    crate::commands::run::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
     checks::check(args)?;
     let asked = Asked::of(args, &cluster)?;
     let job = command_job(args, &cluster, &asked.files)?;
@@ -114,7 +114,7 @@ fn batch<'a>(
     let is_told = *source != PlaceSource::Default && io::IsTerminal::is_terminal(&io::stderr());
     Batch {
         name: "map",
-        noise: &args.noise,
+        noise: &args.common.noise,
         manner,
         source: is_told.then(|| source.to_string()),
         cluster,
@@ -141,7 +141,7 @@ fn work(
             keeps_order: args.printing.keep_order,
             tags: args.printing.tag,
             is_mute: args.printing.no_output,
-            json: args.noise.json,
+            json: args.common.noise.json,
             is_live: args.printing.line_buffer,
         },
         batch: directory.id().to_string(),

@@ -41,7 +41,7 @@ pub(super) fn stdout(targets: &BTreeMap<String, Target>, args: &RunArgs) -> Resu
     if to_stdout > 1 {
         return Err(Failure::plain(exit::USAGE, "only one output can go to stdout"));
     }
-    if args.noise.json {
+    if args.common.noise.json {
         return Err(Failure::hinted(exit::USAGE, "with --json stdout holds only JSON", "name a file instead of -"));
     }
     if io::stdout().is_terminal() {

@@ -31,13 +31,13 @@ const KERNEL_RETRIES: u32 = 2;
 /// Runs a kernel.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let kernel = args.kernel.known()?;
-    let Place { source, mut cluster } = super::resolve_place(&args.place)?;
-    override_schedule(&mut cluster.scheduler, &args.schedule)?;
+    let Place { source, mut cluster } = super::resolve_place(&args.common.place)?;
+    override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
     let targets = checks::targets(kernel);
     checks::stdout(&targets, args)?;
     checks::folders(&targets)?;
     let plan = checks::plan(kernel, &targets, &cluster)?;
-    if args.dry_run && args.noise.json {
+    if args.dry_run && args.common.noise.json {
         let hint = "leave out --json: a dry run prints one line a task";
         return Err(Failure::hinted(exit::USAGE, "a dry run has no JSON", hint));
     }
@@ -65,7 +65,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     };
     let batch = Batch {
         name,
-        noise: &args.noise,
+        noise: &args.common.noise,
         manner: Manner::kernel(),
         source: Some(source.to_string()),
         cluster: &cluster,
