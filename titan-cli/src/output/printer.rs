@@ -173,7 +173,7 @@ impl Printer {
                 (true, Some(tagged)) => self.streams.write(channel, &tagged.apply(bytes)),
             })?;
         }
-        Ok(())
+        self.streams.end_line()
     }
 }
 
@@ -216,6 +216,8 @@ pub(crate) struct Streams {
     stderr: File,
     /// Where one of them is a terminal, on which something else may be shown.
     stage: Option<Stage>,
+    /// The stream whose last line on a terminal has no end.
+    open_line: Option<Channel>,
 }
 
 impl Streams {
@@ -224,7 +226,12 @@ impl Streams {
         let is_shared = io::stderr().is_terminal();
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Ok(Self { stdout, stderr, stage: is_shared.then_some(stage) })
+        Ok(Self { stdout, stderr, stage: is_shared.then_some(stage), open_line: None })
+    }
+
+    /// On a terminal that shows more than output, what comes next would be drawn over a line without an end.
+    fn end_line(&mut self) -> io::Result<()> {
+        self.open_line.take().map_or(Ok(()), |channel| self.write(channel, b"\n"))
     }
 
     fn write(&mut self, channel: Channel, bytes: &[u8]) -> io::Result<()> {
@@ -234,6 +241,9 @@ impl Streams {
         };
         let written = match &self.stage {
             Some(stage) if stream.is_terminal() => {
+                if let Some(last) = bytes.last() {
+                    self.open_line = (*last != b'\n').then_some(channel);
+                }
                 let (mut stream, bytes) = (stream.try_clone()?, bytes.to_vec());
                 stage.write(move || stream.write_all(&bytes)).unwrap_or(Ok(()))
             }
