@@ -2,11 +2,20 @@
 //! its memory, or reaches the terminal.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use titan_tests::cli::stranger::{cluster, cluster_that_answers, cluster_with_agent, good_hello, hello};
 use titan_tests::cli::{Desk, Outcome, Running};
 use titan_tests::rig::holds_within;
+
+use titan_proto::capture::{Channel, header};
+use titan_proto::codec;
+use titan_proto::files::{BlobId, Content, Entry, EntryKind, encode_entry};
+use titan_proto::id::{AttemptId, Epoch};
+use titan_proto::message::{Outcome as TaskOutcome, ResultSummary, ToManager};
+use titan_proto::session::Session;
+use titan_proto::time::Timestamp;
 
 const SMALL: &str = "run mandelbrot --size 64x64 --cluster c.toml";
 
@@ -166,4 +175,86 @@ fn what_a_launcher_started_ends_with_it() {
     assert_given_up(&desk, &cluster("sleep 60; true\n"), "no agent after 1 s");
     desk.run("hosts --cluster c.toml").expect(3);
     desk.wait_until_tidy();
+}
+
+/// The first attempt of a batch.
+const FIRST: AttemptId = AttemptId { epoch: Epoch(1), number: 1 };
+
+/// What an agent says that was given that attempt: it runs, it has left this, it is done.
+fn says_that_it_left(place: &str, kind: EntryKind) -> Vec<u8> {
+    let mtime_ns = 0;
+    let entry = encode_entry(&Entry { place: place.into(), mode: 0o644, mtime_ns, kind }).unwrap();
+    let content = b"evil";
+    let records = [
+        &header(Channel::Entry, entry.len() as u32)[..],
+        &entry,
+        &header(Channel::Content, content.len() as u32),
+        content,
+    ]
+    .concat();
+    let summary = ResultSummary { bytes: records.len() as u64, crc: crc32fast::hash(&records), compute_us: 1 };
+    let finished = ToManager::Finished { attempt: FIRST, outcome: TaskOutcome::Completed(summary), process: None };
+    let mut session = Session::new(Timestamp::default(), Duration::from_secs(10));
+    session.send(codec::encode(&ToManager::Started { attempt: FIRST }).unwrap());
+    session.send_bulk(FIRST.stream(), Arc::new(records), codec::encode(&finished).unwrap());
+    frames(&mut session)
+}
+
+fn frames(session: &mut Session) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while let Some(more) = session.poll_transmit(Timestamp::default()) {
+        bytes.extend(more);
+    }
+    bytes
+}
+
+/// Runs one task with the output `out/x` on a stranger that says that when it has the task.
+fn map_on(desk: &Desk, says: &[u8]) -> Outcome {
+    desk.write("hello", good_hello());
+    desk.write("says", says);
+    desk.write("c.toml", cluster_with_agent("cat hello; sleep 0.5; cat says\nexec sleep 5\n"));
+    let impatient = "--heartbeat 200ms --unhealthy-after 1s --lease 2s";
+    desk.run(&format!("map --cluster c.toml {impatient} -n0 -o out/x true ::: 1"))
+}
+
+#[test]
+fn nothing_but_declared_outputs_is_taken_from_a_host() {
+    let file = || EntryKind::File { bytes: 4, content: Content::Follows };
+    for (place, kind, said) in [
+        ("../evil", file(), "'../evil' is no path inside its folder"),
+        ("/tmp/evil", file(), "'/tmp/evil' is no path inside its folder"),
+        ("out/../../evil", file(), "'out/../../evil' is no path inside its folder"),
+        ("evil", file(), "it sent evil, which isn't an output of its task"),
+        ("out/xx", file(), "it sent out/xx, which isn't an output of its task"),
+        ("out/x", EntryKind::Link { target: "../../evil".into() }, "leads to '../../evil', out of its folder"),
+        ("out/x", EntryKind::File { bytes: 3, content: Content::Follows }, "more of an output came than was told"),
+        ("out/x", EntryKind::File { bytes: 5, content: Content::Follows }, "an output came without its end"),
+        (
+            "out/x",
+            EntryKind::File { bytes: 4, content: Content::Here("/etc/passwd".into()) },
+            "it sent out/x without its content",
+        ),
+    ] {
+        let desk = Desk::new();
+        let before = desk.work_files();
+        let outcome = map_on(&desk, &says_that_it_left(place, kind)).expect(1);
+        assert!(outcome.stderr.contains(said), "no '{said}' in: {}", outcome.stderr);
+        let made: Vec<String> = desk.work_files().into_iter().filter(|file| !before.contains(file)).collect();
+        assert_eq!(made, ["c.toml", "hello", "says"], "{place}");
+        assert!(!desk.path("../evil").exists() && !std::path::Path::new("/tmp/evil").exists());
+    }
+    // The same from an honest one.
+    let desk = Desk::new();
+    map_on(&desk, &says_that_it_left("out/x", file())).expect(0);
+    assert_eq!(desk.read("out/x"), b"evil");
+}
+
+#[test]
+fn a_host_gets_no_file_that_its_tasks_werent_given() {
+    let desk = Desk::new();
+    let mut session = Session::new(Timestamp::default(), Duration::from_secs(10));
+    let want = |bytes| ToManager::Want { stream: 1, blob: BlobId([7; 32]), offset: 0, bytes };
+    session.send(codec::encode(&want(1 << 40)).unwrap());
+    let outcome = map_on(&desk, &frames(&mut session)).expect(3);
+    assert!(outcome.stderr.contains("asks for more of files at once than an agent does"), "{}", outcome.stderr);
 }
