@@ -90,10 +90,12 @@ impl Fetcher {
 
     fn stage(&mut self, attempt: AttemptId, sets: Vec<FileSet>, tell: &impl Fn(Told)) {
         let problem = self.entries(&sets).find_map(Entry::problem);
-        self.attempts.insert(attempt, sets);
         if let Some(problem) = problem {
+            // It uses nothing, and so has nothing to release.
+            self.sets.remove(&FileSet::Attempt(attempt));
             return self.fail(attempt, Outcome::failed(problem), tell);
         }
+        self.attempts.insert(attempt, sets);
         let wanted: BTreeMap<BlobId, u64> = self.entries(&self.attempts[&attempt]).filter_map(content).collect();
         for blob in wanted.keys() {
             *self.users.entry(*blob).or_default() += 1;

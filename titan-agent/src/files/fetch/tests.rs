@@ -141,3 +141,15 @@ fn a_path_that_leaves_the_folder_fails_its_task() {
     let told = host.order(Order::Stage { attempt: attempt(1), sets: vec![set] });
     assert_eq!(staged(&told), [(1, Err("'../x' is no path inside its folder".to_owned()))]);
 }
+
+#[test]
+fn a_refused_attempt_takes_nothing_from_another() {
+    let mut host = Host::new();
+    host.stage(1, &[b"one"]);
+    let set = FileSet::Attempt(attempt(2));
+    let entries = vec![entry(b"one"), Entry { place: b"/x".to_vec(), ..entry(b"") }];
+    host.order(Order::Files { set, entries });
+    assert!(staged(&host.order(Order::Stage { attempt: attempt(2), sets: vec![set] }))[0].1.is_err());
+    host.order(Order::Release { attempt: attempt(2) });
+    assert_eq!(staged(&host.send(0, b"one")), [(1, Ok(()))]);
+}
