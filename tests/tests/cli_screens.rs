@@ -12,11 +12,12 @@ use titan_tests::rig::availability::skipped_for;
 const MOST_INDENT: usize = 6;
 
 /// Every screen of help, and the command that prints it.
-const SCREENS: [(&str, &str); 10] = [
+const SCREENS: [(&str, &str); 11] = [
     ("help", "--help"),
     ("run_help", "run --help"),
     ("run_mandelbrot_help", "run mandelbrot --help"),
     ("run_mandelbrot_short_help", "run mandelbrot -h"),
+    ("run_weather_help", "run weather --help"),
     ("map_help", "map --help"),
     ("hosts_help", "hosts --help"),
     ("init_help", "init --help"),
@@ -132,9 +133,15 @@ fn titan_run_alone_lists_the_kernels() {
 
 #[test]
 fn every_command_has_examples() {
-    for words in
-        ["run --help", "run mandelbrot --help", "map --help", "hosts --help", "init --help", "completions --help"]
-    {
+    for words in [
+        "run --help",
+        "run mandelbrot --help",
+        "run weather --help",
+        "map --help",
+        "hosts --help",
+        "init --help",
+        "completions --help",
+    ] {
         let text = screen(words);
         let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("titan {words} has none"));
         assert!(examples.trim_start().starts_with("titan "), "titan {words}: {examples}");
