@@ -137,6 +137,7 @@ fn every_command_has_examples() {
     for words in [
         "run --help",
         "run mandelbrot --help",
+        "run weather --help",
         "map --help",
         "batch --help",
         "hosts --help",

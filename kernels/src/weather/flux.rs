@@ -2,9 +2,9 @@
 //!
 //! The equations, with gravity and mean depth 1, for the depth h and the velocities u along and v across the direction:
 //! h_t + (hu)_x = 0, (hu)_t + (hu² + h²/2)_x = 0, (hv)_t + (huv)_x = 0 (LeVeque, Finite Volume Methods for Hyperbolic
-//! Problems, 2002, ch. 13). Slopes are limited as by van Leer's MC limiter (there, §6.11), values at a cell's edges are
+//! Problems, 2002, ch. 13). Slopes are limited as by van Leer's MC limiter (there, ch. 6), values at a cell's edges are
 //! taken half a step ahead by the equations in h, u and v (MUSCL-Hancock; Toro, Riemann Solvers and Numerical Methods
-//! for Fluid Dynamics, 2009, §14.4), and the two values at an edge give Rusanov's flux (LeVeque, §12.5).
+//! for Fluid Dynamics, 2009, ch. 14), and the two values at an edge give Rusanov's flux (LeVeque, ch. 12).
 //!
 //! Only +, -, *, /, comparisons and square roots, none of them fused: the bits are the same everywhere.
 

@@ -1,7 +1,7 @@
 //! Rotating shallow water on a grid of square cells without edges: what leaves on one side comes in on the other.
 //!
 //! A step takes every row and then every column (the next one every column and then every row: Strang's splitting,
-//! LeVeque 2002, §19.5) through the fluxes of [`super::flux`], which take from one cell what they give to another: so
+//! LeVeque 2002, ch. 19) through the fluxes of [`super::flux`], which take from one cell what they give to another: so
 //! water is neither made nor lost. Then momentum turns by the Coriolis force, by Cayley's rational rotation, which keeps
 //! its size.
 
@@ -15,7 +15,7 @@ use crate::simd::Simd;
 const COURANT: f64 = 0.8;
 
 /// Coriolis parameter, where the shorter side and the speed of long waves are 1: eddies of a quarter of that side last.
-const CORIOLIS: f64 = 4.0;
+pub(super) const CORIOLIS: f64 = 4.0;
 
 /// Cells beyond each end of a row, copies of those at its other end.
 const GHOSTS: usize = 2;
@@ -52,9 +52,9 @@ struct Scratch {
 
 /// Length of a step: no wave of the start's highest crest and deepest trough outruns it.
 ///
-/// Along a simple wave u ± 2c is constant (LeVeque 2002, §13.8), c being the root of the depth; so, from rest, |u| + c
+/// Along a simple wave u ± 2c is constant (LeVeque 2002, ch. 13), c being the root of the depth; so, from rest, |u| + c
 /// stays below twice the largest c less the smallest.
-fn step_length(params: &Params) -> f64 {
+pub(super) fn step_length(params: &Params) -> f64 {
     let perturbed = params.perturb * start::MOST_WAVES_HEIGHT;
     let fastest = (1.0 + start::MOST_BUMPS_HEIGHT + perturbed).sqrt();
     let slowest = (1.0 - perturbed).sqrt();
@@ -126,8 +126,7 @@ impl Model {
             self.sweep_columns(cancel)?;
             self.sweep_rows(cancel)?;
         }
-        self.rotate();
-        Ok(())
+        self.rotate(cancel)
     }
 
     fn stride(&self) -> usize {
@@ -201,11 +200,18 @@ impl Model {
 
     /// Turns momentum to the right, as the Coriolis force does in a step.
     #[inline(always)]
-    fn rotate(&mut self) {
+    fn rotate(&mut self, cancel: &Cancel) -> Result<(), Cancelled> {
         let (cosine, sine) = self.turn;
-        for (hu, hv) in self.hu.iter_mut().zip(&mut self.hv) {
-            (*hu, *hv) = (cosine * *hu + sine * *hv, cosine * *hv - sine * *hu);
+        let rows = self.hu.chunks_exact_mut(self.columns).zip(self.hv.chunks_exact_mut(self.columns));
+        for (hu, hv) in rows {
+            if cancel.is_set() {
+                return Err(Cancelled);
+            }
+            for (hu, hv) in hu.iter_mut().zip(hv) {
+                (*hu, *hv) = (cosine * *hu + sine * *hv, cosine * *hv - sine * *hu);
+            }
         }
+        Ok(())
     }
 }
 
@@ -235,13 +241,10 @@ fn change(field: &mut [f64], flow_in: &[f64], flow_out: &[f64], ratio: f64) {
 
 #[cfg(test)]
 impl Model {
-    /// Takes away all waves.
-    pub(super) fn flatten(&mut self) {
-        self.h.fill(1.0);
-    }
-
-    /// Makes one cell no number.
-    pub(super) fn spoil(&mut self) {
-        self.h[0] = f64::NAN;
+    /// Sets the depth of each cell by its column and row; nothing moves yet.
+    pub(super) fn set_depths(&mut self, depth: impl Fn(usize, usize) -> f64) {
+        self.h.iter_mut().enumerate().for_each(|(cell, h)| *h = depth(cell % self.columns, cell / self.columns));
+        self.hu.fill(0.0);
+        self.hv.fill(0.0);
     }
 }

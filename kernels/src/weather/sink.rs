@@ -126,7 +126,7 @@ impl Sink for EnsembleSink {
         let grid = self.params.grid;
         self.mean.write(grid, &mean, Scale::around(STILL, &mean))?;
         self.spread.write(grid, &spread, Scale::upward(&spread))?;
-        let steps = members * u64::from(self.params.steps) * self.params.cells();
-        Ok(SinkReport { totals: vec![("members", members), ("cell steps", steps)] })
+        let updates = members * u64::from(self.params.steps) * self.params.cells();
+        Ok(SinkReport { totals: vec![("members", members), ("updates", updates)] })
     }
 }
