@@ -141,7 +141,7 @@ fn four_is_when_the_disk_fills_up_on_the_way() {
     let end = "wait $!; code=$?; cat log; find small -name '.*' -o -name '*.png' | grep -v lock; exit $code";
     let run = "TITAN_TEST_FAULTS=slow:700 $titan run mandelbrot --size 400x400 --tiles 1x4 -v --palette titan";
     for (state, output) in [("$HOME/state", "small/out.png"), ("$PWD/small", "out.png")] {
-        let script = format!("XDG_STATE_HOME={state} {run} -o {output} 2>log &\n{fill}; {end}");
+        let script = format!("rm -f log; XDG_STATE_HOME={state} {run} -o {output} 2>log &\n{fill}; {end}");
         let Some(running) = with_small_disk(&desk, &script) else { return };
         let outcome = running.wait().expect(4);
         let said = outcome.text();
