@@ -212,3 +212,13 @@ fn a_run_of_a_kernel_that_cannot_be_is_refused_before_anything_starts() {
     let outcome = desk.run("batch b.toml").expect(2);
     assert!(outcome.stderr.contains("job 'frame', run 4: --width"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_run_that_cannot_be_planned_fails_its_own_tasks_alone() {
+    let job = "[[job]]\nname = 'a'\nkernel = 'mandelbrot'\narray = { w = [3, -1, 2] }\nretries = 0\n\
+               params = { width = '{w}', size = '32x32', iterations = 50, tiles = '2x2' }\noutputs = ['{w}.png']\n";
+    let desk = desk(job);
+    let outcome = desk.run("batch b.toml").expect(1);
+    assert!(outcome.stderr.contains("4 tasks FAILED"), "{}", outcome.stderr);
+    assert!(desk.path("3.png").exists() && desk.path("2.png").exists() && !desk.path("-1.png").exists());
+}

@@ -125,7 +125,7 @@ impl TaskSource for Arc<KernelRuns> {
     }
 }
 
-/// The sinks of all runs that are under way.
+/// The sinks of all runs that are under way. A run writes its output when all of its tasks have ended well, and otherwise nothing.
 pub(super) struct RunsSink {
     runs: Arc<KernelRuns>,
     job: JobId,
@@ -134,15 +134,20 @@ pub(super) struct RunsSink {
     temporaries: Temporaries,
     spool: Spool,
     committed: Committed,
-    open: BTreeMap<u32, Run>,
+    runs_under_way: BTreeMap<u32, Run>,
 }
 
 struct Run {
-    sink: Box<dyn kernels::Sink>,
-    outputs: Outputs,
+    /// None: no task has ended well yet, or one has ended badly, and then the run writes nothing.
+    open: Option<Open>,
+    is_spoiled: bool,
     /// Tasks that haven't ended.
     left: u32,
-    is_whole: bool,
+}
+
+struct Open {
+    sink: Box<dyn kernels::Sink>,
+    outputs: Outputs,
 }
 
 impl RunsSink {
@@ -161,11 +166,11 @@ impl RunsSink {
             temporaries: directory.temporaries(),
             spool: directory.spool(),
             committed,
-            open: BTreeMap::new(),
+            runs_under_way: BTreeMap::new(),
         }
     }
 
-    fn begin(&self, run: u32) -> io::Result<Run> {
+    fn open(&self, run: u32) -> io::Result<Open> {
         let plan = self.runs.plan(run).map_err(io::Error::other)?;
         let output = self.runs.output();
         let path = self.root.join(self.runs.target(run));
@@ -179,17 +184,15 @@ impl RunsSink {
         let targets = BTreeMap::from([(output.name.to_owned(), target)]);
         let outputs = Outputs::new(targets, self.batch.clone(), self.temporaries.clone());
         let sink = plan.sink(Box::new(outputs.clone()))?;
-        Ok(Run { sink, outputs, left: self.runs.group(), is_whole: true })
+        Ok(Open { sink, outputs })
     }
 
-    fn end(&self, run: u32, ended: Run) -> io::Result<()> {
-        ended.sink.finish()?;
-        if ended.is_whole {
-            let place = self.runs.target(run);
-            for path in ended.outputs.commit()? {
+    fn end(&self, run: u32, open: Option<Open>) -> io::Result<()> {
+        if let Some(Open { sink, outputs }) = open {
+            sink.finish()?;
+            for path in outputs.commit()? {
                 let path = path.strip_prefix(&self.root).unwrap_or(&path);
-                let place = if path.starts_with(&place) { path } else { &place };
-                self.committed.add(self.job, path, place.as_os_str().as_bytes());
+                self.committed.add(self.job, path, path.as_os_str().as_bytes());
             }
         }
         for task in 0..self.runs.group() {
@@ -203,25 +206,24 @@ impl JobSink for RunsSink {
     fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
         let (group, index) = (self.runs.group(), end.task.index);
         let number = index / group;
-        let mut run = match self.open.remove(&number) {
-            Some(run) => run,
-            // A run that never had a task that ended well writes nothing.
-            None if group == 1 && end.state != Lifecycle::Completed => return Ok(()),
-            None => self.begin(number)?,
-        };
-        let results = RunResults { reader: self.spool.reader(self.job), first: number * group };
-        match end.state {
-            Lifecycle::Completed => run.sink.completed(index % group, &results)?,
-            _ => {
-                run.is_whole = false;
-                run.sink.missing(index % group, &results)?;
-            }
-        }
+        let begun = self.runs_under_way.remove(&number);
+        let mut run = begun.unwrap_or(Run { open: None, is_spoiled: false, left: group });
         run.left -= 1;
-        if run.left == 0 {
-            return self.end(number, run);
+        run.is_spoiled |= end.state != Lifecycle::Completed;
+        if run.is_spoiled {
+            run.open = None;
+        } else {
+            let open = match &mut run.open {
+                Some(open) => open,
+                none => none.insert(self.open(number)?),
+            };
+            let results = RunResults { reader: self.spool.reader(self.job), first: number * group };
+            open.sink.completed(index % group, &results)?;
         }
-        self.open.insert(number, run);
+        if run.left == 0 {
+            return self.end(number, run.open);
+        }
+        self.runs_under_way.insert(number, run);
         Ok(())
     }
 
