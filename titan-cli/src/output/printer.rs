@@ -20,7 +20,9 @@ use super::live::Live;
 use super::record::{TaskRecord, tag};
 use super::results::ResultsFolder;
 use super::tagged::Tagged;
+use crate::config::cluster::Cluster;
 use crate::config::text::printable;
+use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
 use crate::driver::spool::Spool;
 use crate::files::Committed;
@@ -45,28 +47,72 @@ pub(crate) struct Manners {
     pub(crate) is_live: bool,
 }
 
-/// The sink of a command's job.
-pub(crate) struct Printer {
+/// What the sinks of all jobs of a batch of commands have in common.
+pub(crate) struct Desk<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) directory: &'a BatchDir,
+    /// The folder that outputs are relative to.
+    pub(crate) root: PathBuf,
+    pub(crate) stage: Stage,
     pub(crate) manners: Manners,
-    pub(crate) batch: String,
-    pub(crate) hosts: Vec<String>,
-    pub(crate) book: Arc<dyn Book>,
-    pub(crate) spool: Spool,
-    pub(crate) results: Option<ResultsFolder>,
-    pub(crate) joblog: Option<JobLog>,
-    pub(crate) streams: Streams,
-    pub(crate) committer: Committer,
-    /// The first output that couldn't be put in its place.
-    pub(crate) uncommitted: Option<io::Error>,
-    /// Where it is noted for other jobs.
+    /// Outputs that are in place, noted for other jobs and the summary.
     pub(crate) committed: Committed,
     /// Of failures, for the summary.
     pub(crate) examples: Examples,
-    pub(crate) live: Live,
+}
+
+/// The sink of a command's job.
+pub(crate) struct Printer {
+    manners: Manners,
+    batch: String,
+    hosts: Vec<String>,
+    book: Arc<dyn Book>,
+    spool: Spool,
+    results: Option<ResultsFolder>,
+    joblog: Option<JobLog>,
+    streams: Streams,
+    committer: Committer,
+    /// The first output that couldn't be put in its place.
+    uncommitted: Option<io::Error>,
+    committed: Committed,
+    examples: Examples,
+    live: Live,
     /// Ended, and to be told after others.
-    pub(crate) held: BTreeMap<u32, TaskRecord>,
+    held: BTreeMap<u32, TaskRecord>,
     /// The next one in order.
-    pub(crate) next: u32,
+    next: u32,
+}
+
+impl Desk<'_> {
+    /// The sink of the job of that number.
+    pub(crate) fn printer(&self, number: usize, book: Arc<dyn Book>) -> io::Result<Printer> {
+        let batch = self.directory.id().to_string();
+        let temporaries = self.directory.temporaries();
+        Ok(Printer {
+            manners: self.manners,
+            hosts: self.cluster.hosts.iter().map(|host| host.name.clone()).collect(),
+            book,
+            spool: self.directory.spool(),
+            results: None,
+            joblog: None,
+            streams: Streams::new(self.stage.clone())?,
+            committer: Committer::new(self.root.clone(), batch.clone(), temporaries, number),
+            uncommitted: None,
+            committed: self.committed.clone(),
+            examples: self.examples.clone(),
+            live: Live::default(),
+            held: BTreeMap::new(),
+            next: 0,
+            batch,
+        })
+    }
+}
+
+impl Printer {
+    /// The same that also writes these.
+    pub(crate) fn with_logs(self, results: Option<ResultsFolder>, joblog: Option<JobLog>) -> Self {
+        Self { results, joblog, ..self }
+    }
 }
 
 impl JobSink for Printer {
@@ -211,7 +257,7 @@ fn result_bytes(spool: &Spool, record: &TaskRecord) -> io::Result<u64> {
 }
 
 /// titan's own stdout and stderr, as tasks write to them.
-pub(crate) struct Streams {
+struct Streams {
     stdout: File,
     stderr: File,
     /// Where one of them is a terminal, on which something else may be shown.
@@ -222,7 +268,7 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// Unbuffered: what a task wrote is there when the next is told of.
-    pub(crate) fn new(stage: Stage) -> io::Result<Self> {
+    fn new(stage: Stage) -> io::Result<Self> {
         let is_shared = io::stderr().is_terminal();
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);

@@ -31,17 +31,13 @@ use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
 use crate::exit::{self, Failure};
 use crate::files::Committed;
-use crate::files::commit::Committer;
 use crate::output::failures::Examples;
-use crate::output::live::Live;
-use crate::output::printer::{Manners, Printer, Streams};
+use crate::output::printer::{Desk, Manners};
 use crate::progress::{Manner, Progress, TaskNames};
 
 use runs::{KernelRuns, RunsSink};
 use tasks::CommandTasks;
 
-/// Further tries of a kernel's task where nothing else was said.
-const KERNEL_RETRIES: u32 = 2;
 /// Characters of a command that are shown in one line.
 const MAX_SHOWN_CHARS: usize = 120;
 
@@ -160,7 +156,15 @@ impl Plan {
     }
 
     fn work(&self, json: bool, cluster: &Cluster, directory: &BatchDir, progress: &Progress) -> io::Result<Work> {
-        let (committed, examples) = (Committed::default(), Examples::default());
+        let desk = Desk {
+            cluster,
+            directory,
+            root: self.root.clone(),
+            stage: progress.stage(),
+            manners: Manners { is_mute: json, ..Manners::default() },
+            committed: Committed::default(),
+            examples: Examples::default(),
+        };
         let mut jobs = Vec::new();
         let mut sinks: Vec<Box<dyn JobSink>> = Vec::new();
         for (number, planned) in self.jobs.iter().enumerate() {
@@ -169,40 +173,19 @@ impl Plan {
             match &planned.kind {
                 Kind::Runs(runs) => {
                     jobs.push(BatchJob { spec, source: Box::new(Arc::clone(runs)) });
-                    let sink = RunsSink::new(Arc::clone(runs), id, &self.root, directory, committed.clone());
+                    let sink = RunsSink::new(Arc::clone(runs), id, &self.root, directory, desk.committed.clone());
                     sinks.push(Box::new(sink));
                 }
                 Kind::Commands { workdir } => {
                     let tasks = Arc::new(CommandTasks::new(Arc::clone(&planned.job), *workdir == Workdir::Scratch));
-                    let printer = Printer {
-                        manners: Manners { json: false, is_mute: json, ..Manners::default() },
-                        batch: directory.id().to_string(),
-                        hosts: cluster.hosts.iter().map(|host| host.name.clone()).collect(),
-                        book: Arc::clone(&tasks) as _,
-                        spool: directory.spool(),
-                        results: None,
-                        joblog: None,
-                        streams: Streams::new(progress.stage())?,
-                        committer: Committer::new(
-                            self.root.clone(),
-                            directory.id().to_string(),
-                            directory.temporaries(),
-                            number,
-                        ),
-                        uncommitted: None,
-                        committed: committed.clone(),
-                        examples: examples.clone(),
-                        live: Live::default(),
-                        held: std::collections::BTreeMap::new(),
-                        next: 0,
-                    };
+                    sinks.push(Box::new(desk.printer(number, Arc::clone(&tasks) as _)?));
                     jobs.push(BatchJob { spec, source: Box::new(tasks) });
-                    sinks.push(Box::new(printer));
                 }
             }
         }
         let (_, fed) = mpsc::channel(1);
-        Ok(Work { jobs, sinks, fed, root: self.root.clone(), committed, examples, max_result_bytes: u64::MAX })
+        let Desk { root, committed, examples, .. } = desk;
+        Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX })
     }
 
     fn spec(&self, planned: &PlannedJob, cluster: &Cluster) -> JobSpec {
@@ -213,9 +196,13 @@ impl Plan {
             any_end: after.any_end,
         };
         let (work, group, slot_memory_bytes, rerun, retries) = match &planned.kind {
-            Kind::Runs(runs) => {
-                (runs.first_work(), runs.group(), runs.task_memory_bytes(), Rerun::Anytime, KERNEL_RETRIES)
-            }
+            Kind::Runs(runs) => (
+                runs.first_work(),
+                runs.group(),
+                runs.task_memory_bytes(),
+                Rerun::Anytime,
+                crate::commands::run::KERNEL_RETRIES,
+            ),
             Kind::Commands { workdir } => {
                 let may_rerun = *workdir == Workdir::Scratch && !job.outputs.is_empty();
                 let rerun = if may_rerun { Rerun::Anytime } else { Rerun::Lost };

@@ -1,7 +1,6 @@
 //! `--each-host`: the command once on every host, its output tagged with the host's name. A job for each host, whose only
 //! task may run nowhere else.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -19,11 +18,8 @@ use crate::config::text::printable;
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
 use crate::driver::{BatchJob, TaskSource, TaskWork};
-use crate::files::commit::Committer;
-use crate::files::{Committed, Input, TaskFiles};
-use crate::output::failures::Examples;
-use crate::output::live::Live;
-use crate::output::printer::{Manners, Printer, Streams};
+use crate::files::{Input, TaskFiles};
+use crate::output::printer::Desk;
 use crate::output::{Book, Concluded};
 use crate::progress::{Progress, TaskNames};
 
@@ -101,7 +97,8 @@ pub(super) fn work(
     all: &Arc<OnHosts>,
     progress: &Progress,
 ) -> io::Result<Work> {
-    let (root, examples, committed) = (std::env::current_dir()?, Examples::default(), Committed::default());
+    // With JSON each object names its host.
+    let desk = super::desk(args, cluster, directory, !args.common.noise.json, progress)?;
     let mut jobs = Vec::new();
     let mut sinks: Vec<Box<dyn JobSink>> = Vec::new();
     for (number, host) in cluster.hosts.iter().enumerate() {
@@ -110,32 +107,10 @@ pub(super) fn work(
         let condition = Condition { label: "name".to_owned(), value: Some(host.name.clone()), negated: false };
         spec.request.wanted.push(condition);
         let task = || OnHost { all: Arc::clone(all), number };
-        let id = directory.id().to_string();
-        sinks.push(Box::new(Printer {
-            manners: Manners {
-                keeps_order: false,
-                tags: !args.common.noise.json,
-                is_mute: args.printing.no_output,
-                json: args.common.noise.json,
-                is_live: args.printing.line_buffer,
-            },
-            batch: id.clone(),
-            hosts: all.hosts.clone(),
-            book: Arc::new(task()),
-            spool: directory.spool(),
-            results: None,
-            joblog: None,
-            streams: Streams::new(progress.stage())?,
-            committer: Committer::new(root.clone(), id, directory.temporaries(), number),
-            uncommitted: None,
-            committed: committed.clone(),
-            examples: examples.clone(),
-            live: Live::default(),
-            held: BTreeMap::new(),
-            next: 0,
-        }));
+        sinks.push(Box::new(desk.printer(number, Arc::new(task()))?));
         jobs.push(BatchJob { spec, source: Box::new(task()) });
     }
     let (_, fed) = mpsc::channel(1);
+    let Desk { root, committed, examples, .. } = desk;
     Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX })
 }

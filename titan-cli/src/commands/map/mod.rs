@@ -16,7 +16,6 @@ mod files;
 mod table;
 mod template;
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -36,11 +35,9 @@ use crate::driver::BatchJob;
 use crate::driver::batch_dir::BatchDir;
 use crate::exit::{self, Failure};
 use crate::files::Committed;
-use crate::files::commit::Committer;
 use crate::output::failures::Examples;
 use crate::output::joblog::JobLog;
-use crate::output::live::Live;
-use crate::output::printer::{Manners, Printer, Streams};
+use crate::output::printer::{Desk, Manners};
 use crate::output::results::{self, ResultsFolder};
 use crate::progress::{Manner, Progress};
 
@@ -124,6 +121,31 @@ fn batch<'a>(
     }
 }
 
+fn desk<'a>(
+    args: &MapArgs,
+    cluster: &'a Cluster,
+    directory: &'a BatchDir,
+    tags: bool,
+    progress: &Progress,
+) -> io::Result<Desk<'a>> {
+    let manners = Manners {
+        keeps_order: args.printing.keep_order,
+        tags,
+        is_mute: args.printing.no_output,
+        json: args.common.noise.json,
+        is_live: args.printing.line_buffer,
+    };
+    Ok(Desk {
+        cluster,
+        directory,
+        root: std::env::current_dir()?,
+        stage: progress.stage(),
+        manners,
+        committed: Committed::default(),
+        examples: Examples::default(),
+    })
+}
+
 #[expect(clippy::too_many_arguments, reason = "all that one batch is made of, once")]
 fn work(
     args: &MapArgs,
@@ -135,39 +157,19 @@ fn work(
     total: Option<u64>,
     progress: &Progress,
 ) -> io::Result<Work> {
-    let (examples, committed) = (Examples::default(), Committed::default());
-    let printer = Printer {
-        manners: Manners {
-            keeps_order: args.printing.keep_order,
-            tags: args.printing.tag,
-            is_mute: args.printing.no_output,
-            json: args.common.noise.json,
-            is_live: args.printing.line_buffer,
-        },
-        batch: directory.id().to_string(),
-        hosts: cluster.hosts.iter().map(|host| host.name.clone()).collect(),
-        book: Arc::clone(table) as _,
-        spool: directory.spool(),
-        results: args.printing.results.as_deref().map(|path| ResultsFolder::create(path, total)).transpose()?,
-        joblog: args.printing.joblog.as_deref().map(JobLog::create).transpose()?,
-        streams: Streams::new(progress.stage())?,
-        committer: Committer::new(std::env::current_dir()?, directory.id().to_string(), directory.temporaries(), 0),
-        uncommitted: None,
-        committed: committed.clone(),
-        examples: examples.clone(),
-        live: Live::default(),
-        held: BTreeMap::new(),
-        next: 0,
-    };
+    let desk = desk(args, cluster, directory, args.printing.tag, progress)?;
+    let results = args.printing.results.as_deref().map(|path| ResultsFolder::create(path, total)).transpose()?;
+    let joblog = args.printing.joblog.as_deref().map(JobLog::create).transpose()?;
+    let printer = desk.printer(0, Arc::clone(table) as _)?.with_logs(results, joblog);
     let (sender, fed) = mpsc::channel(MAX_FED);
     feed::start(Arc::clone(table), values, sender)?;
     Ok(Work {
         jobs: vec![BatchJob { spec, source: Box::new(TableSource(Arc::clone(table))) }],
         sinks: vec![Box::new(printer)],
         fed,
-        root: std::env::current_dir()?,
-        committed,
-        examples,
+        root: desk.root,
+        committed: desk.committed,
+        examples: desk.examples,
         max_result_bytes: u64::MAX,
     })
 }

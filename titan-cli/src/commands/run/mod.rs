@@ -26,7 +26,7 @@ use crate::output::failures::Examples;
 use crate::progress::Manner;
 
 /// Further tries of a kernel's task where nothing else was said.
-const KERNEL_RETRIES: u32 = 2;
+pub(crate) const KERNEL_RETRIES: u32 = 2;
 
 /// Runs a kernel.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
