@@ -229,7 +229,7 @@ pub(crate) struct ProcessOptions {
     #[arg(long, visible_alias = "wd", value_name = "DIR")]
     pub(crate) workdir: Option<OsString>,
     /// Run the command once on every host, without values; each line of output after the host's name
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["results", "joblog"])]
     pub(crate) each_host: bool,
     /// A variable for tasks; without a value it is copied from here
     #[arg(long, value_name = "NAME[=VALUE]")]
