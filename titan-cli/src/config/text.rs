@@ -14,6 +14,14 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
+/// The first characters of a printable text, and an ellipsis if there are more.
+pub(crate) fn cut(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some((end, _)) => text[..end].to_owned() + "…",
+        None => text.to_owned(),
+    }
+}
+
 /// Like [`printable`], and no longer than a message can bear.
 pub(crate) fn shorten(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS) {

@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use titan_proto::files::{OutputPattern, escape_glob, is_inside, without_escapes};
-
 use titan_proto::id::JobId;
 
 use crate::config::text::printable;
@@ -70,9 +69,7 @@ impl Input {
         let text = if folder.is_empty() { place.to_vec() } else { [folder, b"/", place].concat() };
         Ok(Self { anchor: text.len() - place.len(), text, is_glob, place: None })
     }
-}
 
-impl Input {
     /// A file wherever it is: one outside of the batch's folder is there under its last name.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use crate::exit;
 pub(crate) trait TaskNames: Send + Sync {
     /// What a task is called.
     fn label(&self, task: TaskId) -> String;
-    /// What it runs, ready to be printed; None if that isn't known any more.
-    fn command(&self, task: TaskId) -> Option<String>;
+    /// What it runs, as it could be pasted into sh; None if that isn't known any more.
+    fn command(&self, task: TaskId) -> Option<Vec<u8>>;
 }
 
 /// How a batch is shown.

@@ -23,7 +23,7 @@ use titan_manager::{Counts, HostId, Lifecycle, Manager, Report, TaskEnd};
 use titan_proto::id::TaskId;
 
 use crate::args::{NoiseOptions, ProgressMode};
-use crate::config::text::printable;
+use crate::config::text::{cut, printable};
 use crate::config::units::{human_duration, human_size};
 use crate::driver::Observer;
 use crate::driver::note::Note;
@@ -37,6 +37,8 @@ use tally::{HostState, Tally};
 /// Failing attempts that are told one by one; after them only the summary.
 const MAX_TOLD_FAILURES: u32 = 10;
 
+/// Characters of a command that are shown in one line.
+const MAX_COMMAND_CHARS: usize = 120;
 /// Reasons why tasks wait that are shown at once.
 const MAX_SHOWN_WAITS: usize = 3;
 
@@ -106,7 +108,8 @@ impl Progress {
     /// What a task runs, to be put after a line that tells of it.
     fn what(&self, task: TaskId) -> String {
         let command = self.names.as_ref().and_then(|names| names.command(task));
-        command.map(|command| format!(": {command}")).unwrap_or_default()
+        let Some(command) = command else { return String::new() };
+        format!(": {}", cut(&printable(&String::from_utf8_lossy(&command)), MAX_COMMAND_CHARS))
     }
 
     /// A line for people, unless they want quiet.

@@ -10,7 +10,7 @@ use titan_proto::id::TaskId;
 
 use super::Manner;
 use super::tally::{HostState, Tally};
-use crate::config::text::printable;
+use crate::config::text::{cut, printable};
 use crate::config::units::human_duration;
 use crate::json::line;
 use crate::output::failures::{Example, Examples};
@@ -101,7 +101,7 @@ impl Summary<'_> {
             )];
             let example = self.examples.of(&kind.reason).filter(|_| !kind.is_cancelled);
             if let Some(Example { stderr, command }) = example {
-                lines.extend(stderr.map(|line| format!("    stderr: {}", cut(&printable(&line)))));
+                lines.extend(stderr.map(|line| format!("    stderr: {}", cut(&printable(&line), MAX_EXCERPT_CHARS))));
                 lines.push(format!("    one alone: {}", printable(&command)));
             }
             lines.join("\n")
@@ -154,13 +154,6 @@ impl Summary<'_> {
             129..=143 => "CANCELLED",
             _ => "FAILED",
         }
-    }
-}
-
-fn cut(line: &str) -> String {
-    match line.char_indices().nth(MAX_EXCERPT_CHARS) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
     }
 }
 

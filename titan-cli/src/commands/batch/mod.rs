@@ -38,9 +38,6 @@ use crate::progress::{Manner, Progress, TaskNames};
 use runs::{KernelRuns, RunsSink};
 use tasks::CommandTasks;
 
-/// Characters of a command that are shown in one line.
-const MAX_SHOWN_CHARS: usize = 120;
-
 /// Runs a batch file.
 pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
     let Place { source, mut cluster } = crate::commands::resolve_place(&args.common.place)?;
@@ -275,14 +272,7 @@ impl TaskNames for Names {
         }
     }
 
-    fn command(&self, task: TaskId) -> Option<String> {
-        let job = &self.0[task.job.0 as usize];
-        let line = tasks::command_line(job, task.index)?;
-        let line = printable(&String::from_utf8_lossy(&line));
-        let mut shown: String = line.chars().take(MAX_SHOWN_CHARS).collect();
-        if shown.len() < line.len() {
-            shown.push('…');
-        }
-        Some(shown)
+    fn command(&self, task: TaskId) -> Option<Vec<u8>> {
+        tasks::command_line(&self.0[task.job.0 as usize], task.index)
     }
 }

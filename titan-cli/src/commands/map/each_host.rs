@@ -14,7 +14,6 @@ use super::template::Template;
 use crate::args::MapArgs;
 use crate::batch::Work;
 use crate::config::cluster::Cluster;
-use crate::config::text::printable;
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
 use crate::driver::{BatchJob, TaskSource, TaskWork};
@@ -33,7 +32,7 @@ pub(super) struct OnHosts {
 }
 
 impl OnHosts {
-    fn command(&self) -> Vec<u8> {
+    fn command_line(&self) -> Vec<u8> {
         let words: Vec<Vec<u8>> = self.template.words(&[], 1).iter().map(|word| word.for_slot(1)).collect();
         self.template.shown(&words)
     }
@@ -44,8 +43,8 @@ impl TaskNames for OnHosts {
         (u64::from(task.job.0) + 1).to_string()
     }
 
-    fn command(&self, _task: TaskId) -> Option<String> {
-        Some(printable(&String::from_utf8_lossy(&self.command())))
+    fn command(&self, _task: TaskId) -> Option<Vec<u8>> {
+        Some(self.command_line())
     }
 }
 
@@ -79,7 +78,7 @@ impl Book for OnHost {
     fn conclude(&self, _index: u32) -> Concluded {
         let outputs = self.files(0).map(|files| files.outputs).unwrap_or_default();
         let values = self.values(0);
-        Concluded { values, command: self.all.command(), outputs }
+        Concluded { values, command: self.all.command_line(), outputs }
     }
 
     fn values(&self, _index: u32) -> Vec<Vec<u8>> {

@@ -9,14 +9,10 @@ use titan_proto::id::TaskId;
 
 use super::files::Declared;
 use super::template::Template;
-use crate::config::text::printable;
 use crate::driver::{TaskSource, TaskWork};
 use crate::files::{Input, TaskFiles};
 use crate::output::{Book, Concluded};
 use crate::progress::TaskNames;
-
-/// Characters of a command that are shown in one line.
-const MAX_SHOWN_CHARS: usize = 120;
 
 /// The values of one task.
 pub(super) type Values = Vec<Vec<u8>>;
@@ -103,15 +99,9 @@ impl TaskNames for Table {
         (u64::from(task.index) + 1).to_string()
     }
 
-    fn command(&self, task: TaskId) -> Option<String> {
+    fn command(&self, task: TaskId) -> Option<Vec<u8>> {
         let values = self.lock().values.get(&task.index).cloned()?;
-        let line = self.command_line(&values, task.index);
-        let line = printable(&String::from_utf8_lossy(&line));
-        let mut shown: String = line.chars().take(MAX_SHOWN_CHARS).collect();
-        if shown.len() < line.len() {
-            shown.push('…');
-        }
-        Some(shown)
+        Some(self.command_line(&values, task.index))
     }
 }
 
