@@ -4,6 +4,7 @@
 //! - [`core`]: decides what to start, stop and say; no thread, clock or stream.
 //! - [`mod@serve`]: carries a core's decisions out over any pair of byte streams.
 //! - `compute`: the pool that kernels run on.
+//! - `own_folder`: folders that are this user's alone.
 //! - `files`: what commands are given and leave.
 //! - `process`: commands, their trees of processes, what they write, and what ends them.
 //! - [`machine`]: what this machine can do.
@@ -16,6 +17,7 @@ pub mod core;
 pub mod faults;
 mod files;
 pub mod machine;
+mod own_folder;
 mod process;
 pub mod serve;
 

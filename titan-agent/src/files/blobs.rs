@@ -2,14 +2,16 @@
 //! there are too many bytes, but none that is in use here or was used a moment ago by somebody else.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions};
+use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 use titan_proto::files::BlobId;
+
+use crate::own_folder;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 256 << 10;
@@ -44,12 +46,12 @@ impl Store {
     /// The store of this user on this host: beside the agent's own file if that folder is ours alone, else in `scratch`.
     pub(super) fn open(scratch: &Path, max_bytes: u64) -> io::Result<Self> {
         let beside = std::env::current_exe().ok().and_then(|file| file.parent().map(Path::to_owned));
-        let folder = match beside.filter(|folder| is_ours(folder)).map(|folder| folder.join("blobs")) {
-            Some(folder) if make(&folder).is_ok() => folder,
+        let folder = match beside.filter(|folder| own_folder::is_ours(folder)).map(|folder| folder.join("blobs")) {
+            Some(folder) if own_folder::make(&folder).is_ok() => folder,
             _ => {
-                make(scratch)?;
+                own_folder::make(scratch)?;
                 let folder = scratch.join("blobs");
-                make(&folder)?;
+                own_folder::make(&folder)?;
                 folder
             }
         };
@@ -184,20 +186,6 @@ fn hash_of(mut file: &File) -> io::Result<BlobId> {
 
 fn age(data: &fs::Metadata) -> Duration {
     data.modified().ok().and_then(|at| at.elapsed().ok()).unwrap_or_default()
-}
-
-fn is_ours(folder: &Path) -> bool {
-    fs::symlink_metadata(folder).is_ok_and(|data| {
-        data.is_dir() && data.uid() == rustix::process::geteuid().as_raw() && data.mode() & 0o077 == 0
-    })
-}
-
-fn make(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_ours(folder) => Ok(()),
-        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display()))),
-        Ok(()) => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use titan_proto::id::AttemptId;
 
+use crate::own_folder;
+
 /// The agent's folder: made when it is needed, never one that was there before.
 #[derive(Debug)]
 pub(crate) struct ScratchRoot {
@@ -26,7 +28,7 @@ impl ScratchRoot {
 
     /// A fresh folder for an attempt.
     pub(super) fn make(&self, attempt: AttemptId) -> io::Result<PathBuf> {
-        self.make_root()?;
+        own_folder::make(&self.path)?;
         let path = self.path.join(attempt.to_string());
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(path)
@@ -34,7 +36,7 @@ impl ScratchRoot {
 
     /// A file of the agent's own.
     pub(super) fn file(&self, name: &str) -> io::Result<PathBuf> {
-        self.make_root()?;
+        own_folder::make(&self.path)?;
         Ok(self.path.join(name))
     }
 
@@ -47,20 +49,6 @@ impl ScratchRoot {
     pub(crate) fn remove_all(&self) {
         remove(&self.path);
     }
-
-    fn make_root(&self) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_ours(&self.path),
-            made => made,
-        }
-    }
-}
-
-fn check_ours(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let data = fs::symlink_metadata(path)?;
-    let is_ours = data.is_dir() && data.uid() == rustix::process::geteuid().as_raw() && data.mode() & 0o077 == 0;
-    if is_ours { Ok(()) } else { Err(io::Error::other(format!("{} isn't ours", path.display()))) }
 }
 
 /// Removes a folder, even if a task has taken away its own right to.
