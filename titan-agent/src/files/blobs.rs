@@ -1,12 +1,12 @@
 //! Contents that are kept on this host, each under its hash: whole or not there at all. The least recently used go first when
 //! there are too many bytes, but none that is in use here or was used a moment ago by somebody else.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 use titan_proto::files::BlobId;
@@ -17,6 +17,8 @@ use crate::own_folder;
 const READ_BYTES: usize = 256 << 10;
 /// Another agent may be about to use what was used less than this ago.
 const RECENT_SPAN: Duration = Duration::from_secs(600);
+/// What is used all the time is marked as used this often: well within the time for which others leave it alone.
+const MARK_SPAN: Duration = Duration::from_secs(60);
 /// A half-written content that is older than this belongs to nobody any more.
 const ABANDONED_SPAN: Duration = Duration::from_secs(24 * 3_600);
 
@@ -27,8 +29,8 @@ pub(super) struct Store {
     max_bytes: u64,
     /// Bytes that are there, as far as this agent knows.
     bytes: u64,
-    /// Checked by this agent: whole.
-    verified: BTreeSet<BlobId>,
+    /// Checked by this agent: whole; and when they were last marked as used.
+    verified: BTreeMap<BlobId, Instant>,
 }
 
 /// A content that is being written.
@@ -59,7 +61,7 @@ impl Store {
     }
 
     fn at(folder: PathBuf, max_bytes: u64) -> io::Result<Self> {
-        let mut store = Self { folder, max_bytes, bytes: 0, verified: BTreeSet::new() };
+        let mut store = Self { folder, max_bytes, bytes: 0, verified: BTreeMap::new() };
         for entry in fs::read_dir(&store.folder)?.flatten() {
             let Ok(data) = entry.metadata() else { continue };
             let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".");
@@ -79,12 +81,15 @@ impl Store {
 
     /// Whether that content is there and whole; if so it counts as used now.
     pub(super) fn has(&mut self, id: BlobId, bytes: u64) -> bool {
+        if self.verified.get(&id).is_some_and(|used| used.elapsed() < MARK_SPAN) {
+            return true;
+        }
         let path = path_of(&self.folder, id);
         let Ok(file) = File::open(&path) else { return false };
         let is_whole = file.metadata().is_ok_and(|data| data.len() == bytes)
-            && (self.verified.contains(&id) || hash_of(&file).is_ok_and(|hash| hash == id));
+            && (self.verified.contains_key(&id) || hash_of(&file).is_ok_and(|hash| hash == id));
         if is_whole {
-            self.verified.insert(id);
+            self.verified.insert(id, Instant::now());
             let _ = file.set_times(FileTimes::new().set_modified(SystemTime::now()));
         } else {
             let _ = fs::remove_file(&path);
@@ -109,7 +114,7 @@ impl Store {
         }
         fs::rename(&incoming.path, path_of(&self.folder, incoming.id))?;
         incoming.is_kept = true;
-        self.verified.insert(incoming.id);
+        self.verified.insert(incoming.id, Instant::now());
         self.bytes += incoming.bytes;
         if self.bytes > self.max_bytes {
             self.evict(in_use)?;
@@ -132,7 +137,7 @@ impl Store {
             }
             // Somebody else's clock may have written that time: one in the future is recent.
             let is_recent = used.elapsed().map_or(true, |age| age < RECENT_SPAN);
-            let is_own = self.verified.contains(&id);
+            let is_own = self.verified.contains_key(&id);
             if !in_use(id) && (is_own || !is_recent) && fs::remove_file(path_of(&self.folder, id)).is_ok() {
                 self.verified.remove(&id);
                 self.bytes -= bytes;

@@ -1,7 +1,7 @@
 //! Which contents are missing, and what is asked for next: never more at once than a bound, in the order in which attempts
 //! need them. A content that can't be had fails the attempts that need it, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque, btree_map};
 use std::io;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) struct Fetcher {
     host: String,
     open: Open,
     store: Option<Store>,
-    sets: BTreeMap<FileSet, Arc<Vec<Entry>>>,
+    sets: BTreeMap<FileSet, Set>,
     /// The sets of attempts that aren't over.
     attempts: BTreeMap<AttemptId, Vec<FileSet>>,
     /// What attempts still wait for.
@@ -39,6 +39,16 @@ pub(super) struct Fetcher {
     asked: BTreeMap<u64, Asked>,
     asked_bytes: u64,
     next_stream: u64,
+}
+
+/// A set of entries, looked through once as they come: many attempts may need it.
+#[derive(Debug, Default)]
+struct Set {
+    entries: Arc<Vec<Entry>>,
+    /// The contents that have to be fetched, and their lengths.
+    contents: BTreeMap<BlobId, u64>,
+    /// Why no task may have it.
+    problem: Option<String>,
 }
 
 #[derive(Debug)]
@@ -79,7 +89,7 @@ impl Fetcher {
     /// Does what it is told, and tells what comes of it.
     pub(super) fn handle(&mut self, order: Order, tell: &impl Fn(Told)) {
         match order {
-            Order::Files { set, entries } => Arc::make_mut(self.sets.entry(set).or_default()).extend(entries),
+            Order::Files { set, entries } => self.sets.entry(set).or_default().extend(entries),
             Order::Stage { attempt, sets } => self.stage(attempt, sets, tell),
             Order::Bytes { stream, data } => self.on_bytes(stream, &data, tell),
             Order::Piece { stream, failure } => self.on_piece(stream, failure, tell),
@@ -89,18 +99,19 @@ impl Fetcher {
     }
 
     fn stage(&mut self, attempt: AttemptId, sets: Vec<FileSet>, tell: &impl Fn(Told)) {
-        let problem = self.entries(&sets).find_map(Entry::problem);
+        let problem = self.sets_of(&sets).find_map(|set| set.problem.clone());
         if let Some(problem) = problem {
             // It uses nothing, and so has nothing to release.
             self.sets.remove(&FileSet::Attempt(attempt));
             return self.fail(attempt, Outcome::failed(problem), tell);
         }
+        let wanted = self.contents_of(&sets);
         self.attempts.insert(attempt, sets);
-        let wanted: BTreeMap<BlobId, u64> = self.entries(&self.attempts[&attempt]).filter_map(content).collect();
+        let missing = self.find_missing(&wanted);
         for blob in wanted.keys() {
             *self.users.entry(*blob).or_default() += 1;
         }
-        match self.find_missing(wanted) {
+        match missing {
             Ok(missing) => drop(self.missing.insert(attempt, missing)),
             Err(error) => {
                 let outcome = self.cannot_keep(&error);
@@ -110,7 +121,7 @@ impl Fetcher {
         self.tell_staged(attempt, tell);
     }
 
-    fn find_missing(&mut self, wanted: BTreeMap<BlobId, u64>) -> io::Result<BTreeSet<BlobId>> {
+    fn find_missing(&mut self, wanted: &BTreeMap<BlobId, u64>) -> io::Result<BTreeSet<BlobId>> {
         if wanted.is_empty() {
             return Ok(BTreeSet::new());
         }
@@ -119,21 +130,26 @@ impl Fetcher {
         }
         let store = self.store.as_mut().expect("the lines above have opened it");
         let mut missing = BTreeSet::new();
-        for (blob, bytes) in wanted {
-            let is_coming = self.downloads.contains_key(&blob);
-            if is_coming || !store.has(blob, bytes) {
-                missing.insert(blob);
+        for (&blob, &bytes) in wanted {
+            match self.downloads.entry(blob) {
+                btree_map::Entry::Vacant(_) if store.has(blob, bytes) => continue,
+                btree_map::Entry::Vacant(free) => {
+                    free.insert(Download { bytes, asked: 0, incoming: None, received: 0 });
+                    self.queue.push_back(blob);
+                }
+                btree_map::Entry::Occupied(_) => {}
             }
-            if !is_coming && missing.contains(&blob) {
-                self.downloads.insert(blob, Download { bytes, asked: 0, incoming: None, received: 0 });
-                self.queue.push_back(blob);
-            }
+            missing.insert(blob);
         }
         Ok(missing)
     }
 
-    fn entries<'a>(&'a self, sets: &'a [FileSet]) -> impl Iterator<Item = &'a Entry> {
-        sets.iter().filter_map(|set| self.sets.get(set)).flat_map(|entries| entries.iter())
+    fn sets_of<'a>(&'a self, sets: &'a [FileSet]) -> impl Iterator<Item = &'a Set> {
+        sets.iter().filter_map(|set| self.sets.get(set))
+    }
+
+    fn contents_of(&self, sets: &[FileSet]) -> BTreeMap<BlobId, u64> {
+        self.sets_of(sets).flat_map(|set| &set.contents).map(|(blob, bytes)| (*blob, *bytes)).collect()
     }
 
     fn tell_staged(&mut self, attempt: AttemptId, tell: &impl Fn(Told)) {
@@ -141,7 +157,7 @@ impl Fetcher {
             return;
         }
         self.missing.remove(&attempt);
-        let sets = self.attempts[&attempt].iter().filter_map(|set| self.sets.get(set)).cloned().collect();
+        let sets = self.sets_of(&self.attempts[&attempt]).map(|set| Arc::clone(&set.entries)).collect();
         let store = self.store.as_ref().map(|store| store.folder().to_owned()).unwrap_or_default();
         tell(Told::Staged { attempt, staged: Ok(Staged { sets, store }) });
     }
@@ -219,18 +235,17 @@ impl Fetcher {
     fn release(&mut self, attempt: AttemptId) {
         let Some(sets) = self.attempts.remove(&attempt) else { return };
         self.missing.remove(&attempt);
-        let used: BTreeSet<BlobId> = self.entries(&sets).filter_map(content).map(|(blob, _)| blob).collect();
-        for blob in used {
+        for blob in self.contents_of(&sets).into_keys() {
             if let Some(users) = self.users.get_mut(&blob) {
                 *users -= 1;
                 if *users == 0 {
                     self.users.remove(&blob);
                     // Nobody waits for it any more; what was asked for is thrown away when it comes.
                     self.downloads.remove(&blob);
-                    self.queue.retain(|queued| *queued != blob);
                 }
             }
         }
+        self.queue.retain(|queued| self.downloads.contains_key(queued));
         self.sets.remove(&FileSet::Attempt(attempt));
     }
 
@@ -259,6 +274,16 @@ impl Fetcher {
             self.asked_bytes += bytes;
             tell(Told::Want { stream, blob, offset, bytes });
         }
+    }
+}
+
+impl Set {
+    fn extend(&mut self, entries: Vec<Entry>) {
+        for entry in &entries {
+            self.contents.extend(content(entry));
+            self.problem = self.problem.take().or_else(|| entry.problem());
+        }
+        Arc::make_mut(&mut self.entries).extend(entries);
     }
 }
 
