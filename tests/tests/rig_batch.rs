@@ -1,9 +1,9 @@
 //! Commands with files, and batch files, on hosts that die in the middle: the same outputs as here, each whole and once.
 
 use std::process::{Child, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use titan_tests::rig;
+use titan_tests::rig::{self, wait_until};
 use titan_tests::scene::{CLEAN_SPAN, ClusterText, KILLED_CLEAN_SPAN, Scene};
 
 const THREE: [&str; 3] = ["alpha", "beta", "gamma"];
@@ -29,12 +29,9 @@ fn start(scene: &Scene, words: &[&str]) -> Child {
 }
 
 fn wait_for_files(scene: &Scene, folder: &str, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(60);
     let folder = scene.rig.laptop().work_dir().join(folder);
-    while std::fs::read_dir(&folder).map_or(0, Iterator::count) < count {
-        assert!(Instant::now() < deadline, "{count} files never came");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let is_there = || std::fs::read_dir(&folder).map_or(0, Iterator::count) >= count;
+    wait_until(Duration::from_secs(60), &format!("{count} files are there"), is_there);
 }
 
 #[track_caller]
