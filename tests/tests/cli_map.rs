@@ -144,6 +144,30 @@ fn tasks_know_who_they_are() {
 }
 
 #[test]
+fn many_slots_need_more_open_files_than_the_user_has() {
+    let desk = Desk::new();
+    let many = "$titan map -j 60 -n0 -s 'sleep 0.3; echo done' ::: $(seq 60)";
+    let outcome = sh(&desk, &format!("ulimit -S -n 100; {many}")).expect(0);
+    assert_eq!(outcome.text(), "done\n".repeat(60));
+    // Where it can't be raised either, what there is no room for fails and says what helps.
+    let many = "$titan map -j 300 -n0 -s 'sleep 0.3; echo done' ::: $(seq 300)";
+    let outcome = sh(&desk, &format!("ulimit -n 200; {many}")).expect(1);
+    assert!(outcome.stderr.contains("Too many open files"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("(raise ulimit -n there, or take fewer slots with -j)"), "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn when_memory_ends_tasks_go_before_the_agent() {
+    let desk = Desk::new();
+    let scores = "cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj";
+    let outcome = sh(&desk, &format!("$titan map -j1 -n0 -s 'sleep 0.1; {scores}' ::: a")).expect(0);
+    let scores: Vec<i32> = outcome.text().split_whitespace().map(|score| score.parse().unwrap()).collect();
+    assert!(scores[0] > scores[1] || scores[0] == 1000, "{scores:?}");
+    desk.wait_until_tidy();
+}
+
+#[test]
 fn stdin_of_tasks_is_empty_unless_given() {
     prints("echo x | $titan map cat - ::: /dev/null", "");
     prints("echo x > f; $titan map --stdin f -n0 cat ::: a", "x\n");

@@ -14,6 +14,7 @@
 
 mod compute;
 pub mod core;
+pub mod descriptors;
 pub mod faults;
 mod files;
 pub mod machine;

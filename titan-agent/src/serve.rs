@@ -288,7 +288,7 @@ impl Server {
             if self.now() >= next_tick {
                 // A channel that takes nothing is no reason to be idle.
                 self.announced = self.starts.len();
-                self.compute_announced();
+                self.compute_announced()?;
                 self.decide(Event::Tick)?;
                 self.look_around();
                 next_tick = self.now() + MAX_TICK / 4;
@@ -313,8 +313,7 @@ impl Server {
             }
             Happening::Written => {
                 self.writer_busy = false;
-                self.compute_announced();
-                Ok(())
+                self.compute_announced()
             }
             Happening::ReadEnded | Happening::WriteFailed => self.decide(Event::ChannelClosed),
             Happening::Computed(attempt, end) => {
@@ -381,7 +380,8 @@ impl Server {
     }
 
     /// Starts what has been announced: if it takes the agent down, the manager knows which it was.
-    fn compute_announced(&mut self) {
+    fn compute_announced(&mut self) -> Result<(), String> {
+        let mut failed = Vec::new();
         for Start { attempt, task, tried, command } in self.starts.drain(..std::mem::take(&mut self.announced)) {
             let sender = self.sender.clone();
             let to_chunk = self.sender.clone();
@@ -390,12 +390,19 @@ impl Server {
                 (Some(command), _, Some(processes)) => {
                     let chunk = move |bytes| to_chunk.send(Happening::Chunk(attempt, bytes)).is_ok();
                     let staged = self.staged.remove(&attempt).unwrap_or_default();
-                    processes.start(attempt, task, tried, *command, staged, chunk, done);
+                    if let Err(outcome) = processes.start(attempt, task, tried, *command, staged, chunk, done) {
+                        failed.push((attempt, outcome));
+                    }
                 }
                 (None, Some(pool), _) => pool.start(attempt, task, done),
                 _ => {}
             }
         }
+        // Told here and not through the channel: this thread is the one that empties it.
+        for (attempt, outcome) in failed {
+            self.decide(Event::Computed { attempt, end: Computed::ended(outcome) })?;
+        }
+        Ok(())
     }
 
     fn stop(&mut self, attempt: AttemptId) {
@@ -452,7 +459,7 @@ impl Server {
                     Files::start(configure.host.clone(), configure.cache_bytes, self.scratch.path().to_owned(), tell);
                 self.files = Some(files.map_err(|error| format!("cannot start a thread: {error}"))?);
                 let here = Here { batch: configure.batch, host: configure.host };
-                self.processes = Some(Processes::new(here, Arc::clone(&self.scratch), Arc::clone(&self.budget)));
+                self.processes = Some(Processes::new(here, slots, Arc::clone(&self.scratch), Arc::clone(&self.budget)));
                 self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
             }
             Effect::Prepare { job, work } => match (work, &mut self.pool, &mut self.processes) {

@@ -1,17 +1,33 @@
-//! What a task asked for beside a slot: cores that it is kept on, counted resources, niceness.
+//! What a task asked for beside a slot: cores that it is kept on, counted resources, memory, niceness; and what every task
+//! gets so that the agent outlives it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fs;
+use std::io;
+use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use titan_proto::command::CommandJob;
 
+use super::Attempt;
+use super::cgroup::{Cgroups, TaskCgroup};
 use super::command::Variables;
+
+/// How easily the kernel takes this process.
+const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
+/// How much sooner than the agent a task is to be taken when memory ends: by half of the machine's memory.
+const OOM_SCORE_ABOVE: i32 = 500;
+/// The kernel's largest.
+const MOST_OOM_SCORE: i32 = 1_000;
 
 /// Which cores and which pieces of each resource are given out.
 #[derive(Debug, Default)]
 pub(crate) struct Shares {
     taken: Mutex<Taken>,
+    /// Looked for by the first task that asks for memory.
+    cgroups: OnceLock<Option<Cgroups>>,
+    sacrifice: Sacrifice,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +59,18 @@ impl Shares {
         }
         drop(taken);
         Share { shares: Arc::clone(self), cores, resources }
+    }
+
+    /// Spawns a task's process.
+    pub(super) fn spawn(&self, program: &mut Command) -> io::Result<Child> {
+        self.sacrifice.while_spawning(|| program.spawn())
+    }
+
+    /// A cgroup that bounds the attempt's memory, if it asked for that and the host lets us make one.
+    pub(super) fn bound_memory(&self, attempt: &Attempt) -> Option<TaskCgroup> {
+        let most = attempt.job.spec.memory_bytes;
+        let cgroups = (most > 0).then(|| self.cgroups.get_or_init(|| Cgroups::find(attempt.scratch.word())))?;
+        cgroups.as_ref()?.make(attempt.id, most).ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
@@ -102,6 +130,43 @@ impl Drop for Share {
             }
         }
     }
+}
+
+/// When the machine's memory ends, the kernel is to take tasks before the agent. A process has what its parent had when it was
+/// made, and can be made easier to take without a privilege, and as hard as it was again: so this is set while tasks are spawned.
+#[derive(Debug, Default)]
+struct Sacrifice {
+    /// How many threads are spawning.
+    spawning: Mutex<u32>,
+}
+
+impl Sacrifice {
+    fn while_spawning<T>(&self, spawn: impl FnOnce() -> T) -> T {
+        self.count(|spawning| std::mem::replace(spawning, *spawning + 1) == 0, OOM_SCORE_ABOVE);
+        let spawned = spawn();
+        self.count(
+            |spawning| {
+                *spawning -= 1;
+                *spawning == 0
+            },
+            0,
+        );
+        spawned
+    }
+
+    fn count(&self, sets: impl FnOnce(&mut u32) -> bool, above: i32) {
+        let mut spawning = self.spawning.lock().unwrap_or_else(PoisonError::into_inner);
+        if sets(&mut spawning) {
+            // Where there is no such file tasks are as hard to take as the agent, and larger.
+            let _ = fs::write(OOM_SCORE_FILE, (own_oom_score() + above).min(MOST_OOM_SCORE).to_string());
+        }
+    }
+}
+
+/// As it was when the first task came.
+fn own_oom_score() -> i32 {
+    static SCORE: OnceLock<i32> = OnceLock::new();
+    *SCORE.get_or_init(|| fs::read_to_string(OOM_SCORE_FILE).ok().and_then(|own| own.trim().parse().ok()).unwrap_or(0))
 }
 
 /// `3.1 GiB`.

@@ -7,11 +7,13 @@
 //! - [`command`]: words, environment and folder → a program that can be spawned.
 //! - [`tree`]: who belongs to a task, and how all of it is ended.
 //! - [`output`]: what is read from a task, as records, with a bound on what waits.
-//! - [`limits`]: cores, niceness, memory.
+//! - [`limits`]: cores, niceness, counted resources, who goes first when memory ends.
+//! - [`cgroup`]: memory that the kernel bounds, where it may be asked to.
 //! - [`setup`]: what a host wants to be run before a job's first task.
 //! - [`scratch`]: folders that go with their attempt.
 //! - [`watcher`]: the process above the agent that ends what is left when the agent has died.
 
+mod cgroup;
 mod command;
 mod limits;
 pub(crate) mod output;
@@ -32,6 +34,7 @@ use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::Outcome;
 
 use crate::core::Computed;
+use crate::descriptors;
 use crate::files::Staged;
 use limits::Shares;
 use output::{Budget, Sink};
@@ -40,6 +43,10 @@ pub(crate) use tree::{end_everything, reap_orphans};
 
 /// Stack of an attempt's thread: it reads two pipes.
 const STACK_BYTES: usize = 256 << 10;
+
+/// What a running attempt has open: two pipes of its output, both ends of the one that stops it, its process, and while it is
+/// spawned the ends that become its own.
+const FILES_EACH: u64 = 8;
 
 /// What every attempt is told of where it is.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +75,8 @@ pub(crate) struct Attempt {
     pub(crate) here: Here,
     pub(crate) scratch: Arc<ScratchRoot>,
     pub(crate) shares: Arc<Shares>,
+    /// How many files it may open, if that isn't as many as the agent.
+    pub(crate) open_files: Option<u64>,
     pub(crate) sink: Sink,
 }
 
@@ -80,6 +89,7 @@ pub(crate) struct Processes {
     scratch: Arc<ScratchRoot>,
     shares: Arc<Shares>,
     budget: Arc<Budget>,
+    open_files: Option<u64>,
 }
 
 /// A running attempt, as the deciding thread sees it.
@@ -90,9 +100,13 @@ struct Running {
 }
 
 impl Processes {
-    pub(crate) fn new(here: Here, scratch: Arc<ScratchRoot>, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(here: Here, slots: u32, scratch: Arc<ScratchRoot>, budget: Arc<Budget>) -> Self {
+        let before = descriptors::limit();
+        descriptors::make_room(slots.into(), FILES_EACH);
+        let told = std::env::var(descriptors::VARIABLE).ok().and_then(|limit| limit.parse().ok());
+        let open_files = told.or(before).filter(|own| Some(*own) != descriptors::limit());
         let (jobs, running, slots) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { here, jobs, running, slots, scratch, shares: Arc::default(), budget }
+        Self { here, jobs, running, slots, scratch, shares: Arc::default(), budget, open_files }
     }
 
     /// Notes what a job's tasks share.
@@ -102,6 +116,9 @@ impl Processes {
 
     #[expect(clippy::too_many_arguments, reason = "an attempt and its two ways back")]
     /// Starts an attempt on a thread of its own. `chunk` is called there with what it writes, `done` when it has ended.
+    ///
+    /// # Errors
+    /// It can't begin: neither is called.
     pub(crate) fn start(
         &mut self,
         id: AttemptId,
@@ -111,14 +128,15 @@ impl Processes {
         staged: Staged,
         chunk: impl Fn(Vec<u8>) -> bool + Send + 'static,
         done: impl FnOnce(Computed) + Send + 'static,
-    ) {
+    ) -> Result<(), Outcome> {
         let Some(job) = self.jobs.get(&task.job).cloned() else {
-            return done(Computed::failed("its job was never described"));
+            return Err(Outcome::failed("its job was never described"));
         };
-        let (stopped, stop) = match io::pipe() {
-            Ok(pipe) => pipe,
-            Err(error) => return done(Computed::ended(Outcome::failed_by_host(format!("no pipe: {error}")))),
+        let host = self.here.host.clone();
+        let lacks = |what: &str, error: &io::Error| {
+            Outcome::failed_by_host(format!("no {what} for another task on {host}: {error}{}", run::hint(error)))
         };
+        let (stopped, stop) = io::pipe().map_err(|error| lacks("pipe", &error))?;
         let slot = self.take_slot();
         let attempt = Attempt {
             id,
@@ -131,18 +149,19 @@ impl Processes {
             here: self.here.clone(),
             scratch: Arc::clone(&self.scratch),
             shares: Arc::clone(&self.shares),
+            open_files: self.open_files,
             sink: Sink::new(Arc::clone(&self.budget), Box::new(chunk)),
         };
-        self.running.insert(id, Running { slot, stop: Some(stop) });
         let body = move || {
             let ended = panic::catch_unwind(AssertUnwindSafe(|| run::run(attempt, &stopped)));
             done(ended.unwrap_or_else(|_| Computed::failed("a bug of titan's agent: its thread panicked")));
         };
-        // A machine that has no room for a thread has none for a process: the closure is dropped, and so it never ends;
-        // the thread's absence is told below.
-        if thread::Builder::new().name(format!("task-{slot}")).stack_size(STACK_BYTES).spawn(body).is_err() {
-            std::process::abort();
-        }
+        self.running.insert(id, Running { slot, stop: Some(stop) });
+        let started = thread::Builder::new().name(format!("task-{slot}")).stack_size(STACK_BYTES).spawn(body);
+        started.map(drop).map_err(|error| {
+            self.ended(id);
+            lacks("thread", &error)
+        })
     }
 
     /// Ends an attempt; `done` follows all the same.

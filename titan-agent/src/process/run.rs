@@ -9,6 +9,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use titan_proto::capture::Channel;
 use titan_proto::command::ProcessEnd;
@@ -16,10 +17,12 @@ use titan_proto::files::encode_entry;
 use titan_proto::message::{Fault, Outcome, ResultSummary};
 use wait4::{ResUse, Wait4};
 
+use super::cgroup::TaskCgroup;
 use super::output::{PIECE_BYTES, Sink};
 use super::tree::Tree;
 use super::{Attempt, command, limits, setup};
 use crate::core::Computed;
+use crate::descriptors;
 use crate::files::{self, collect};
 
 /// A wait within which nothing is looked at that no descriptor tells.
@@ -34,6 +37,7 @@ const BUSY_TRIES: u32 = 20;
 enum Ending {
     Stopped,
     TimedOut,
+    /// As far as is known: where the kernel bounds it, it has used all that it may.
     TooLarge {
         used_bytes: u64,
     },
@@ -76,6 +80,8 @@ fn prepare(attempt: &Attempt) -> Result<Running, Outcome> {
     let mut program = command::build(attempt, &variables, folder.as_deref())?;
     // This thread is the attempt's own: what is set for it is inherited, and goes with it.
     share.apply(attempt.job.spec.nice);
+    // Before the spawn: the agent may move for it, and only what is born beside it may be moved on.
+    let cgroup = attempt.shares.bound_memory(attempt);
     let mut child = spawn(&mut program, attempt)?;
     let pid = Pid::from_child(&child);
     let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
@@ -84,7 +90,11 @@ fn prepare(attempt: &Attempt) -> Result<Running, Outcome> {
     })?;
     let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
     let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
-    let tree = Tree::new(pid, command::marks(attempt));
+    let cgroup = cgroup.filter(|cgroup| cgroup.take_in(pid).is_ok());
+    if let Some(most) = attempt.open_files {
+        descriptors::set_limit(pid, most);
+    }
+    let tree = Tree::new(pid, command::marks(attempt), cgroup);
     Ok(Running { child, exited, pipes: [stdout, stderr], tree, begun: Instant::now(), folder, _share: share })
 }
 
@@ -106,7 +116,7 @@ fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child
         String::from_utf8_lossy(first).into_owned()
     };
     for _ in 0..BUSY_TRIES {
-        match program.spawn() {
+        match attempt.shares.spawn(program) {
             Ok(child) => return Ok(child),
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                 std::thread::sleep(Duration::from_millis(10));
@@ -115,7 +125,7 @@ fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child
                 return Err(Outcome::failed("its arguments are longer than the system allows"));
             }
             Err(error) => {
-                let reason = format!("cannot start {} on {}: {error}", name(), attempt.here.host);
+                let reason = format!("cannot start {} on {}: {error}{}", name(), attempt.here.host, hint(&error));
                 return Err(match error.kind() {
                     io::ErrorKind::PermissionDenied => Outcome::failed(reason),
                     _ => Outcome::failed_by_host(reason),
@@ -124,6 +134,15 @@ fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child
         }
     }
     Err(Outcome::failed(format!("{} is being written", name())))
+}
+
+/// What helps, where that is known.
+pub(super) fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE) => " (raise ulimit -n there, or take fewer slots with -j)",
+        Some(Errno::AGAIN) => " (raise ulimit -u there, or take fewer slots with -j)",
+        _ => "",
+    }
 }
 
 impl Running {
@@ -149,6 +168,9 @@ impl Running {
         // Reaped only now: until then nobody else gets its pid, or its group's.
         self.tree.end_rest(Duration::from_millis(attempt.job.spec.kill_after_ms));
         let used = self.child.wait4().ok();
+        if ending.is_none() && self.tree.cgroup().is_some_and(TaskCgroup::was_too_large) {
+            ending = Some(Ending::TooLarge { used_bytes: attempt.job.spec.memory_bytes });
+        }
         if ending.is_none() && used.as_ref().is_some_and(|used| used.status.success()) {
             ending = self.send_outputs(attempt, stopped).err();
         }
@@ -186,7 +208,7 @@ impl Running {
         let until = next.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
         // Room comes as the manager takes what was sent: waited for here, and not in the poll, which doesn't see it.
         let has_room = attempt.sink.has_room(until.min(LOOK_SPAN));
-        let looks = attempt.job.spec.memory_bytes > 0;
+        let looks = self.is_watched(attempt);
         let span = match has_room {
             false => Duration::ZERO,
             true if looks => until.min(LOOK_SPAN),
@@ -217,8 +239,13 @@ impl Running {
             return Some(Ending::TimedOut);
         }
         let most = attempt.job.spec.memory_bytes;
-        let used_bytes = if most > 0 { self.tree.resident_bytes() } else { 0 };
+        let used_bytes = if self.is_watched(attempt) { self.tree.resident_bytes() } else { 0 };
         (used_bytes > most).then_some(Ending::TooLarge { used_bytes })
+    }
+
+    /// Whether its memory is to be looked at, because the kernel doesn't bound it.
+    fn is_watched(&self, attempt: &Attempt) -> bool {
+        attempt.job.spec.memory_bytes > 0 && self.tree.cgroup().is_none()
     }
 
     /// After the exit: what is in the pipes still counts; what others write later doesn't.
@@ -290,11 +317,11 @@ fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Op
         Some(Ending::Stopped) => Outcome::Cancelled,
         Some(Ending::Incomplete { problem }) => failed(problem.clone()),
         Some(Ending::TimedOut) => failed(format!("timed out after {}", shown(attempt.job.spec.timeout_ms))),
-        Some(Ending::TooLarge { used_bytes }) => failed(format!(
-            "killed: used {} of its {}",
-            limits::human_bytes(*used_bytes),
-            limits::human_bytes(attempt.job.spec.memory_bytes)
-        )),
+        Some(Ending::TooLarge { used_bytes }) => {
+            let most = attempt.job.spec.memory_bytes;
+            let used = if *used_bytes > most { limits::human_bytes(*used_bytes) } else { "all".to_owned() };
+            failed(format!("killed: used {used} of its {}", limits::human_bytes(most)))
+        }
         None => match process {
             Some(ProcessEnd { exit: Some(0), .. }) => Outcome::Completed(summary),
             Some(ProcessEnd { exit: Some(code), .. }) => failed(format!("exit {code}")),

@@ -13,17 +13,23 @@ use crate::own_folder;
 #[derive(Debug)]
 pub(crate) struct ScratchRoot {
     path: PathBuf,
+    word: String,
 }
 
 impl ScratchRoot {
     /// The folder whose name ends in that word, which nobody else uses.
     pub(crate) fn named(word: &str) -> Self {
-        Self { path: std::env::temp_dir().join(format!("titan-scratch-{word}")) }
+        Self { path: std::env::temp_dir().join(format!("titan-scratch-{word}")), word: word.to_owned() }
     }
 
     /// Where it is, or would be.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The word.
+    pub(super) fn word(&self) -> &str {
+        &self.word
     }
 
     /// A fresh folder for an attempt.

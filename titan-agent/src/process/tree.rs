@@ -10,6 +10,8 @@ use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, test_kill_process_group, waitpid,
 };
 
+use super::cgroup::TaskCgroup;
+
 /// Looks for what is left of a task come this often.
 const LOOK_SPAN: Duration = Duration::from_millis(10);
 /// Looks for processes that were born while others were ended: each look finds the children of the last.
@@ -20,12 +22,13 @@ const MAX_LOOKS: u32 = 1_000;
 pub(super) struct Tree {
     root: Pid,
     marks: Vec<Vec<u8>>,
+    cgroup: Option<TaskCgroup>,
 }
 
 impl Tree {
     /// The tree of a process that leads a group.
-    pub(super) fn new(root: Pid, marks: Vec<Vec<u8>>) -> Self {
-        Self { root, marks }
+    pub(super) fn new(root: Pid, marks: Vec<Vec<u8>>, cgroup: Option<TaskCgroup>) -> Self {
+        Self { root, marks, cgroup }
     }
 
     /// Asks all of it to end.
@@ -37,6 +40,9 @@ impl Tree {
 
     /// Ends all of it.
     pub(super) fn kill(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
         self.signal(Signal::KILL);
     }
 
@@ -57,6 +63,11 @@ impl Tree {
             self.kill();
             std::thread::sleep(LOOK_SPAN);
         }
+    }
+
+    /// Its memory as the kernel bounds it, if it does.
+    pub(super) fn cgroup(&self) -> Option<&TaskCgroup> {
+        self.cgroup.as_ref()
     }
 
     /// Resident memory of all of it, in bytes. What is shared counts for each.
@@ -159,7 +170,7 @@ fn own_orphans() -> Vec<Pid> {
     pids_in(format!("/proc/self/task/{me}/children").as_ref())
 }
 
-fn pids_in(file: &std::path::Path) -> Vec<Pid> {
+pub(super) fn pids_in(file: &std::path::Path) -> Vec<Pid> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.split_ascii_whitespace().filter_map(parse_pid).collect()
 }

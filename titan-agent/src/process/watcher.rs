@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 
+use super::cgroup;
 use super::scratch::ScratchRoot;
 use super::tree::descendants;
 
@@ -36,6 +37,7 @@ pub(crate) fn watch() -> std::io::Result<ExitCode> {
     let status = agent.wait()?;
     end_all_that_is_left();
     ScratchRoot::named(&word).remove_all();
+    cgroup::clean_up(&word);
     Ok(code(status))
 }
 

@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use titan_agent::descriptors;
 use titan_manager::{Effect, Event, HostId, JobSpec, Lifecycle, Manager, Verdict, WorkerId};
 use titan_proto::command::CommandTask;
 use titan_proto::id::{JobId, TaskId};
@@ -153,6 +154,7 @@ struct Connected {
     commands: mpsc::UnboundedSender<Command>,
     /// On this machine: it reads files where they are.
     is_local: bool,
+    slots: u32,
 }
 
 /// What comes to a driver.
@@ -330,7 +332,10 @@ impl<'a> Driver<'a> {
     fn on_news(&mut self, news: News) {
         match news {
             News::Joined { host, worker, capacity, commands, joined, is_local } => {
-                self.connections.insert(worker, Connected { commands, is_local });
+                self.connections.insert(worker, Connected { commands, is_local, slots: capacity.slots });
+                // What an attempt sends is a file of the spool until it is whole.
+                let slots = self.connections.values().map(|connected| u64::from(connected.slots)).sum();
+                descriptors::make_room(slots, 1);
                 self.tell(&Note::Joined { host, joined });
                 self.handle(Event::WorkerJoined { host, worker, capacity });
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use titan_agent::descriptors;
 use tokio::process::Command;
 
 use super::{BoxFuture, LaunchError, Launcher, Launching, Link, Shell, Story, child};
@@ -16,11 +17,18 @@ pub(crate) struct Local {
     agent: Option<PathBuf>,
     env: BTreeMap<String, String>,
     workdir: Option<PathBuf>,
+    /// The user's own limit, before titan raises it.
+    open_files: Option<u64>,
 }
 
 impl Local {
     pub(crate) fn new(host: &Host) -> Self {
-        Self { agent: host.agent.clone(), env: host.env.clone(), workdir: host.workdir.clone() }
+        Self {
+            agent: host.agent.clone(),
+            env: host.env.clone(),
+            workdir: host.workdir.clone(),
+            open_files: descriptors::limit(),
+        }
     }
 
     fn start(&self) -> Result<Link, LaunchError> {
@@ -29,6 +37,9 @@ impl Local {
         // Not detached: the agent makes a session of its own.
         let mut command = Command::new(&program);
         command.arg(AGENT_WORD).envs(&self.env);
+        if let Some(own) = self.open_files {
+            command.env(descriptors::VARIABLE, own.to_string());
+        }
         if let Some(folder) = &self.workdir {
             command.current_dir(folder);
         }
