@@ -168,6 +168,19 @@ fn when_memory_ends_tasks_go_before_the_agent() {
 }
 
 #[test]
+fn a_host_whose_setup_fails_is_not_used() {
+    let desk = Desk::new();
+    let on_one = "test $TITAN_HOST != local-2 || { echo no module >&2; exit 4; }";
+    let run = format!("$titan map --local=2 --setup '{on_one}' -s 'echo $TITAN_HOST' -n0 ::: 1 2 3 4 5 6");
+    let outcome = sh(&desk, &run).expect(0);
+    assert_eq!(outcome.text(), "local-1\n".repeat(6), "{}", outcome.stderr);
+    let outcome = sh(&desk, "$titan map --setup 'echo no module >&2; false' echo ::: 1 2 3").expect(3);
+    let told = "error: no usable worker:\n  localhost: setup failed on localhost (exit status: 1): no module\n";
+    assert_eq!(outcome.stderr, told);
+    desk.wait_until_tidy();
+}
+
+#[test]
 fn stdin_of_tasks_is_empty_unless_given() {
     prints("echo x | $titan map cat - ::: /dev/null", "");
     prints("echo x > f; $titan map --stdin f -n0 cat ::: a", "x\n");

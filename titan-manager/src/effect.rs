@@ -172,6 +172,15 @@ pub enum Report {
         /// What is missing.
         reason: String,
     },
+    /// A job's setup fails on a host: none of its tasks goes there any more. Comes for each attempt that finds it so.
+    SetupFailed {
+        /// The task.
+        task: TaskId,
+        /// Where.
+        host: HostId,
+        /// How.
+        reason: String,
+    },
     /// Tasks that may not run twice wait for the lease of a worker that was lost.
     Held {
         /// The host.

@@ -40,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) gate: Gate,
     /// Hosts that lacked what its tasks need, and how often since a task of it was COMPLETED there.
     pub(crate) lacks: BTreeMap<HostId, u32>,
+    /// Hosts on which its setup has failed, in their own words.
+    pub(crate) unusable: BTreeMap<HostId, String>,
 }
 
 /// Whether the jobs that a job waits for as a whole let its tasks go.
@@ -69,6 +71,7 @@ impl Job {
             dependents: Vec::new(),
             gate: Gate::Waiting,
             lacks: BTreeMap::new(),
+            unusable: BTreeMap::new(),
         }
     }
 

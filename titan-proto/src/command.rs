@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{FileSet, OutputPattern};
 
+/// A line of sh between a setup and what follows it: the setup has failed if its last command has.
+pub const SETUP_CHECK: &[u8] = b"\ncase $? in 0) ;; *) exit ;; esac\n";
+
 /// What all tasks of a command's job share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandJob {

@@ -169,6 +169,8 @@ pub enum Fault {
     Task,
     /// The host's, which lacks what the task needs: it is tried elsewhere, and the try doesn't count.
     Host,
+    /// The host's, where the job's setup fails: none of its tasks can run there, and the try doesn't count.
+    Setup,
 }
 
 /// What the receiver of a result needs to know that it is whole.
@@ -194,6 +196,11 @@ impl Outcome {
     /// A failure that is the host's.
     pub fn failed_by_host(reason: impl AsRef<str>) -> Self {
         Self::Failed { reason: cut(reason), fault: Fault::Host, result: None }
+    }
+
+    /// The job's setup has failed on this host.
+    pub fn setup_failed(reason: impl AsRef<str>) -> Self {
+        Self::Failed { reason: cut(reason), fault: Fault::Setup, result: None }
     }
 
     /// What came on its bulk stream, if its receiver has to check that.

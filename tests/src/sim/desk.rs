@@ -14,7 +14,7 @@ use titan_proto::time::Timestamp;
 
 use super::Sabotage;
 use super::host::AgentSide;
-use super::tasks::LACKS;
+use super::tasks::{LACKS, SETUP};
 use super::wire::{LinkId, Side};
 use super::world::{Happening, PULSE, World};
 
@@ -272,10 +272,11 @@ impl World {
     }
 }
 
-/// The simulated agents have one word for what only commands can say: that their host lacks something.
+/// The simulated agents have words for what only commands can say: that their host lacks something, or fails a setup.
 fn by_host(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Failed { reason, .. } if reason.starts_with(LACKS) => Outcome::failed_by_host(reason),
+        Outcome::Failed { reason, .. } if reason.starts_with(SETUP) => Outcome::setup_failed(reason),
         other => other,
     }
 }

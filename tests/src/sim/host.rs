@@ -13,7 +13,7 @@ use titan_proto::message::ToManager;
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
-use super::tasks::{self, LACKS, Quirk};
+use super::tasks::{self, LACKS, Quirk, SETUP};
 use super::wire::{LinkId, Side};
 use super::world::{Happening, PULSE, World};
 
@@ -201,6 +201,7 @@ impl World {
         let Some(computing) = agent.computing.remove(&attempt).filter(|_| !agent.is_gone) else { return };
         let behaviour = self.scenario.manners.of(computing.task);
         let lacks = self.scenario.manners.lacks(computing.task, agent.host.0);
+        let fails_setup = self.scenario.manners.fails_setup(computing.task.job, agent.host.0);
         let failed = |reason: &str| Computed::Failed { reason: reason.to_owned() };
         let completed = |crc_error: u32| {
             let result = tasks::result(computing.task, behaviour.bytes);
@@ -209,6 +210,7 @@ impl World {
         };
         let end = match behaviour.quirk {
             _ if computing.is_stopped => Computed::Cancelled,
+            _ if fails_setup => failed(&format!("{SETUP} on host {}", agent.host.0)),
             _ if lacks => failed(&format!("{LACKS} on host {}", agent.host.0)),
             Quirk::Fails if behaviour.spoils(computing.number) => failed("told to fail"),
             Quirk::Panics if behaviour.spoils(computing.number) => failed("the kernel panicked: told to"),

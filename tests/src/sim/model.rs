@@ -20,6 +20,8 @@ pub(super) struct Model {
     pub(super) is_halted: bool,
     pub(super) manners: Manners,
     pub(super) jobs: Vec<JobSpec>,
+    /// Jobs whose setup fails on a host, as far as titan has been told.
+    pub(super) setups: BTreeSet<(JobId, HostId)>,
     pub(super) tasks: BTreeMap<TaskId, Known>,
     pub(super) attempts: BTreeMap<AttemptId, Tried>,
     pub(super) workers: BTreeMap<WorkerId, Agent>,
@@ -106,6 +108,7 @@ impl Model {
             is_halted: false,
             manners,
             jobs: Vec::new(),
+            setups: BTreeSet::new(),
             tasks: BTreeMap::new(),
             attempts: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -288,15 +291,20 @@ impl Model {
         })
     }
 
+    /// Whether a host has said that it lacks what a task needs, or fails its job's setup.
+    pub(super) fn is_excluded(&self, task: TaskId, host: HostId) -> bool {
+        self.tasks[&task].lacks.contains(&host) || self.setups.contains(&(task.job, host))
+    }
+
     /// Whether no host that is up, and none that is coming, can ever run a task.
     pub(super) fn is_for_nobody(&self, task: TaskId) -> bool {
         let spec = &self.jobs[task.job.0 as usize];
-        !self.hosts.iter().filter(|(host, _)| !self.tasks[&task].lacks.contains(host)).any(|(_, place)| match place {
+        !self.hosts.iter().filter(|(host, _)| !self.is_excluded(task, **host)).any(|(_, place)| match place {
             Place::Starting => true,
             Place::Up(worker) => {
                 let capacity = &self.workers[worker].capacity;
                 let has_slot = spec.slot_memory_bytes <= capacity.memory_bytes / u64::from(capacity.slots);
-                meets(spec, capacity) && (has_slot || self.tasks[&task].lacks.is_empty())
+                meets(spec, capacity) && (has_slot || !self.hosts.keys().any(|host| self.is_excluded(task, *host)))
             }
             Place::Down => false,
         })

@@ -84,10 +84,7 @@ impl Model {
         let slot_bytes = agent.capacity.memory_bytes / u64::from(agent.capacity.slots);
         assert!(spec.slot_memory_bytes <= slot_bytes, "{task} is too large for {worker:?}");
         assert!(meets(spec, &agent.capacity), "{worker:?} hasn't what {task} asks for");
-        assert!(
-            !self.tasks[&task].lacks.contains(&agent.host),
-            "{task} starts on {worker:?}, which lacks what it needs"
-        );
+        assert!(!self.is_excluded(task, agent.host), "{task} starts on {worker:?}, which lacks what it needs");
         assert!(self.may_begin(task), "{task} starts before what it waits for has ended");
         assert!(!self.is_halted, "{attempt} starts after the batch was halted");
         let open: Vec<_> = self.attempts.iter().filter(|(_, tried)| tried.task == task && tried.is_open).collect();
@@ -139,6 +136,7 @@ impl Model {
             Outcome::Completed(_) => known.end == Some(End::Completed),
             Outcome::Failed { fault: Fault::Task, .. } => known.failures > 0,
             Outcome::Failed { fault: Fault::Host, .. } => !known.lacks.is_empty(),
+            Outcome::Failed { fault: Fault::Setup, .. } => !self.setups.is_empty(),
             Outcome::Cancelled => true,
         };
         assert!(is_recorded, "{attempt} is acknowledged before it is recorded");
@@ -178,6 +176,11 @@ impl Model {
     fn judge_failure(&mut self, task: TaskId, attempt: AttemptId, reason: &str) {
         let tried = &self.attempts[&attempt];
         let host = self.workers[&tried.worker].host;
+        if reason.starts_with(tasks::SETUP) {
+            assert!(self.manners.fails_setup(task.job, host.0), "{host:?} has no reason to fail that setup");
+            self.setups.insert((task.job, host));
+            return;
+        }
         if reason.starts_with(tasks::LACKS) {
             assert!(self.manners.lacks(task, host.0), "{host:?} lacks nothing that {task} needs");
             self.tasks.get_mut(&task).expect("only tasks fail").lacks.insert(host);

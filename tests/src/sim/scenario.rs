@@ -160,6 +160,7 @@ impl Scenario {
             fail_percent: 0,
             kill_percent: 0,
             endless_percent: 0,
+            setup_percent: 0,
             lack_percent: 0,
             large_percent: 20,
         };
@@ -354,6 +355,7 @@ fn manners(random: &mut Random, mix: Mix) -> Manners {
         kill_percent: if matches!(mix, Mix::Crashes | Mix::Storm) { of_quirks(5) } else { 0 },
         endless_percent: if mix == Mix::Cancels { of_quirks(10) } else { 0 },
         lack_percent: of_quirks(random.pick(&[0, 0, 30])),
+        setup_percent: of_quirks(random.pick(&[0, 0, 0, 50])),
         large_percent: random.pick(&[0, 10, 40]),
     }
 }

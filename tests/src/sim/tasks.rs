@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use titan_proto::id::TaskId;
+use titan_proto::id::{JobId, TaskId};
 
 use super::random::Random;
 
+/// How a simulated task begins to say that its job's setup fails.
+pub const SETUP: &str = "setup failed";
 /// How a simulated task begins to say that its host lacks what it needs.
 pub(super) const LACKS: &str = "lacking";
 
@@ -22,6 +24,8 @@ pub struct Manners {
     pub kill_percent: u64,
     /// Tasks of a hundred that run until they are stopped.
     pub endless_percent: u64,
+    /// Of a hundred pairs of job and host, on how many the job's setup fails.
+    pub setup_percent: u64,
     /// Of a hundred pairs of task and host, how many don't fit together: the host lacks something.
     pub lack_percent: u64,
     /// Tasks of a hundred whose result needs many frames.
@@ -80,6 +84,12 @@ impl Manners {
 }
 
 impl Manners {
+    /// Whether that job's setup fails on that host; on the first it never does.
+    pub fn fails_setup(&self, job: JobId, host: u32) -> bool {
+        let mut random = Random::new(!self.seed ^ (u64::from(job.0) << 32) ^ 0x5e7);
+        (0..host).fold(false, |_, _| random.chance(self.setup_percent))
+    }
+
     /// Whether that host lacks what that task needs; the first never does.
     pub fn lacks(&self, task: TaskId, host: u32) -> bool {
         let mut random = Random::new(!self.seed ^ (u64::from(task.job.0) << 48) ^ (u64::from(task.index) << 16));

@@ -73,7 +73,7 @@ struct Running {
 fn prepare(attempt: &Attempt) -> Result<Running, Outcome> {
     let folder = command::folder(attempt)?;
     give_files(attempt, folder.as_deref())?;
-    let inherited = setup::environment(attempt).map_err(Outcome::failed_by_host)?;
+    let inherited = setup::environment(attempt).map_err(Outcome::setup_failed)?;
     let mut variables = command::variables(attempt, inherited);
     let share = attempt.shares.take(&attempt.job.spec);
     share.tell(&mut variables);

@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::{Command, Stdio};
 
+use titan_proto::command::SETUP_CHECK;
+
 use super::Attempt;
 use super::command::Variables;
 
@@ -29,7 +31,7 @@ fn run(attempt: &Attempt, setup: &[u8]) -> Result<Environment, String> {
     let file = attempt.scratch.file("environment").map_err(cannot)?;
     let left = Command::new("/bin/sh")
         .arg("-c")
-        .arg(OsStr::from_bytes(&[setup, b"\nenv -0 > \"$TITAN_SETUP_FILE\""].concat()))
+        .arg(OsStr::from_bytes(&[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()))
         .envs(super::command::variables(attempt, std::env::vars_os().collect()))
         .env("TITAN_SETUP_FILE", &file)
         .stdin(Stdio::null())

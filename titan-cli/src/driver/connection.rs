@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use titan_manager::WorkerId;
 use titan_proto::codec;
-use titan_proto::command::CommandJob;
+use titan_proto::command::{CommandJob, SETUP_CHECK};
 use titan_proto::frame::{Decoder, Received};
 use titan_proto::id::AttemptId;
 use titan_proto::message::{MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
@@ -202,7 +202,7 @@ impl Connection {
     fn add_setup(&self, job: &mut CommandJob) {
         if let Some(setup) = &self.setup {
             let own = job.setup.take().unwrap_or_default();
-            job.setup = Some([setup.as_bytes(), b"\n", &own].concat());
+            job.setup = Some([setup.as_bytes(), SETUP_CHECK, &own].concat());
         }
     }
 

@@ -20,7 +20,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use titan_manager::{Counts, HostId, Lifecycle, Manager, Report, TaskEnd};
-use titan_proto::id::TaskId;
+use titan_proto::id::{JobId, TaskId};
 
 use crate::args::{NoiseOptions, ProgressMode};
 use crate::config::text::{cut, printable};
@@ -55,6 +55,7 @@ pub(crate) struct Progress {
     last_failed: Option<TaskId>,
     /// Hosts of which it was told that they lack something.
     told_lacks: BTreeSet<HostId>,
+    told_setups: BTreeSet<(JobId, HostId)>,
     /// Hosts whose trouble was told since they were lost.
     told_troubles: BTreeSet<HostId>,
 }
@@ -91,6 +92,7 @@ impl Progress {
             told_failures: 0,
             last_failed: None,
             told_lacks: BTreeSet::new(),
+            told_setups: BTreeSet::new(),
             told_troubles: BTreeSet::new(),
         }
     }
@@ -194,6 +196,11 @@ impl Progress {
                 let is_new = self.told_lacks.insert(*host) && self.tally.hosts.len() > 1;
                 let number = self.label(*task);
                 is_new.then(|| format!("task {number} goes elsewhere than {}: {}", name(host), printable(reason)))
+            }
+            Report::SetupFailed { task, host, reason } => {
+                let is_new = self.told_setups.insert((task.job, *host)) && self.tally.hosts.len() > 1;
+                let (host, number) = (name(host), self.label(*task));
+                is_new.then(|| format!("{host}: no more tasks of task {number}'s job: {}", printable(reason)))
             }
             Report::Held { host, tasks, span } => Some(format!(
                 "{}: {tasks} of its tasks may still run there, and may not run twice: waiting up to {} for its lease",

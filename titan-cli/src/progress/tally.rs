@@ -167,6 +167,10 @@ impl Tally {
                 self.host(*host).is_too_small = true;
             }
             Report::HostLacks { task, host, .. } => self.stop_running(*task, Some(*host)),
+            Report::SetupFailed { task, host, reason } => {
+                self.stop_running(*task, Some(*host));
+                self.host(*host).trouble = Some((reason.clone(), None));
+            }
             Report::Late { .. } | Report::Held { .. } => {}
         }
     }

@@ -26,6 +26,7 @@ impl Manager {
         let (report, end) = match fault {
             Fault::Task => self.count_failure(tried, &reason),
             Fault::Host => self.exclude(tried, &reason),
+            Fault::Setup => self.exclude_from_job(tried, &reason),
         };
         let kept = end.as_ref().map(|_| tried).filter(|_| has_result);
         effects.push(if kept.is_some() { Effect::Keep { attempt, task } } else { Effect::Discard { attempt } });
@@ -57,9 +58,21 @@ impl Manager {
         let trouble = self.troubles.entry(task).or_default();
         trouble.last_failed = Some(tried);
         trouble.lacks.insert(host, reason.to_owned());
+        (Report::HostLacks { task, host, reason: reason.to_owned() }, self.end_if_unmeetable(task))
+    }
+
+    /// None of the job's tasks can run on the host. What to report, and the reason if nobody is left who could run them.
+    fn exclude_from_job(&mut self, tried: Tried, reason: &str) -> (Report, Option<String>) {
+        let Tried { task, host, .. } = tried;
+        self.jobs[task.job.0 as usize].unusable.insert(host, reason.to_owned());
+        self.troubles.entry(task).or_default().last_failed = Some(tried);
+        self.recheck = true;
+        (Report::SetupFailed { task, host, reason: reason.to_owned() }, self.end_if_unmeetable(task))
+    }
+
+    fn end_if_unmeetable(&self, task: TaskId) -> Option<String> {
         let is_over = self.task(task).state == TaskState::Pending && self.is_unmeetable(task);
-        let report = Report::HostLacks { task, host, reason: reason.to_owned() };
-        (report, is_over.then(|| self.unmet_reason(task)))
+        is_over.then(|| self.unmet_reason(task))
     }
 
     /// An attempt went with its worker. The task, if that attempt was live and the task goes on.

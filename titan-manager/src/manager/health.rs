@@ -158,8 +158,26 @@ impl Manager {
         if self.hosts.is_empty() || self.jobs.is_empty() {
             return false;
         }
-        let usable = self.hosts.values().filter(|host| self.is_usable(**host)).count() as u64;
+        let usable = self.usable_hosts();
         usable == 0 || (!self.begun && usable < u64::from(self.config.min_workers)) || self.waits_for_nobody()
+    }
+
+    /// Whether there is a host that is up, or may be, and on which not every job's setup has failed.
+    pub(super) fn has_usable_hosts(&self) -> bool {
+        self.hosts.iter().any(|(host, state)| self.is_usable(*state) && !self.fails_all_setups(*host))
+    }
+
+    fn fails_all_setups(&self, host: HostId) -> bool {
+        self.jobs.iter().all(|job| job.unusable.contains_key(&host))
+    }
+
+    /// Hosts that may end a task yet: what a useless one holds says one after the other that it can't run there.
+    fn usable_hosts(&self) -> u64 {
+        let holds_some = |state: HostState| matches!(state, HostState::Up(worker) if self.workers[&worker].held() > 0);
+        let is_left = |(host, state): &(&HostId, &HostState)| {
+            self.is_usable(**state) && (holds_some(**state) || !self.fails_all_setups(**host))
+        };
+        self.hosts.iter().filter(is_left).count() as u64
     }
 
     /// Whether all that is left are tasks that no host is large enough for, though some were for others.

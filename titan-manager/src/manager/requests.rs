@@ -1,11 +1,13 @@
 //! Tasks that wait for what no host has, now or ever: they FAIL, and say what is missing and where.
 
+use std::collections::BTreeMap;
+
 use titan_proto::id::TaskId;
 use titan_proto::message::MAX_REASON_CHARS;
 
 use super::Manager;
 use crate::effect::Effect;
-use crate::event::{Capacity, Condition, Request};
+use crate::event::{Capacity, Condition, HostId, Request};
 use crate::worker::{HostState, Worker};
 
 /// Most hosts that a reason lists.
@@ -31,12 +33,12 @@ impl Manager {
     /// Whether hosts are up, none that could have it is being started, and none of them can ever meet what a task asks for.
     /// Slots that are too small for all its tasks are another matter: such a batch has no workers.
     pub(super) fn is_unmeetable(&self, task: TaskId) -> bool {
-        let lacking = self.troubles.get(&task).map(|trouble| &trouble.lacks);
-        let is_out = |host| lacking.is_some_and(|lacking| lacking.contains_key(&host));
+        let is_out = |host| self.is_excluded(task, host);
         let request = &self.job(task.job).spec.request;
         let may_come = |(&host, state): (_, &HostState)| *state == HostState::Starting && !is_out(host);
-        let is_turned_away = lacking.is_some_and(|lacking| !lacking.is_empty());
-        !self.workers.is_empty()
+        let is_turned_away = !self.exclusions(task).is_empty();
+        self.has_usable_hosts()
+            && !self.workers.is_empty()
             && !self.workers.values().any(|worker| self.could_take(task, worker))
             && (is_turned_away || !self.workers.values().any(|worker| worker.capacity.meets(request)))
             && !self.hosts.iter().any(may_come)
@@ -45,16 +47,31 @@ impl Manager {
     /// Whether that worker could take that task if nothing else ran.
     pub(super) fn could_take(&self, task: TaskId, worker: &Worker) -> bool {
         let spec = &self.job(task.job).spec;
-        let lacks = self.troubles.get(&task).is_some_and(|trouble| trouble.lacks.contains_key(&worker.host));
-        !lacks && worker.slot_bytes() >= spec.slot_memory_bytes && worker.capacity.meets(&spec.request)
+        !self.is_excluded(task, worker.host)
+            && worker.slot_bytes() >= spec.slot_memory_bytes
+            && worker.capacity.meets(&spec.request)
+    }
+
+    /// Whether a host has turned that task away, or fails its job's setup.
+    pub(super) fn is_excluded(&self, task: TaskId, host: HostId) -> bool {
+        self.job(task.job).unusable.contains_key(&host)
+            || self.troubles.get(&task).is_some_and(|trouble| trouble.lacks.contains_key(&host))
+    }
+
+    /// Which hosts have, and in which words.
+    fn exclusions(&self, task: TaskId) -> BTreeMap<HostId, &str> {
+        let own = self.troubles.get(&task).into_iter().flat_map(|trouble| &trouble.lacks);
+        own.chain(&self.job(task.job).unusable).map(|(host, reason)| (*host, reason.as_str())).collect()
     }
 
     /// Why a task can run nowhere: what hosts said that they lack, or what no host has.
     pub(super) fn unmet_reason(&self, task: TaskId) -> String {
         let request = &self.job(task.job).spec.request;
-        let lacks = self.troubles.get(&task).map(|trouble| &trouble.lacks).filter(|lacks| !lacks.is_empty());
-        let Some(lacks) = lacks else { return self.too_much(request) };
-        let mut listed: Vec<&str> = lacks.values().map(String::as_str).take(MOST_LISTED_HOSTS).collect();
+        let lacks = self.exclusions(task);
+        if lacks.is_empty() {
+            return self.too_much(request);
+        }
+        let mut listed: Vec<&str> = lacks.values().copied().take(MOST_LISTED_HOSTS).collect();
         let more = format!("and on {} more hosts", lacks.len() - listed.len());
         if lacks.len() > listed.len() {
             listed.push(&more);
