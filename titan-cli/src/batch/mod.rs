@@ -140,7 +140,7 @@ impl Batch<'_> {
         let spans = Spans { tick: self.cluster.scheduler.tick, stop: self.rules.kill_after + STOP_MARGIN };
         let staging = Staging::new(work.root, work.committed);
         let inlets = Inlets { news, fed: work.fed };
-        let driver = Driver::new(manager, clock, self.directory.spool(), sink, inlets, staging, progress);
+        let driver = Driver::new(manager, clock, self.directory, sink, inlets, staging, progress);
         Ok(driver.run(work.jobs, hosts, spans, stop, signals).await)
     }
 

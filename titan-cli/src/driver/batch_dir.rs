@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use titan_proto::id::BatchId;
 
+use super::journal::Journal;
 use super::spool::{Spool, named};
 
 /// Held while batches are made and swept, so that nobody sweeps what isn't locked yet.
@@ -25,6 +26,7 @@ pub(crate) struct BatchDir {
     id: BatchId,
     path: PathBuf,
     temporaries: Temporaries,
+    journal: Journal,
     _lock: File,
 }
 
@@ -81,7 +83,13 @@ impl BatchDir {
         lock.try_lock().map_err(|error| named(&path, &io::Error::other(error.to_string())))?;
         make_folders(&path.join("spool"))?;
         let noted = Noted { list: File::create(path.join(TEMPORARIES))?, paths: Vec::new(), closed: false };
-        Ok(Self { id, path, temporaries: Temporaries(Arc::new(Mutex::new(noted))), _lock: lock })
+        Ok(Self {
+            id,
+            path,
+            temporaries: Temporaries(Arc::new(Mutex::new(noted))),
+            journal: Journal::default(),
+            _lock: lock,
+        })
     }
 
     pub(crate) fn id(&self) -> &BatchId {
@@ -94,6 +102,10 @@ impl BatchDir {
 
     pub(crate) fn spool(&self) -> Spool {
         Spool::new(self.path.join("spool"))
+    }
+
+    pub(crate) fn journal(&self) -> Journal {
+        self.journal.clone()
     }
 
     pub(crate) fn temporaries(&self) -> Temporaries {

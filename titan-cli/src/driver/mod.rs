@@ -39,9 +39,10 @@ use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::{Outcome, ToAgent, ToManager, Work};
 
 use crate::files::{Input, TaskFiles};
+use batch_dir::BatchDir;
 use clock::Clock;
 use host::{Command, HostTask, News};
-use journal::Journal;
+use journal::{Journal, Line};
 use note::Note;
 use signals::{Ending, Signals};
 use sink::SinkThread;
@@ -189,15 +190,15 @@ impl<'a> Driver<'a> {
     pub(crate) fn new(
         manager: Manager,
         clock: Clock,
-        spool: Spool,
+        directory: &BatchDir,
         sink: SinkThread,
         Inlets { news, fed }: Inlets,
         staging: Staging,
         observer: &'a mut dyn Observer,
     ) -> Self {
         let ended = Ended { verdict: None, ending: None, write_error: None, written: None, feed_error: None };
+        let (journal, spool) = (directory.journal(), directory.spool());
         let (connections, sources, events) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        let journal = Journal::default();
         Self {
             manager,
             clock,
@@ -460,7 +461,7 @@ impl<'a> Driver<'a> {
                 }
             }
             Effect::Discard { attempt } => self.sink.discard(attempt, &self.spool),
-            Effect::Record(record) => self.journal.append(record),
+            Effect::Record(record) => self.journal.append(Line::Manager(record)),
             Effect::Deliver(end) => {
                 if end.state != Lifecycle::Completed {
                     self.tell(&Note::Missed(end.clone()));

@@ -7,11 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use titan_proto::capture::{Channel, Splitter};
-use titan_proto::files::{Entry, EntryKind, EntryReader};
+use titan_proto::files::{BlobId, Entry, EntryKind, EntryReader};
+use titan_proto::id::TaskId;
 
 use super::Output;
-use crate::driver::batch_dir::Temporaries;
+use crate::driver::batch_dir::{BatchDir, Temporaries};
+use crate::driver::journal::{self, Journal, Line};
 use crate::driver::outputs::folder_of;
 use crate::driver::spool::named;
 
@@ -25,6 +28,7 @@ pub(crate) struct Committer {
     root: PathBuf,
     batch: String,
     temporaries: Temporaries,
+    journal: Journal,
     /// Tells it from others of the same batch.
     number: usize,
     /// Temporary names that were used.
@@ -37,11 +41,14 @@ struct Pending {
     temporary: Option<PathBuf>,
     target: PathBuf,
     entry: Entry,
+    /// Of a file, when it has been written.
+    blob: Option<BlobId>,
 }
 
 impl Committer {
-    pub(crate) fn new(root: PathBuf, batch: String, temporaries: Temporaries, number: usize) -> Self {
-        Self { root, batch, temporaries, number, used: 0 }
+    pub(crate) fn new(root: PathBuf, directory: &BatchDir, number: usize) -> Self {
+        let (batch, temporaries, journal) = (directory.id().to_string(), directory.temporaries(), directory.journal());
+        Self { root, batch, temporaries, journal, number, used: 0 }
     }
 
     /// Puts in place what a task left, and says what that is, as a person would name it, and its place in the task's
@@ -49,11 +56,21 @@ impl Committer {
     ///
     /// # Errors
     /// It can't be written; what was there before is still there, unless the renaming had begun.
-    pub(crate) fn commit(&mut self, result: &mut File, outputs: &[Output]) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    pub(crate) fn commit(
+        &mut self,
+        task: TaskId,
+        result: &mut File,
+        outputs: &[Output],
+    ) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
         let mut pending = Vec::new();
         let unpacked = self.unpack(result, outputs, &mut pending);
-        let put = |file: &Pending| self.put(file).map_err(|error| named(&file.target, &error));
-        if let Err(error) = unpacked.and_then(|()| pending.iter().try_for_each(put)) {
+        let put_all = |()| {
+            self.journal.append(Line::Manifest { task, files: manifest(&pending) });
+            pending.iter().try_for_each(|file| self.put(file).map_err(|error| named(&file.target, &error)))?;
+            self.journal.append(Line::Committed { task });
+            Ok(())
+        };
+        if let Err(error) = unpacked.and_then(put_all) {
             // Room for others; what was renamed isn't there under that name any more.
             pending.iter().filter_map(|file| file.temporary.as_ref()).for_each(|path| drop(fs::remove_file(path)));
             return Err(error);
@@ -78,7 +95,7 @@ impl Committer {
                     Channel::Content => open.as_mut().map_or(Ok(()), |file| file.write(bytes))?,
                     Channel::Entry => {
                         for entry in reader.push(bytes).map_err(io::Error::other)? {
-                            open.take().map_or(Ok(()), OpenFile::close)?;
+                            close(open.take(), pending)?;
                             let (file, begun) = self.begin(entry, outputs)?;
                             pending.push(begun);
                             open = file;
@@ -95,7 +112,7 @@ impl Committer {
             split.map_err(io::Error::other)?;
             taken?;
         }
-        open.take().map_or(Ok(()), OpenFile::close)
+        close(open, pending)
     }
 
     fn begin(&mut self, entry: Entry, outputs: &[Output]) -> io::Result<(Option<OpenFile>, Pending)> {
@@ -108,7 +125,7 @@ impl Committer {
         let target = target.to_owned();
         let place = self.root.join(&target);
         if entry.kind == EntryKind::Folder {
-            return Ok((None, Pending { temporary: None, target, entry }));
+            return Ok((None, Pending { temporary: None, target, entry, blob: None }));
         }
         make_folders(folder_of(&place))?;
         if place.is_dir() && !place.is_symlink() {
@@ -120,11 +137,12 @@ impl Committer {
             EntryKind::Link { target } => symlink(std::ffi::OsStr::from_bytes(target), &temporary).map(|()| None),
             _ => OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map(Some),
         })?;
-        let file = file.map(|file| OpenFile { file: BufWriter::new(file), target: target.clone() });
-        Ok((file, Pending { temporary: Some(temporary), target, entry }))
+        let open = |file| OpenFile { file: BufWriter::new(file), hash: Sha256::new(), target: target.clone() };
+        let file = file.map(open);
+        Ok((file, Pending { temporary: Some(temporary), target, entry, blob: None }))
     }
 
-    fn put(&self, Pending { temporary, target, entry }: &Pending) -> io::Result<()> {
+    fn put(&self, Pending { temporary, target, entry, .. }: &Pending) -> io::Result<()> {
         let place = self.root.join(target);
         let Some(temporary) = temporary else { return make_folders(&place) };
         if matches!(entry.kind, EntryKind::File { .. }) {
@@ -140,19 +158,100 @@ impl Committer {
 /// A file that is being written.
 struct OpenFile {
     file: BufWriter<File>,
+    hash: Sha256,
     target: PathBuf,
 }
 
 impl OpenFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
         self.file.write_all(bytes).map_err(|error| named(&self.target, &error))
     }
 
-    fn close(mut self) -> io::Result<()> {
-        self.file.flush().map_err(|error| named(&self.target, &error))
+    fn close(mut self) -> io::Result<BlobId> {
+        self.file.flush().map_err(|error| named(&self.target, &error))?;
+        Ok(BlobId(self.hash.finalize().into()))
     }
+}
+
+/// A file is written, the last that has begun.
+fn close(open: Option<OpenFile>, pending: &mut [Pending]) -> io::Result<()> {
+    if let (Some(open), Some(last)) = (open, pending.last_mut()) {
+        last.blob = Some(open.close()?);
+    }
+    Ok(())
+}
+
+fn manifest(pending: &[Pending]) -> Vec<journal::Output> {
+    let file = |Pending { temporary, target, blob, .. }: &Pending| {
+        let temporary = temporary.clone()?;
+        Some(journal::Output { temporary, target: target.clone(), blob: *blob })
+    };
+    pending.iter().filter_map(file).collect()
 }
 
 fn make_folders(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o777).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use titan_proto::capture::header;
+    use titan_proto::files::{Content, encode_entry};
+    use titan_proto::id::JobId;
+
+    use super::*;
+
+    const TASK: TaskId = TaskId { job: JobId(0), index: 3 };
+
+    fn record(channel: Channel, bytes: &[u8]) -> Vec<u8> {
+        [&header(channel, bytes.len() as u32)[..], bytes].concat()
+    }
+
+    fn file(place: &str, content: &[u8]) -> Vec<u8> {
+        let kind = EntryKind::File { bytes: content.len() as u64, content: Content::Follows };
+        let entry = Entry { place: place.as_bytes().to_vec(), mode: 0o644, mtime_ns: 0, kind };
+        [record(Channel::Entry, &encode_entry(&entry).unwrap()), record(Channel::Content, content)].concat()
+    }
+
+    fn result_of(folder: &Path, records: &[Vec<u8>]) -> File {
+        let path = folder.join("result");
+        fs::write(&path, records.concat()).unwrap();
+        File::open(path).unwrap()
+    }
+
+    #[test]
+    fn a_manifest_names_what_is_whole_before_anything_gets_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = BatchDir::create(&folder.path().join("batches")).unwrap();
+        let mut committer = Committer::new(folder.path().to_owned(), &directory, 0);
+        let outputs = [Output::new(b"out/*", true).unwrap()];
+        let mut result = result_of(folder.path(), &[file("out/a", b"one"), file("out/b", b"")]);
+        let placed = committer.commit(TASK, &mut result, &outputs).unwrap();
+        assert_eq!(placed.len(), 2);
+        let [Line::Manifest { task, files }, Line::Committed { task: committed }] = &directory.journal().lines()[..]
+        else {
+            panic!("{:?}", directory.journal().lines());
+        };
+        assert_eq!((*task, *committed), (TASK, TASK));
+        let hash = |content: &[u8]| Some(BlobId(Sha256::digest(content).into()));
+        let listed: Vec<_> = files.iter().map(|file| (file.target.to_str().unwrap(), file.blob)).collect();
+        assert_eq!(listed, [("out/a", hash(b"one")), ("out/b", hash(b""))]);
+        assert!(files.iter().all(|file| !file.temporary.exists()));
+    }
+
+    #[test]
+    fn what_cannot_get_its_place_is_in_no_committed_line_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = BatchDir::create(&folder.path().join("batches")).unwrap();
+        let mut committer = Committer::new(folder.path().to_owned(), &directory, 0);
+        fs::create_dir_all(folder.path().join("out/b")).unwrap();
+        let outputs = [Output::new(b"out/*", true).unwrap()];
+        let mut result = result_of(folder.path(), &[file("out/a", b"one"), file("out/b", b"two")]);
+        assert!(committer.commit(TASK, &mut result, &outputs).is_err());
+        assert_eq!(directory.journal().lines(), []);
+        let left: Vec<_> =
+            fs::read_dir(folder.path().join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["b"]);
+    }
 }

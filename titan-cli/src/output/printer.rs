@@ -87,7 +87,6 @@ impl Desk<'_> {
     /// The sink of the job of that number.
     pub(crate) fn printer(&self, number: usize, book: Arc<dyn Book>) -> io::Result<Printer> {
         let batch = self.directory.id().to_string();
-        let temporaries = self.directory.temporaries();
         Ok(Printer {
             manners: self.manners,
             hosts: self.cluster.hosts.iter().map(|host| host.name.clone()).collect(),
@@ -96,7 +95,7 @@ impl Desk<'_> {
             results: None,
             joblog: None,
             streams: Streams::new(self.stage.clone())?,
-            committer: Committer::new(self.root.clone(), batch.clone(), temporaries, number),
+            committer: Committer::new(self.root.clone(), self.directory, number),
             uncommitted: None,
             committed: self.committed.clone(),
             examples: self.examples.clone(),
@@ -202,7 +201,7 @@ impl Printer {
             return Ok(Vec::new());
         }
         let Some(mut result) = open(&self.spool, record)? else { return Ok(Vec::new()) };
-        let files = self.committer.commit(&mut result, outputs)?;
+        let files = self.committer.commit(record.end.task, &mut result, outputs)?;
         for (path, place) in &files {
             self.committed.add(record.end.task.job, path, place);
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::thread;
 
-use titan_proto::id::JobId;
+use titan_proto::id::{JobId, TaskId};
 use tokio::sync::mpsc;
 
 use super::table::{Table, Values};
 use crate::driver::Fed;
+use crate::driver::journal::{Journal, Line};
 
 /// The only job of a map.
 pub(super) const JOB: JobId = JobId(0);
@@ -18,12 +19,18 @@ const MAX_TASKS: u32 = u32::MAX - 1;
 pub(super) fn start(
     table: Arc<Table>,
     values: impl Iterator<Item = Result<Values, String>> + Send + 'static,
+    journal: Journal,
     fed: mpsc::Sender<Fed>,
 ) -> std::io::Result<()> {
-    thread::Builder::new().name("values".to_owned()).spawn(move || feed(&table, values, &fed)).map(drop)
+    thread::Builder::new().name("values".to_owned()).spawn(move || feed(&table, values, &journal, &fed)).map(drop)
 }
 
-fn feed(table: &Table, values: impl Iterator<Item = Result<Values, String>>, fed: &mpsc::Sender<Fed>) {
+fn feed(
+    table: &Table,
+    values: impl Iterator<Item = Result<Values, String>>,
+    journal: &Journal,
+    fed: &mpsc::Sender<Fed>,
+) {
     for values in values {
         let said = match values {
             Err(reason) => return drop(fed.blocking_send(Fed::Failed { job: JOB, reason })),
@@ -32,6 +39,8 @@ fn feed(table: &Table, values: impl Iterator<Item = Result<Values, String>>, fed
                 return drop(fed.blocking_send(Fed::Failed { job: JOB, reason }));
             }
             Ok(values) => {
+                let task = TaskId { job: JOB, index: table.added() };
+                journal.append(Line::Taken { task, values: values.clone() });
                 table.add(values);
                 fed.blocking_send(Fed::More { job: JOB, tasks: 1 })
             }

@@ -162,7 +162,7 @@ fn work(
     let joblog = args.printing.joblog.as_deref().map(JobLog::create).transpose()?;
     let printer = desk.printer(0, Arc::clone(table) as _)?.with_logs(results, joblog);
     let (sender, fed) = mpsc::channel(MAX_FED);
-    feed::start(Arc::clone(table), values, sender)?;
+    feed::start(Arc::clone(table), values, directory.journal(), sender)?;
     Ok(Work {
         jobs: vec![BatchJob { spec, source: Box::new(TableSource(Arc::clone(table))) }],
         sinks: vec![Box::new(printer)],
