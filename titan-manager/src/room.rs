@@ -68,7 +68,7 @@ impl Capacity {
     }
 
     /// Whether it could meet that request if nothing else ran.
-    pub(crate) fn meets(&self, request: &Request) -> bool {
+    pub fn meets(&self, request: &Request) -> bool {
         request.cpus <= self.most_cores()
             && request.memory_bytes <= self.memory_bytes
             && request.resources.iter().all(|(name, &number)| number <= self.of(name))

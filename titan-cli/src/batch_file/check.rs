@@ -6,10 +6,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::{After, InputSpec, Job, MAX_UNASKED_TASKS, Surroundings, What};
+use super::{After, InputSpec, Job, MAX_UNASKED_TASKS, Surroundings, What, requests};
 use crate::config::text::printable;
 use crate::config::toml_file::{Problem, Problems};
-use crate::config::units::human_size;
 use crate::files::{Input, Output};
 
 /// Tasks of a job whose files are looked at: an array of more is looked at in part.
@@ -18,11 +17,11 @@ const MAX_LOOKED_AT: u64 = 100_000;
 const MAX_TASKS: u64 = u32::MAX as u64 - 1;
 
 /// Checks all jobs together, and puts them in the order in which they can be submitted.
-pub(super) fn check(mut jobs: Vec<Job>, base: &Path, surroundings: Surroundings, problems: &mut Problems) -> Vec<Job> {
+pub(super) fn check(mut jobs: Vec<Job>, base: &Path, surroundings: &Surroundings, problems: &mut Problems) -> Vec<Job> {
     for number in 0..jobs.len() {
         imply(&mut jobs[number]);
         check_counts(&jobs, number, surroundings.yes, problems);
-        check_request(&jobs[number], surroundings, problems);
+        requests::check(&jobs[number], &surroundings.hosts, problems);
     }
     let Some(order) = order(&jobs, problems) else { return jobs };
     let made = Made::of(&jobs, problems);
@@ -69,18 +68,6 @@ fn check_counts(jobs: &[Job], number: usize, yes: bool, problems: &mut Problems)
     {
         let message = format!("a job of {name} has one output, and this has {}", job.outputs.len());
         problems.add(job.places.what.clone(), message, "write outputs = [\"FILE\"]");
-    }
-}
-
-fn check_request(job: &Job, surroundings: Surroundings, problems: &mut Problems) {
-    let Some((cores, memory_bytes)) = surroundings.largest else { return };
-    if let Some(cpus) = job.cpus.filter(|cpus| *cpus > cores) {
-        let message = format!("no host has {cpus} cores for a task of '{}'", job.name);
-        problems.add(job.places.cpus.clone(), message, format!("the largest has {cores}"));
-    }
-    if let Some(bytes) = job.memory.filter(|bytes| *bytes > memory_bytes) {
-        let message = format!("no host has {} for a task of '{}'", human_size(bytes), job.name);
-        problems.add(job.places.memory.clone(), message, format!("the largest has {}", human_size(memory_bytes)));
     }
 }
 

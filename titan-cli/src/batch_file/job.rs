@@ -259,6 +259,8 @@ impl Reader<'_, '_, '_> {
                 .map_or_else(|| self.section.span(), |key| self.section.value_span(key)),
             inputs: items("inputs"),
             outputs: items("outputs"),
+            resources: self.section.value_span("resources"),
+            wanted: self.section.value_span("where"),
             cpus: self.section.value_span("cpus"),
             memory: self.section.value_span("memory"),
         }

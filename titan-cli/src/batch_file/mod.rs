@@ -6,11 +6,12 @@
 //! - [`axis`]: arrays and their values.
 //! - [`template`]: `{axis}` in texts.
 //! - [`job`]: one `[[job]]`, its keys and those of `[defaults]`.
-//! - [`check`]: what only several jobs together can be wrong in.
+//! - [`check`]: what only several jobs together can be wrong in; [`requests`]: what no host can meet.
 
 mod axis;
 mod check;
 mod job;
+mod requests;
 pub(crate) mod template;
 
 use std::collections::BTreeMap;
@@ -18,12 +19,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use titan_manager::{Condition, Rerun};
+use titan_manager::{Condition, Request, Rerun};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::config::toml_file::{ConfigError, Problems, Rules, Section, parse_document, read_text};
 use axis::Axis;
+pub(crate) use requests::KnownHost;
 use template::{ShellTemplate, Template};
 
 /// More tasks than this need to be meant.
@@ -74,6 +76,8 @@ pub(crate) struct Places {
     pub(crate) outputs: Vec<Range<usize>>,
     pub(crate) cpus: Range<usize>,
     pub(crate) memory: Range<usize>,
+    pub(crate) resources: Range<usize>,
+    pub(crate) wanted: Range<usize>,
 }
 
 /// What the tasks of a job run.
@@ -105,6 +109,16 @@ pub(crate) struct After {
 }
 
 impl Job {
+    /// What a task of it takes of a host beside a slot.
+    pub(crate) fn request(&self) -> Request {
+        Request {
+            cpus: self.cpus.unwrap_or(0),
+            memory_bytes: self.memory.unwrap_or(0),
+            resources: self.resources.clone(),
+            wanted: self.wanted.clone(),
+        }
+    }
+
     /// How many tasks it has.
     pub(crate) fn count(&self) -> u64 {
         if self.link {
@@ -135,25 +149,25 @@ const FILE: Rules = Rules {
 };
 
 /// What a file is checked against that isn't in it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Surroundings {
     /// More than ten million tasks are meant.
     pub(crate) yes: bool,
-    /// What the largest host has, where that is known before hosts are asked: cores, and memory in bytes.
-    pub(crate) largest: Option<(u32, u64)>,
+    /// What is known of the hosts; none: nothing is judged by them.
+    pub(crate) hosts: Vec<KnownHost>,
 }
 
 /// Reads a batch file.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub(crate) fn read(path: &Path, surroundings: Surroundings) -> Result<BatchFile, ConfigError> {
+pub(crate) fn read(path: &Path, surroundings: &Surroundings) -> Result<BatchFile, ConfigError> {
     let file = path.display().to_string();
     let text = read_text(path, &file, "name a batch file, as in: titan batch nightly.toml")?;
     parse(path, &file, &text, surroundings)
 }
 
-fn parse(path: &Path, file: &str, text: &str, surroundings: Surroundings) -> Result<BatchFile, ConfigError> {
+fn parse(path: &Path, file: &str, text: &str, surroundings: &Surroundings) -> Result<BatchFile, ConfigError> {
     let document = parse_document(text, file)?;
     let mut problems = Problems::default();
     let mut top = Section::open(&FILE, &document, &mut problems);

@@ -3,6 +3,8 @@
 
 use proptest::prelude::*;
 
+use titan_manager::Capacity;
+
 use super::*;
 
 const FILM: &str = r#"
@@ -51,7 +53,7 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn read_text_in(folder: &Path, text: &str) -> Result<BatchFile, String> {
-    parse(&folder.join("b.toml"), "b.toml", text, Surroundings::default()).map_err(|error| error.to_string())
+    parse(&folder.join("b.toml"), "b.toml", text, &Surroundings::default()).map_err(|error| error.to_string())
 }
 
 /// The messages of what is wrong.
@@ -170,15 +172,38 @@ fn more_tasks_than_anybody_means_need_a_yes() {
     let text = "[[job]]\nname = 'a'\nshell = 'x'\narray = { n = { range = [1, 4000] }, m = { range = [1, 4000] } }";
     assert_refused(text, "if that is meant, say --yes");
     let yes = Surroundings { yes: true, ..Surroundings::default() };
-    assert!(parse(Path::new("b.toml"), "b.toml", text, yes).is_ok());
+    assert!(parse(Path::new("b.toml"), "b.toml", text, &yes).is_ok());
+}
+
+fn host(name: &str, resources: &[(&str, u32)], labels: &[&str]) -> KnownHost {
+    let resources = resources.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    let labels = labels.iter().map(|label| ((*label).to_owned(), String::new()));
+    let labels = labels.chain([("name".to_owned(), name.to_owned())]).collect();
+    let capacity = Capacity { slots: 2, cores: 4, memory_bytes: 1 << 30, resources, labels };
+    KnownHost { capacity, has_target: false }
 }
 
 #[test]
 fn a_request_that_no_host_can_meet_is_refused() {
-    let text = "[[job]]\nname = 'a'\nshell = 'x'\ncpus = 64\nmemory = '1TiB'";
-    let largest = Surroundings { largest: Some((4, 1 << 30)), ..Surroundings::default() };
-    let error = parse(Path::new("b.toml"), "b.toml", text, largest).unwrap_err().to_string();
-    assert!(error.contains("no host has 64 cores") && error.contains("no host has 1.0 TiB"), "{error}");
+    let hosts = vec![host("one", &[("gpu", 2)], &[]), host("two", &[], &["audio"])];
+    let surroundings = Surroundings { hosts, ..Surroundings::default() };
+    let check = |keys: &str| {
+        let text = format!("[[job]]\nname = 'a'\nshell = 'x'\n{keys}");
+        parse(Path::new("b.toml"), "b.toml", &text, &surroundings).map(drop).map_err(|error| error.to_string())
+    };
+    for (keys, refusals) in [
+        ("cpus = 64\nmemory = '1TiB'", &["no host has 64 cores", "no host has 1.0 TiB", "the largest has 4"][..]),
+        ("resources = { gpu = 3 }", &["no host has 3 of 'gpu'", "the largest has 2"]),
+        ("where = 'name=three'", &["no host has these labels"]),
+        ("resources = { gpu = 1 }\nwhere = 'audio'", &["no host has all that a task of 'a' asks for"]),
+    ] {
+        let error = check(keys).unwrap_err();
+        assert!(refusals.iter().all(|refusal| error.contains(refusal)), "{error}");
+    }
+    // Which system a host has isn't known before it is asked.
+    for keys in ["cpus = 4\nmemory = '1GiB'", "where = 'os=linux,audio'", "where = '!audio'\nresources = { gpu = 2 }"] {
+        assert_eq!(check(keys), Ok(()), "{keys}");
+    }
 }
 
 proptest! {

@@ -283,7 +283,7 @@ impl HostTask {
 }
 
 /// What `where` can name: the host's name, what its target says, and its own labels.
-fn labels(name: &str, target: &str, own: &[String]) -> BTreeMap<String, String> {
+pub(crate) fn labels(name: &str, target: &str, own: &[String]) -> BTreeMap<String, String> {
     let (arch, os) = match target.split_once('-') {
         Some((arch, rest)) => (arch, os_of(rest)),
         None => (target, ""),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
-use titan_manager::{Dependency, JobSpec, Request, Rerun};
+use titan_manager::{Dependency, JobSpec, Rerun};
 use titan_proto::command::{CommandJob, Workdir};
 use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::Work as TaskWork;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use crate::args::BatchArgs;
 use crate::batch::{Batch, KILL_AFTER, Rules, Work};
-use crate::batch_file::{self, BatchFile, InputSpec, Job, Surroundings, What};
+use crate::batch_file::{self, BatchFile, InputSpec, Job, KnownHost, Surroundings, What};
 use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::Place;
 use crate::config::text::printable;
@@ -42,8 +42,8 @@ use tasks::CommandTasks;
 pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
     let Place { source, mut cluster } = crate::commands::resolve_place(&args.common.place)?;
     crate::commands::run::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
-    let surroundings = Surroundings { yes: args.yes, largest: largest(&cluster) };
-    let file = batch_file::read(&args.file, surroundings).map_err(|error| Failure::complete(exit::USAGE, error))?;
+    let surroundings = Surroundings { yes: args.yes, hosts: KnownHost::all(&cluster) };
+    let file = batch_file::read(&args.file, &surroundings).map_err(|error| Failure::complete(exit::USAGE, error))?;
     let file = only(file, args.only.as_deref())?;
     let plan = Plan::of(file, &cluster)?;
     if args.check {
@@ -68,12 +68,6 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
     };
     let work = |progress: &Progress| plan.work(args.common.noise.json, &cluster, &directory, progress);
     batch.run(work, || Ok(Vec::new()))
-}
-
-/// What the largest host has, if all of them are this machine.
-fn largest(cluster: &Cluster) -> Option<(u32, u64)> {
-    let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
-    is_here.then(|| (titan_agent::machine::cores(), crate::batch::local_share_bytes(cluster)))
 }
 
 /// Leaves one job, which then waits for nothing: what it is given has to be there.
@@ -213,12 +207,7 @@ impl Plan {
             closed: true,
             retries: job.retries.or(cluster.scheduler.retries).unwrap_or(retries),
             slot_memory_bytes,
-            request: Request {
-                cpus: job.cpus.unwrap_or(0),
-                memory_bytes: job.memory.unwrap_or(0),
-                resources: job.resources.clone(),
-                wanted: job.wanted.clone(),
-            },
+            request: job.request(),
             rerun: job.rerun.unwrap_or(rerun),
             priority: job.priority,
             group,
