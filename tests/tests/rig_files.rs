@@ -54,14 +54,14 @@ fn a_content_is_sent_once_and_kept_for_the_next_batch() {
     for _ in 0..2 {
         let (stdout, _) = map(&scene, &["alpha"], 0, &words);
         assert_eq!(stdout, "1048576 data\n".repeat(3));
-        let kept = scene.rig.host("alpha").exec("ls /home/worker/.cache/titan/blobs | wc -l");
+        let kept = scene.rig.host("alpha").exec("ls /home/worker/.cache/titan/blobs/* | wc -l");
         assert_eq!(String::from_utf8_lossy(&kept.stdout).trim(), "1");
     }
     // What was damaged there is noticed and sent again.
     scene
         .rig
         .host("alpha")
-        .exec("for f in /home/worker/.cache/titan/blobs/*; do printf X | dd of=$f conv=notrunc; done");
+        .exec("for f in /home/worker/.cache/titan/blobs/*/*; do printf X | dd of=$f conv=notrunc; done");
     let (stdout, _) = map(&scene, &["alpha"], 0, &["-n0", "-i", "data", "head", "-c", "4", "data", ":::", "1"]);
     assert_eq!(stdout, "0123");
     scene.assert_clean(CLEAN_SPAN);

@@ -173,12 +173,15 @@ fn may_stay(path: &Path) -> bool {
         name.starts_with("agent-") && path.parent().is_some_and(is_folder_of_agents)
     };
     let is_blobs = |path: &Path| path.ends_with("blobs") && path.parent().is_some_and(is_folder_of_agents);
-    let is_blob = || path.file_name().is_some_and(|name| name.len() == 64) && path.parent().is_some_and(is_blobs);
+    let is_shard =
+        |path: &Path| path.file_name().is_some_and(|name| name.len() == 2) && path.parent().is_some_and(is_blobs);
+    let is_blob = || path.file_name().is_some_and(|name| name.len() == 64) && path.parent().is_some_and(is_shard);
     let of_batches = [".local", ".local/state", ".local/state/titan", ".local/state/titan/batches"];
     path.ends_with(".cache")
         || is_folder_of_agents(path)
         || is_agent()
         || is_blobs(path)
+        || is_shard(path)
         || is_blob()
         || of_batches.iter().any(|folder| path.ends_with(Path::new("home").join(folder)))
         || path.ends_with(".local/state/titan/batches/.lock")

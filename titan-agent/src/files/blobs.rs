@@ -1,8 +1,9 @@
 //! Contents that are kept on this host, each under its hash: whole or not there at all. The least recently used go first when
-//! there are too many bytes, but none that is in use here or was used a moment ago by somebody else.
+//! there are too many bytes, but none that is in use here or was used a moment ago by somebody else. They are spread over 256
+//! folders: file systems get slow where one folder has a hundred thousand files.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, FileTimes, OpenOptions};
+use std::fs::{self, DirEntry, File, FileTimes, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,7 @@ impl Store {
 
     fn at(folder: PathBuf, max_bytes: u64) -> io::Result<Self> {
         let mut store = Self { folder, max_bytes, bytes: 0, verified: BTreeMap::new() };
-        for entry in fs::read_dir(&store.folder)?.flatten() {
+        for entry in store.entries()? {
             let Ok(data) = entry.metadata() else { continue };
             let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".");
             if is_temporary && age(&data) > ABANDONED_SPAN {
@@ -72,6 +73,12 @@ impl Store {
             }
         }
         Ok(store)
+    }
+
+    /// All that lies in the folders of contents.
+    fn entries(&self) -> io::Result<impl Iterator<Item = DirEntry> + use<>> {
+        let folders = fs::read_dir(&self.folder)?.flatten();
+        Ok(folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten()))
     }
 
     /// Where contents lie.
@@ -101,7 +108,9 @@ impl Store {
     pub(super) fn begin(&self, id: BlobId) -> io::Result<Incoming> {
         // Several hosts may share the folder.
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let path = self.folder.join(format!(".{id}-{host}-{}", std::process::id()));
+        let name = format!(".{id}-{host}-{}", std::process::id());
+        let path = path_of(&self.folder, id).with_file_name(name);
+        own_folder::make(path.parent().unwrap_or(&self.folder))?;
         let _ = fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Incoming { id, path, file, hash: Sha256::new(), bytes: 0, is_kept: false })
@@ -124,7 +133,7 @@ impl Store {
 
     fn evict(&mut self, in_use: impl Fn(BlobId) -> bool) -> io::Result<()> {
         let mut found: Vec<(SystemTime, u64, BlobId)> = Vec::new();
-        for entry in fs::read_dir(&self.folder)?.flatten() {
+        for entry in self.entries()? {
             if let (Some(id), Ok(data)) = (parse(entry.file_name().as_encoded_bytes()), entry.metadata()) {
                 found.push((data.modified()?, data.len(), id));
             }
@@ -166,7 +175,8 @@ impl Drop for Incoming {
 
 /// Where a content lies in a store's folder.
 pub(super) fn path_of(folder: &Path, id: BlobId) -> PathBuf {
-    folder.join(id.to_string())
+    let name = id.to_string();
+    folder.join(&name[..2]).join(name)
 }
 
 fn parse(name: &[u8]) -> Option<BlobId> {
@@ -215,7 +225,7 @@ mod tests {
         let mut incoming = store.begin(id_of(b"right")).unwrap();
         incoming.write(b"wrong").unwrap();
         assert!(!store.finish(incoming, |_| false).unwrap());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(store.entries().unwrap().count(), 0);
     }
 
     #[test]

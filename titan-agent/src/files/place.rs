@@ -25,7 +25,8 @@ pub(crate) fn place(folder: &Path, staged: &Staged, host: &str) -> Result<(), Ou
     // Last: a folder that nobody may write has got what is in it by now.
     let folders = staged.sets.iter().flat_map(|set| set.iter()).filter(|entry| entry.kind == EntryKind::Folder);
     for entry in folders.collect::<Vec<_>>().into_iter().rev() {
-        finish(&folder.join(path(&entry.place)), entry).map_err(|error| failure(entry, host, &error))?;
+        let opened = File::open(folder.join(path(&entry.place)));
+        opened.and_then(|folder| finish(&folder, entry)).map_err(|error| failure(entry, host, &error))?;
     }
     Ok(())
 }
@@ -57,18 +58,15 @@ fn put(folder: &Path, entry: &Entry, staged: &Staged) -> io::Result<()> {
         }
         EntryKind::File { bytes: 0, .. } => {
             make_room(&to)?;
-            create(&to)?;
-            finish(&to, entry)
+            finish(&create(&to)?, entry)
         }
         EntryKind::File { content: Content::Blob(blob), .. } => {
             make_room(&to)?;
-            copy(&blobs::path_of(&staged.store, *blob), &to)?;
-            finish(&to, entry)
+            finish(&copy(&blobs::path_of(&staged.store, *blob), &to)?, entry)
         }
         EntryKind::File { content: Content::Here(from), .. } => {
             make_room(&to)?;
-            copy(path(from), &to)?;
-            finish(&to, entry)
+            finish(&copy(path(from), &to)?, entry)
         }
         EntryKind::File { content: Content::Follows, .. } => Err(io::Error::other("its content isn't there")),
     }
@@ -82,23 +80,13 @@ fn make_room(to: &Path) -> io::Result<()> {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if is_cloned(from, to)? {
-        return Ok(());
+/// A file of its own with the same bytes, which the file system shares until one of the two is changed, if it can.
+fn copy(from: &Path, to: &Path) -> io::Result<File> {
+    let (mut source, mut copy) = (File::open(from)?, create(to)?);
+    if rustix::fs::ioctl_ficlone(&copy, &source).is_err() {
+        io::copy(&mut source, &mut copy)?;
     }
-    let mut to = create(to)?;
-    io::copy(&mut File::open(from)?, &mut to).map(drop)
-}
-
-/// Whether the file system could share the bytes until one of the two is changed.
-fn is_cloned(from: &Path, to: &Path) -> io::Result<bool> {
-    let source = File::open(from)?;
-    let clone = create(to)?;
-    let is_cloned = rustix::fs::ioctl_ficlone(&clone, &source).is_ok();
-    if !is_cloned {
-        fs::remove_file(to)?;
-    }
-    Ok(is_cloned)
+    Ok(copy)
 }
 
 fn create(path: &Path) -> io::Result<File> {
@@ -106,8 +94,7 @@ fn create(path: &Path) -> io::Result<File> {
 }
 
 /// Gives it its mode and time.
-fn finish(path: &Path, entry: &Entry) -> io::Result<()> {
-    let file = File::open(path)?;
+fn finish(file: &File, entry: &Entry) -> io::Result<()> {
     file.set_times(FileTimes::new().set_modified(entry.modified()))?;
     file.set_permissions(Permissions::from_mode(entry.mode & 0o7777))
 }
