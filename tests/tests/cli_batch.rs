@@ -222,3 +222,20 @@ fn a_run_that_cannot_be_planned_fails_its_own_tasks_alone() {
     assert!(outcome.stderr.contains("4 tasks FAILED"), "{}", outcome.stderr);
     assert!(desk.path("3.png").exists() && desk.path("2.png").exists() && !desk.path("-1.png").exists());
 }
+
+#[test]
+fn a_run_whose_picture_cannot_be_written_is_told_and_the_others_go_on() {
+    let desk = desk(
+        "[[job]]\nname = 'frame'\nkernel = 'mandelbrot'\narray = { n = { range = [1, 4] } }\n\
+         params = { size = '64x64', tiles = '2x1' }\noutputs = ['f/{n}.png']\n",
+    );
+    std::fs::create_dir_all(desk.path("f/3.png")).unwrap();
+    let outcome = desk.run("batch b.toml").expect(4);
+    assert!(outcome.stderr.contains("titan: job 'frame', run 3: cannot write its output"), "{}", outcome.stderr);
+    for picture in ["f/1.png", "f/2.png", "f/4.png"] {
+        assert!(desk.read(picture).starts_with(b"\x89PNG"), "{picture}");
+    }
+    let files = std::fs::read_dir(desk.path("f")).unwrap().count();
+    assert_eq!(files, 4, "nothing temporary is left");
+    desk.wait_until_tidy();
+}

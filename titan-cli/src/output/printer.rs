@@ -147,8 +147,7 @@ impl JobSink for Printer {
             Ok(files) => record.committed = files,
             // The others go on; the batch ends with this all the same.
             Err(error) => {
-                let said = printable(&format!("titan: task {}: cannot write its output {error}", record.sequence()));
-                self.streams.write(Channel::Stderr, format!("{said}\n").as_bytes())?;
+                self.streams.tell_unwritten(&format!("task {}", record.sequence()), &error)?;
                 self.uncommitted.get_or_insert(error);
             }
         }
@@ -256,7 +255,7 @@ fn result_bytes(spool: &Spool, record: &TaskRecord) -> io::Result<u64> {
 }
 
 /// titan's own stdout and stderr, as tasks write to them.
-struct Streams {
+pub(crate) struct Streams {
     stdout: File,
     stderr: File,
     /// Where one of them is a terminal, on which something else may be shown.
@@ -267,11 +266,17 @@ struct Streams {
 
 impl Streams {
     /// Unbuffered: what a task wrote is there when the next is told of.
-    fn new(stage: Stage) -> io::Result<Self> {
+    pub(crate) fn new(stage: Stage) -> io::Result<Self> {
         let is_shared = io::stderr().is_terminal();
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         Ok(Self { stdout, stderr, stage: is_shared.then_some(stage), open_line: None })
+    }
+
+    /// Says at once that an output can't get its place; the batch goes on.
+    pub(crate) fn tell_unwritten(&mut self, whose: &str, error: &io::Error) -> io::Result<()> {
+        let said = printable(&format!("titan: {whose}: cannot write its output {error}"));
+        self.write(Channel::Stderr, format!("{said}\n").as_bytes())
     }
 
     /// On a terminal that shows more than output, what comes next would be drawn over a line without an end.

@@ -164,7 +164,7 @@ impl Plan {
             match &planned.kind {
                 Kind::Runs(runs) => {
                     jobs.push(BatchJob { spec, source: Box::new(Arc::clone(runs)) });
-                    let sink = RunsSink::new(Arc::clone(runs), id, &self.root, directory, desk.committed.clone());
+                    let sink = RunsSink::new(Arc::clone(runs), id, &desk)?;
                     sinks.push(Box::new(sink));
                 }
                 Kind::Commands { workdir } => {

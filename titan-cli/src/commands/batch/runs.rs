@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernels::{Kernel, OutputKind, OutputSpec, Plan, Request, SinkReport};
@@ -14,13 +14,14 @@ use titan_proto::message::Work;
 
 use crate::batch_file::Job;
 use crate::batch_file::template::Template;
-use crate::driver::batch_dir::{BatchDir, Temporaries};
+use crate::driver::batch_dir::Temporaries;
 use crate::driver::outputs::{Outputs, Target, folder_of};
 use crate::driver::sink::JobSink;
 use crate::driver::spool::{Reader, Spool};
 use crate::driver::{TaskSource, TaskWork};
 use crate::exit::{self, Failure};
 use crate::files::Committed;
+use crate::output::printer::{Desk, Streams};
 
 /// The option that splits a run into tasks: a frame of a film is one task unless more is asked for.
 const TILES: (&str, &str) = ("tiles", "1x1");
@@ -134,6 +135,9 @@ pub(super) struct RunsSink {
     temporaries: Temporaries,
     spool: Spool,
     committed: Committed,
+    streams: Streams,
+    /// The first output that couldn't be written.
+    unwritten: Option<io::Error>,
     runs_under_way: BTreeMap<u32, Run>,
 }
 
@@ -151,23 +155,19 @@ struct Open {
 }
 
 impl RunsSink {
-    pub(super) fn new(
-        runs: Arc<KernelRuns>,
-        job: JobId,
-        root: &Path,
-        directory: &BatchDir,
-        committed: Committed,
-    ) -> Self {
-        Self {
+    pub(super) fn new(runs: Arc<KernelRuns>, job: JobId, desk: &Desk<'_>) -> io::Result<Self> {
+        Ok(Self {
             runs,
             job,
-            root: root.to_owned(),
-            batch: directory.id().to_string(),
-            temporaries: directory.temporaries(),
-            spool: directory.spool(),
-            committed,
+            root: desk.root.clone(),
+            batch: desk.directory.id().to_string(),
+            temporaries: desk.directory.temporaries(),
+            spool: desk.directory.spool(),
+            committed: desk.committed.clone(),
+            streams: Streams::new(desk.stage.clone())?,
+            unwritten: None,
             runs_under_way: BTreeMap::new(),
-        }
+        })
     }
 
     fn open(&self, run: u32) -> io::Result<Open> {
@@ -187,16 +187,37 @@ impl RunsSink {
         Ok(Open { sink, outputs })
     }
 
+    fn completed(&self, number: u32, task: u32, run: &mut Run) -> io::Result<()> {
+        let open = match &mut run.open {
+            Some(open) => open,
+            none => none.insert(self.open(number)?),
+        };
+        let results = RunResults { reader: self.spool.reader(self.job), first: number * self.runs.group() };
+        open.sink.completed(task, &results)
+    }
+
+    /// A run that can't be written is told of, and ends the batch with that; the others go on.
+    fn give_up(&mut self, number: u32, run: &mut Run, error: io::Error) -> io::Result<()> {
+        (run.open, run.is_spoiled) = (None, true);
+        let whose = format!("job '{}', run {}", self.runs.job.name, u64::from(number) + 1);
+        self.streams.tell_unwritten(&whose, &error)?;
+        self.unwritten.get_or_insert(error);
+        Ok(())
+    }
+
     fn end(&self, run: u32, open: Option<Open>) -> io::Result<()> {
-        if let Some(Open { sink, outputs }) = open {
-            sink.finish()?;
-            for path in outputs.commit()? {
-                let path = path.strip_prefix(&self.root).unwrap_or(&path);
-                self.committed.add(self.job, path, path.as_os_str().as_bytes());
-            }
-        }
+        let written = open.map_or(Ok(()), |open| self.put(open));
         for task in 0..self.runs.group() {
             self.spool.remove(TaskId { job: self.job, index: run * self.runs.group() + task });
+        }
+        written
+    }
+
+    fn put(&self, Open { sink, outputs }: Open) -> io::Result<()> {
+        sink.finish()?;
+        for path in outputs.commit()? {
+            let path = path.strip_prefix(&self.root).unwrap_or(&path);
+            self.committed.add(self.job, path, path.as_os_str().as_bytes());
         }
         Ok(())
     }
@@ -212,23 +233,19 @@ impl JobSink for RunsSink {
         run.is_spoiled |= end.state != Lifecycle::Completed;
         if run.is_spoiled {
             run.open = None;
-        } else {
-            let open = match &mut run.open {
-                Some(open) => open,
-                none => none.insert(self.open(number)?),
-            };
-            let results = RunResults { reader: self.spool.reader(self.job), first: number * group };
-            open.sink.completed(index % group, &results)?;
+        } else if let Err(error) = self.completed(number, index % group, &mut run) {
+            self.give_up(number, &mut run, error)?;
         }
-        if run.left == 0 {
-            return self.end(number, run.open);
+        if run.left > 0 {
+            self.runs_under_way.insert(number, run);
+        } else if let Err(error) = self.end(number, run.open.take()) {
+            self.give_up(number, &mut run, error)?;
         }
-        self.runs_under_way.insert(number, run);
         Ok(())
     }
 
     fn finish(&mut self, _complete: bool) -> io::Result<Option<SinkReport>> {
-        Ok(None)
+        self.unwritten.take().map_or(Ok(None), Err)
     }
 }
 
