@@ -69,3 +69,23 @@ fn weather_spreads_more_where_the_first_error_was_larger() {
         assert!(!desk.read(&format!("ensembles/0.01/{name}")).is_empty());
     }
 }
+
+#[test]
+fn the_files_of_the_reference_are_right_and_run() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/batch-file.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 2);
+    let desk = Desk::new();
+    desk.write("raw/one.txt", "word ".repeat(40));
+    desk.write("raw/two.txt", "other ".repeat(40));
+    for (number, block) in blocks.into_iter().enumerate() {
+        let name = format!("{number}.toml");
+        // Smaller pictures say as much.
+        desk.write(&name, block.replace("640x360", "64x36"));
+        run(&desk, &name);
+    }
+    let text: Vec<u8> = desk.read("all.txt").into_iter().filter(|byte| *byte != b'\n').collect();
+    assert_eq!(text.len(), 2 * (40 * "word ".len() + 40 * "other ".len()), "both texts in both widths");
+    assert!(desk.read("stamped/0048.png").starts_with(b"\x89PNG"));
+}

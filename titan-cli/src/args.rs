@@ -122,8 +122,8 @@ Examples:
 Replacement strings: {} the value, {.} without extension, {/} base name, {//} folder, {/.} both,
 {1} {2.} by source, {#} number of the task, {%} slot.
 
-Exit codes: 0 all completed, 1 some failed, 2 usage, 3 no usable worker, 4 titan couldn't write here,
-129, 130, 143 ended by a signal, 141 the reader of stdout left.";
+Exit codes: 0 all completed, 1 some failed, 2 usage, 3 no usable worker, 4 titan couldn't write
+here, 129, 130, 143 ended by a signal, 141 the reader of stdout left.";
 
 /// Run the jobs of a file: commands and kernels that wait for each other
 #[derive(Debug, Args)]
@@ -155,8 +155,16 @@ Examples:
   titan batch --dry-run nightly.toml | less     its tasks, one a line
   titan batch --only stamp film.toml            one job again
 
-Exit codes: 0 all completed, 1 some failed, 2 usage, 3 no usable worker, 4 titan couldn't write here,
-129, 130, 143 ended by a signal.";
+A file, whose keys are all in docs/batch-file.md:
+  [[job]]
+  name = \"pack\"
+  array = { file = { glob = \"logs/*.log\" } }
+  shell = \"gzip -9 < {file} > {file}.gz\"
+  inputs = [\"{file}\"]
+  outputs = [\"{file}.gz\"]
+
+Exit codes: 0 all completed, 1 some failed, 2 usage, 3 no usable worker, 4 titan couldn't write
+here, 129, 130, 143 ended by a signal.";
 
 /// Where values come from and how they become arguments.
 #[derive(Debug, Args)]
