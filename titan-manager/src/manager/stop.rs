@@ -58,8 +58,9 @@ impl Manager {
         }
     }
 
+    /// The last first: what is queued has gone before what runs makes room for it.
     fn stop_running(&self, effects: &mut Vec<Effect>) {
-        for (&attempt, held) in self.attempts.iter().filter(|(_, held)| held.phase.is_live()) {
+        for (&attempt, held) in self.attempts.iter().rev().filter(|(_, held)| held.phase.is_live()) {
             effects.push(Effect::Send { worker: held.worker, message: ToAgent::Cancel { attempt } });
         }
     }

@@ -63,3 +63,14 @@ fn a_cancel_forgets_no_task_that_waits_for_others() {
     cluster.ends(1, 1, Outcome::Cancelled);
     assert_eq!(cluster.verdict(), verdict(End::Cancelled, 0, 0, 4));
 }
+
+#[test]
+fn what_is_queued_is_cancelled_before_what_runs_makes_room_for_it() {
+    let mut cluster = Cluster::new();
+    cluster.submit(4).join(1, 2).begins(1, 1).begins(1, 2).on(Event::Cancel);
+    let cancelled = cluster.effects.iter().filter_map(|effect| match effect {
+        Effect::Send { message: ToAgent::Cancel { attempt }, .. } => Some(attempt.number),
+        _ => None,
+    });
+    assert_eq!(cancelled.collect::<Vec<_>>(), [3, 2, 1]);
+}
