@@ -431,10 +431,14 @@ impl Server {
             self.exit = Some(Exit::Protocol { reason: "its watcher has ended".to_owned() });
         }
         if self.reports_load && self.now().since(self.last_load) >= LOAD_SPAN {
-            self.last_load = self.now();
-            let (load_hundredths, free_memory_bytes) = machine::load();
-            self.session.send(encode(&ToManager::Load { load_hundredths, free_memory_bytes }));
+            self.report_load();
         }
+    }
+
+    fn report_load(&mut self) {
+        self.last_load = self.now();
+        let (load_hundredths, free_memory_bytes) = machine::load();
+        self.session.send(encode(&ToManager::Load { load_hundredths, free_memory_bytes }));
     }
 
     fn decide(&mut self, event: Event) -> Result<(), String> {
@@ -453,6 +457,10 @@ impl Server {
                 let slots = configure.slots;
                 let pool = Pool::new(slots, Arc::clone(&self.faults));
                 self.reports_load = configure.reports_load;
+                if self.reports_load {
+                    // The manager waits for it.
+                    self.report_load();
+                }
                 let sender = self.sender.clone();
                 let tell = move |told| drop(sender.send(Happening::Files(told)));
                 let files =

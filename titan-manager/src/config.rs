@@ -86,6 +86,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether it has to be seen at each start how busy a worker is.
+    pub(crate) fn has_gate(&self) -> bool {
+        self.max_load.is_some() || self.min_free_memory_bytes.is_some()
+    }
+
     /// Silence that ends a session. With a lease of zero nothing else would end one whose network is gone.
     pub fn silence_limit(&self) -> Duration {
         self.lease.max(self.unhealthy_after + self.heartbeat)

@@ -89,9 +89,9 @@ impl Worker {
         self.held() < self.capacity.slots + beyond.min(self.capacity.slots)
     }
 
-    /// Whether its machine is busier than it may be for new tasks. What hasn't been said holds nobody up.
+    /// Whether its machine is busier than it may be for new tasks, or hasn't said yet how busy it is.
     pub(crate) fn is_throttled(&self, config: &Config) -> bool {
-        let Some(load) = self.load else { return false };
+        let Some(load) = self.load else { return config.has_gate() };
         let most_load = config.max_load.map(|limit| match limit {
             LoadLimit::Absolute(hundredths) => u64::from(hundredths),
             LoadLimit::PercentOfCores(percent) => u64::from(percent) * u64::from(self.capacity.cores.max(1)),

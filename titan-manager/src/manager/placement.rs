@@ -112,9 +112,8 @@ impl Manager {
     /// it has to be seen at each start whether it may be.
     fn prefill_limit(&self) -> u32 {
         let config = &self.config;
-        let has_gate = config.max_load.is_some() || config.min_free_memory_bytes.is_some();
         // What is queued may start before a halt is known.
-        if !config.start_delay.is_zero() || has_gate || config.halt.is_some() {
+        if !config.start_delay.is_zero() || config.has_gate() || config.halt.is_some() {
             return 0;
         }
         let expected = self.hosts.values().filter(|host| **host != HostState::Down).count().max(1);

@@ -112,9 +112,11 @@ fn a_request_that_no_host_can_meet_fails_and_names_the_largest() {
 #[test]
 fn a_busy_machine_gets_no_new_task_until_it_is_back() {
     let mut cluster = Cluster::with(Config { max_load: Some(LoadLimit::PercentOfCores(100)), ..Config::default() });
-    cluster.join(1, 2).submit(3);
-    assert_eq!(started(&cluster), 2, "nothing is known of its load, and nothing is queued");
     let load = |load_hundredths| ToManager::Load { load_hundredths, free_memory_bytes: 0 };
+    cluster.join(1, 2).submit(3);
+    assert_eq!(started(&cluster), 0, "nothing is known of its load");
+    cluster.says(1, load(10));
+    assert_eq!(started(&cluster), 2, "and nothing is queued");
     cluster.says(1, load(201)).ends(1, 1, completed());
     assert_eq!(started(&cluster), 0);
     cluster.says(1, load(200));
@@ -126,7 +128,7 @@ fn a_machine_short_of_memory_gets_no_new_task() {
     let mut cluster = Cluster::with(Config { min_free_memory_bytes: Some(1 << 30), ..Config::default() });
     cluster.join(1, 1).says(1, ToManager::Load { load_hundredths: 0, free_memory_bytes: 1 << 29 }).submit(1);
     assert_eq!(started(&cluster), 0);
-    cluster.join(2, 1);
+    cluster.join(2, 1).says(2, ToManager::Load { load_hundredths: 0, free_memory_bytes: 1 << 31 });
     assert_eq!(cluster.starts(), [(2, 1, 0)]);
 }
 

@@ -1,0 +1,108 @@
+//! What `titan map` can be asked beside values and words: shares of a machine, where values come from, when to stop.
+
+use std::process::Command;
+
+use titan_tests::cli::terminal::Terminal;
+use titan_tests::cli::{Desk, Outcome, PATIENCE, Running};
+use titan_tests::rig::wait_until;
+
+/// A line of sh in which `$titan` is the program under test.
+fn line(desk: &Desk, line: &str) -> Command {
+    let mut command = desk.command("/bin/sh");
+    command.args(["-c", line]).env("titan", titan_tests::program::titan());
+    command
+}
+
+#[track_caller]
+fn sh(desk: &Desk, text: &str) -> Outcome {
+    Running::start(&mut line(desk, text)).wait()
+}
+
+#[test]
+fn counted_resources_are_shared_out_and_named_to_their_tasks() {
+    let desk = Desk::new();
+    desk.write("c.toml", "[[host]]\nlocal = true\nslots = 4\nresources = { gpu = 2, seat = 1 }\n");
+    let ask = "$titan map --cluster c.toml --resource gpu=1 -n0";
+    // Each waits until the other is there: they run at once, with different ones.
+    let both = "touch gpu$TITAN_RESOURCE_GPU; until [ -e gpu0 ] && [ -e gpu1 ]; do sleep 0.02; done; echo $CUDA_VISIBLE_DEVICES";
+    let outcome = sh(&desk, &format!("{ask} -s '{both}' ::: a b | sort")).expect(0);
+    assert_eq!(outcome.text(), "0\n1\n");
+    // More than there is at once never runs at once.
+    let alone = "mkdir one && sleep 0.05 && rmdir one && echo $TITAN_RESOURCE_SEAT";
+    let outcome = sh(&desk, &format!("{ask} --resource seat=1 -s '{alone}' ::: a b c d")).expect(0);
+    assert_eq!(outcome.text(), "0\n".repeat(4));
+    let outcome = sh(&desk, "$titan map --cluster c.toml --resource gpu=3 true ::: a").expect(1);
+    assert!(outcome.stderr.contains("no host can meet its request (gpu=3)"), "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn cores_that_are_asked_for_are_the_tasks_own() {
+    let desk = Desk::new();
+    let script = "echo $OMP_NUM_THREADS; grep Cpus_allowed_list: /proc/self/status | cut -f 2";
+    let outcome = sh(&desk, &format!("$titan map --cpus 1 -n0 -s '{script}' ::: a")).expect(0);
+    let text = outcome.text();
+    let [threads, cores] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    assert_eq!(threads, "1");
+    assert!(cores.parse::<u32>().is_ok(), "one core: {cores}");
+    assert_eq!(sh(&desk, "$titan map --nice 5 -n0 nice ::: a").expect(0).text(), "5\n");
+}
+
+#[test]
+fn a_host_that_is_busy_enough_for_the_user_gets_no_new_task() {
+    let desk = Desk::new();
+    let easy = "$titan map --memfree 1K --load 100000% echo ::: a";
+    assert_eq!(sh(&desk, easy).expect(0).text(), "a\n");
+    // More free memory than there is: the task waits until somebody has enough of that.
+    let mut waiting = Running::start(&mut desk.titan("map -v --memfree 900T echo ::: a"));
+    waiting.wait_for("localhost: up");
+    waiting.signal(rustix::process::Signal::INT);
+    let outcome = waiting.wait().expect(130);
+    assert!(!outcome.stderr.contains("starts on"), "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn a_part_that_failed_ends_it_when_enough_have_ended() {
+    let desk = Desk::new();
+    let outcome = sh(&desk, "$titan map -j1 --halt soon,fail=50% false ::: 1 2 3 4 5 6").expect(1);
+    assert_eq!(outcome.stderr.matches("exit 1 (try 1 of 1)").count(), 3, "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn values_come_in_any_order_after_any_separator_and_with_what_their_lines_end_in() {
+    let desk = Desk::new();
+    assert_eq!(sh(&desk, "$titan map --shuf echo ::: 3 1 2 | sort").expect(0).text(), "1\n2\n3\n");
+    assert_eq!(sh(&desk, "$titan map -k --arg-sep ,, echo ,, a :::").expect(0).text(), "a\n:::\n");
+    let outcome = sh(&desk, "printf 'a\\r\\nb\\r\\n' | $titan map -k echo").expect(0);
+    assert_eq!(outcome.text(), "a\r\nb\r\n");
+    let warned = "titan: stdin, line 1: it ends in CR LF, and the CR is part of the value\n";
+    assert_eq!(outcome.stderr, warned);
+}
+
+#[test]
+fn an_object_holds_a_part_of_what_is_too_long_and_says_so() {
+    let desk = Desk::new();
+    let long = "head -c 3000000 /dev/zero | tr '\\''\\0'\\'' x; printf '\\''\\377'\\'' >&2";
+    let outcome = sh(&desk, &format!("$titan map --json -n0 -s '{long}' ::: a")).expect(0);
+    let task = &outcome.json()[0];
+    assert_eq!(task["stdout"].as_str().map(str::len), Some(1 << 20));
+    assert_eq!(task["truncated"], true);
+    assert_eq!(task["stderr"]["base64"], "/w==");
+}
+
+#[test]
+fn a_person_who_is_to_type_values_is_told() {
+    let (desk, mut terminal) = (Desk::new(), Terminal::open());
+    let mut command = desk.titan("map echo");
+    command.stdin(terminal.stream()).stdout(terminal.stream()).stderr(terminal.stream());
+    let mut child = command.spawn().unwrap();
+    let told = "reading values from the terminal, one a line, Ctrl-D ends";
+    wait_until(PATIENCE, "it says what it waits for", || terminal.received().contains(told));
+    terminal.type_bytes(b"typed\n\x04");
+    wait_until(PATIENCE, "titan ends", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{}", terminal.received());
+    assert!(terminal.received().matches("typed").count() >= 2, "its echo and the task's: {}", terminal.received());
+    desk.wait_until_tidy();
+}
