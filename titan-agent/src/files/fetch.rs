@@ -39,6 +39,7 @@ pub(super) struct Fetcher {
     asked: BTreeMap<u64, Asked>,
     asked_bytes: u64,
     next_stream: u64,
+    next_download: u64,
 }
 
 /// A set of entries, looked through once as they come: many attempts may need it.
@@ -53,6 +54,8 @@ struct Set {
 
 #[derive(Debug)]
 struct Download {
+    /// Tells it from an earlier one of the same content, of which pieces may still come.
+    number: u64,
     bytes: u64,
     /// Asked for up to here.
     asked: u64,
@@ -64,6 +67,8 @@ struct Download {
 #[derive(Debug)]
 struct Asked {
     blob: BlobId,
+    /// The download that it is for.
+    download: u64,
     bytes: u64,
     received: u64,
 }
@@ -83,6 +88,7 @@ impl Fetcher {
             asked: BTreeMap::new(),
             asked_bytes: 0,
             next_stream: 0,
+            next_download: 0,
         }
     }
 
@@ -134,7 +140,9 @@ impl Fetcher {
             match self.downloads.entry(blob) {
                 btree_map::Entry::Vacant(_) if store.has(blob, bytes) => continue,
                 btree_map::Entry::Vacant(free) => {
-                    free.insert(Download { bytes, asked: 0, incoming: None, received: 0 });
+                    let number = self.next_download;
+                    self.next_download += 1;
+                    free.insert(Download { number, bytes, asked: 0, incoming: None, received: 0 });
                     self.queue.push_back(blob);
                 }
                 btree_map::Entry::Occupied(_) => {}
@@ -174,11 +182,13 @@ impl Fetcher {
     fn on_bytes(&mut self, stream: u64, data: &[u8], tell: &impl Fn(Told)) {
         let Some(asked) = self.asked.get_mut(&stream) else { return };
         asked.received += data.len() as u64;
-        let blob = asked.blob;
-        if asked.received > asked.bytes {
+        let (blob, is_too_much) = (asked.blob, asked.received > asked.bytes);
+        let Some(download) = self.downloads.get_mut(&blob).filter(|download| download.number == asked.download) else {
+            return;
+        };
+        if is_too_much {
             return self.give_up(blob, &Outcome::failed("more came than was asked for"), tell);
         }
-        let Some(download) = self.downloads.get_mut(&blob) else { return };
         if let Some(Err(error)) = download.incoming.as_mut().map(|incoming| incoming.write(data)) {
             let outcome = self.cannot_keep(&error);
             self.give_up(blob, &outcome, tell);
@@ -189,13 +199,15 @@ impl Fetcher {
         let Some(asked) = self.asked.remove(&stream) else { return };
         self.asked_bytes -= asked.bytes;
         let blob = asked.blob;
+        let Some(download) = self.downloads.get_mut(&blob).filter(|download| download.number == asked.download) else {
+            return;
+        };
         if let Some(reason) = failure {
             return self.give_up(blob, &Outcome::failed(reason), tell);
         }
         if asked.received != asked.bytes {
             return self.give_up(blob, &Outcome::failed("less came than was asked for"), tell);
         }
-        let Some(download) = self.downloads.get_mut(&blob) else { return };
         download.received += asked.bytes;
         if download.received == download.bytes {
             self.complete(blob, tell);
@@ -264,13 +276,13 @@ impl Fetcher {
                 }
             }
             let bytes = (download.bytes - download.asked).min(MAX_PIECE_BYTES);
-            let (stream, offset) = (self.next_stream, download.asked);
+            let (stream, offset, number) = (self.next_stream, download.asked, download.number);
             self.next_stream += 1;
             download.asked += bytes;
             if download.asked == download.bytes {
                 self.queue.pop_front();
             }
-            self.asked.insert(stream, Asked { blob, bytes, received: 0 });
+            self.asked.insert(stream, Asked { blob, download: number, bytes, received: 0 });
             self.asked_bytes += bytes;
             tell(Told::Want { stream, blob, offset, bytes });
         }

@@ -153,3 +153,19 @@ fn a_refused_attempt_takes_nothing_from_another() {
     host.order(Order::Release { attempt: attempt(2) });
     assert_eq!(staged(&host.send(0, b"one")), [(1, Ok(()))]);
 }
+
+#[test]
+fn pieces_of_a_download_that_was_given_up_are_not_taken_for_a_later_one() {
+    let mut host = Host::new();
+    let content = vec![7; 3 << 20];
+    let first = streams(&host.stage(1, &[&content]));
+    assert_eq!(first.len(), 3);
+    host.order(Order::Release { attempt: attempt(1) });
+    let second = streams(&host.stage(2, &[&content]));
+    assert_eq!(second.len(), 3);
+    for stream in first {
+        assert_eq!(staged(&host.send(stream, &content[..1 << 20])), [], "it was for nobody");
+    }
+    let told: Vec<Told> = second.iter().flat_map(|stream| host.send(*stream, &content[..1 << 20])).collect();
+    assert_eq!(staged(&told), [(2, Ok(()))]);
+}
