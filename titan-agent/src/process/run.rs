@@ -164,7 +164,10 @@ impl Running {
             }
         }
         let wall = self.begun.elapsed();
-        self.drain(attempt, stopped);
+        if !self.drain(attempt, stopped) {
+            // A part of what it wrote is no result, however well it ended.
+            ending.get_or_insert(Ending::Stopped);
+        }
         // Reaped only now: until then nobody else gets its pid, or its group's.
         self.tree.end_rest(Duration::from_millis(attempt.job.spec.kill_after_ms));
         let used = self.child.wait4().ok();
@@ -248,17 +251,21 @@ impl Running {
         attempt.job.spec.memory_bytes > 0 && self.tree.cgroup().is_none()
     }
 
-    /// After the exit: what is in the pipes still counts; what others write later doesn't.
-    fn drain(&mut self, attempt: &mut Attempt, stopped: &PipeReader) {
+    /// After the exit: what is in the pipes still counts; what others write later doesn't. False: it was told to stop before
+    /// all of that was taken.
+    fn drain(&mut self, attempt: &mut Attempt, stopped: &PipeReader) -> bool {
         for number in [0, 1] {
             while let Some(pipe) = &self.pipes[number] {
-                let is_ready = wait([Some(pipe.as_fd()), None, None, None], Duration::ZERO)[0];
-                if !is_ready || !waited_for_room(&attempt.sink, stopped) {
+                if !wait([Some(pipe.as_fd()), None, None, None], Duration::ZERO)[0] {
                     break;
+                }
+                if !waited_for_room(&attempt.sink, stopped) {
+                    return false;
                 }
                 self.read(number, attempt);
             }
         }
+        true
     }
 
     /// Reads one piece of what it writes there.
