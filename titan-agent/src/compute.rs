@@ -15,10 +15,16 @@ use crate::faults::Faults;
 /// What the names of the pool's threads begin with.
 pub(crate) const SLOT_THREAD: &str = "slot-";
 
+/// A job's kernel: its name, and what it makes of the job's parameters.
+struct Loaded {
+    name: String,
+    of_job: Result<Arc<dyn Compute>, String>,
+}
+
 /// Loaded jobs, running computations, and the threads for them.
 pub(crate) struct Pool {
     threads: rayon::ThreadPool,
-    jobs: BTreeMap<JobId, Result<Arc<dyn Compute>, String>>,
+    jobs: BTreeMap<JobId, Loaded>,
     running: BTreeMap<AttemptId, Arc<Cancel>>,
     faults: Arc<Faults>,
 }
@@ -35,21 +41,40 @@ impl Pool {
 
     /// Loads a job's kernel. What is wrong with it becomes the failure of each of its tasks.
     pub(crate) fn prepare(&mut self, job: JobId, name: &str, params: &[u8]) {
-        let loaded = match kernels::find(name) {
-            Some(kernel) => kernel.load(params).map(Arc::from).map_err(|error| error.to_string()),
-            None => Err(format!("this agent has no kernel '{name}'")),
-        };
-        self.jobs.insert(job, loaded);
+        self.jobs.insert(job, Loaded { name: name.to_owned(), of_job: load(name, params) });
     }
 
-    /// Starts a computation; `done` is called on its thread when it has ended.
+    /// Starts a computation of a job; `done` is called on its thread when it has ended.
     pub(crate) fn start(&mut self, attempt: AttemptId, task: TaskId, done: impl FnOnce(Computed) + Send + 'static) {
+        let kernel = self.jobs.get(&task.job).map_or_else(unknown, |loaded| loaded.of_job.clone());
+        self.spawn(attempt, task.index, kernel, done);
+    }
+
+    /// Starts a computation of a run that has parameters of its own: they are loaded for this task alone, and forgotten.
+    pub(crate) fn start_run(
+        &mut self,
+        attempt: AttemptId,
+        job: JobId,
+        params: &[u8],
+        index: u32,
+        done: impl FnOnce(Computed) + Send + 'static,
+    ) {
+        let kernel = self.jobs.get(&job).map_or_else(unknown, |loaded| load(&loaded.name, params));
+        self.spawn(attempt, index, kernel, done);
+    }
+
+    fn spawn(
+        &mut self,
+        attempt: AttemptId,
+        index: u32,
+        kernel: Result<Arc<dyn Compute>, String>,
+        done: impl FnOnce(Computed) + Send + 'static,
+    ) {
         let cancel = Arc::clone(self.running.entry(attempt).or_default());
-        let job = self.jobs.get(&task.job).cloned().unwrap_or_else(|| Err("its job was never described".to_owned()));
         let faults = Arc::clone(&self.faults);
         self.threads.spawn(move || {
-            done(match job {
-                Ok(kernel) => compute(&*kernel, task.index, &cancel, &faults),
+            done(match kernel {
+                Ok(kernel) => compute(&*kernel, index, &cancel, &faults),
                 Err(reason) => Computed::Failed { reason },
             });
         });
@@ -64,6 +89,17 @@ impl Pool {
     pub(crate) fn ended(&mut self, attempt: AttemptId) {
         self.running.remove(&attempt);
     }
+}
+
+fn load(name: &str, params: &[u8]) -> Result<Arc<dyn Compute>, String> {
+    match kernels::find(name) {
+        Some(kernel) => kernel.load(params).map(Arc::from).map_err(|error| error.to_string()),
+        None => Err(format!("this agent has no kernel '{name}'")),
+    }
+}
+
+fn unknown() -> Result<Arc<dyn Compute>, String> {
+    Err("its job was never described".to_owned())
 }
 
 fn compute(kernel: &dyn Compute, task: u32, cancel: &Cancel, faults: &Faults) -> Computed {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use titan_proto::command::{CommandTask, ProcessEnd};
+use titan_proto::command::ProcessEnd;
 use titan_proto::files::{Entry, FileSet};
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::{Configure, MAX_SLOTS, Outcome, ResultSummary, ToAgent, ToManager, Work};
+use titan_proto::message::{Configure, MAX_SLOTS, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 /// Results that the manager hasn't acknowledged: beyond that many bytes nothing new starts, so that a slow link fills no
@@ -149,8 +149,8 @@ pub enum Effect {
         task: TaskId,
         /// Which try at it this is.
         tried: u32,
-        /// What it runs, if it is a command.
-        command: Option<Box<CommandTask>>,
+        /// What it runs beyond what its job says.
+        part: Part,
     },
     /// Stop a computation; `Computed` follows all the same.
     Stop {
@@ -189,7 +189,7 @@ struct Queued {
     attempt: AttemptId,
     task: TaskId,
     tried: u32,
-    command: Option<Box<CommandTask>>,
+    part: Part,
     /// Its files aren't here yet.
     waits: bool,
 }
@@ -260,8 +260,8 @@ impl Agent {
                 self.jobs.insert(job);
                 effects.push(Effect::Prepare { job, work });
             }
-            ToAgent::Start { attempt, task, tried, command } => {
-                self.on_start(Queued { attempt, task, tried, command, waits: false }, effects);
+            ToAgent::Start { attempt, task, tried, part } => {
+                self.on_start(Queued { attempt, task, tried, part, waits: false }, effects);
             }
             ToAgent::Files { set, entries } => effects.push(Effect::Files { set, entries }),
             ToAgent::Piece { stream, failure } => effects.push(Effect::Piece { stream, failure }),
@@ -287,7 +287,10 @@ impl Agent {
         } else if self.queue.len() >= MAX_QUEUED {
             "too many tasks ahead"
         } else {
-            let sets = queued.command.as_ref().map(|command| command.inputs.clone()).unwrap_or_default();
+            let sets = match &queued.part {
+                Part::Command(command) => command.inputs.clone(),
+                Part::OfJob | Part::Run { .. } => Vec::new(),
+            };
             if !sets.is_empty() {
                 queued.waits = true;
                 self.with_files.insert(queued.attempt);
@@ -301,12 +304,11 @@ impl Agent {
 
     fn on_staged(&mut self, attempt: AttemptId, failure: Option<Outcome>, effects: &mut Vec<Effect>) {
         match failure {
-            None => {
-                self.queue
-                    .iter_mut()
-                    .filter(|queued| queued.attempt == attempt)
-                    .for_each(|queued| queued.waits = false);
-            }
+            None => match self.queue.iter_mut().find(|queued| queued.attempt == attempt) {
+                Some(queued) => queued.waits = false,
+                // It was cancelled or given back meanwhile: what came for it goes.
+                None => effects.push(Effect::Release { attempt }),
+            },
             Some(outcome) => {
                 if self.unqueue(attempt) {
                     self.end(attempt, Computed::ended(outcome), effects);
@@ -378,10 +380,10 @@ impl Agent {
     fn start_what_fits(&mut self, effects: &mut Vec<Effect>) {
         while !self.exited && self.running.len() < self.slots as usize && self.has_room_for_results() {
             let Some(next) = self.queue.iter().position(|queued| !queued.waits) else { return };
-            let Some(Queued { attempt, task, tried, command, .. }) = self.queue.remove(next) else { return };
+            let Some(Queued { attempt, task, tried, part, .. }) = self.queue.remove(next) else { return };
             self.running.insert(attempt, task);
             effects.push(Effect::Send(ToManager::Started { attempt }));
-            effects.push(Effect::Compute { attempt, task, tried, command });
+            effects.push(Effect::Compute { attempt, task, tried, part });
         }
     }
 

@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use titan_proto::PROTOCOL_VERSION;
 use titan_proto::codec;
-use titan_proto::command::CommandTask;
 use titan_proto::frame::{Decoder, Received};
 use titan_proto::handshake::{Hello, Opening, Role};
 use titan_proto::id::{AttemptId, Epoch, TaskId};
-use titan_proto::message::{ToManager, Work};
+use titan_proto::message::{Part, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
@@ -233,7 +232,7 @@ struct Start {
     attempt: AttemptId,
     task: TaskId,
     tried: u32,
-    command: Option<Box<CommandTask>>,
+    part: Part,
 }
 
 /// The deciding thread.
@@ -266,15 +265,20 @@ struct Server {
 
 impl Server {
     fn run(mut self, happenings: &Receiver<Happening>) -> Result<Exit, String> {
+        let exit = self.work(happenings);
+        // An agent that is a part of another program has no business with that program's children.
+        if self.parent.is_some() {
+            end_everything();
+        }
+        self.scratch.remove_all();
+        exit
+    }
+
+    fn work(&mut self, happenings: &Receiver<Happening>) -> Result<Exit, String> {
         let mut next_tick = self.now();
         self.receive()?;
         loop {
             if let Some(exit) = self.exit.take() {
-                // An agent that is a part of another program has no business with that program's children.
-                if self.parent.is_some() {
-                    end_everything();
-                }
-                self.scratch.remove_all();
                 return Ok(exit);
             }
             self.transmit();
@@ -382,19 +386,22 @@ impl Server {
     /// Starts what has been announced: if it takes the agent down, the manager knows which it was.
     fn compute_announced(&mut self) -> Result<(), String> {
         let mut failed = Vec::new();
-        for Start { attempt, task, tried, command } in self.starts.drain(..std::mem::take(&mut self.announced)) {
+        for Start { attempt, task, tried, part } in self.starts.drain(..std::mem::take(&mut self.announced)) {
             let sender = self.sender.clone();
             let to_chunk = self.sender.clone();
             let done = move |end| drop(sender.send(Happening::Computed(attempt, end)));
-            match (command, &mut self.pool, &mut self.processes) {
-                (Some(command), _, Some(processes)) => {
+            match (part, &mut self.pool, &mut self.processes) {
+                (Part::Command(command), _, Some(processes)) => {
                     let chunk = move |bytes| to_chunk.send(Happening::Chunk(attempt, bytes)).is_ok();
                     let staged = self.staged.remove(&attempt).unwrap_or_default();
                     if let Err(outcome) = processes.start(attempt, task, tried, *command, staged, chunk, done) {
                         failed.push((attempt, outcome));
                     }
                 }
-                (None, Some(pool), _) => pool.start(attempt, task, done),
+                (Part::OfJob, Some(pool), _) => pool.start(attempt, task, done),
+                (Part::Run { params, index }, Some(pool), _) => {
+                    pool.start_run(attempt, task.job, &params, index, done);
+                }
                 _ => {}
             }
         }
@@ -405,21 +412,20 @@ impl Server {
         Ok(())
     }
 
-    fn stop(&mut self, attempt: AttemptId) {
+    fn stop(&mut self, attempt: AttemptId) -> Result<(), String> {
         if let Some(processes) = self.processes.as_mut().filter(|processes| processes.runs(attempt)) {
             processes.stop(attempt);
         } else if let Some(place) =
-            self.starts.iter().position(|start| start.attempt == attempt && start.command.is_some())
+            self.starts.iter().position(|start| start.attempt == attempt && matches!(start.part, Part::Command(_)))
         {
             // It hasn't begun, and never will.
             self.starts.remove(place);
             self.announced -= usize::from(place < self.announced);
-            let sender = self.sender.clone();
-            let cancelled = Happening::Computed(attempt, Computed::Cancelled);
-            let _ = thread::Builder::new().spawn(move || drop(sender.send(cancelled)));
+            return self.decide(Event::Computed { attempt, end: Computed::Cancelled });
         } else if let Some(pool) = &mut self.pool {
             pool.stop(attempt);
         }
+        Ok(())
     }
 
     /// What is to be done now and then, whatever happens.
@@ -479,12 +485,10 @@ impl Server {
             Effect::SendResult { attempt, result, then } => {
                 self.session.send_bulk(attempt.stream(), result, encode(&then));
             }
-            Effect::Compute { attempt, task, tried, command } => {
-                self.starts.push_back(Start { attempt, task, tried, command });
+            Effect::Compute { attempt, task, tried, part } => {
+                self.starts.push_back(Start { attempt, task, tried, part });
             }
-            Effect::Stop { attempt } => {
-                self.stop(attempt);
-            }
+            Effect::Stop { attempt } => self.stop(attempt)?,
             Effect::Files { set, entries } => self.order(Order::Files { set, entries }),
             Effect::Stage { attempt, sets } => self.order(Order::Stage { attempt, sets }),
             Effect::Piece { stream, failure } => self.order(Order::Piece { stream, failure }),

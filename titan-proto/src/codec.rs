@@ -74,7 +74,7 @@ mod tests {
     use crate::command::{CommandJob, CommandTask, ProcessEnd, Word, Workdir};
     use crate::files::{BlobId, Content, Entry, EntryKind, FileSet, OutputPattern};
     use crate::id::{AttemptId, Epoch, JobId, TaskId};
-    use crate::message::{Configure, Outcome, ResultSummary, ToAgent, ToManager, Work};
+    use crate::message::{Configure, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 
     fn attempt() -> AttemptId {
         AttemptId { epoch: Epoch(1), number: 2 }
@@ -139,12 +139,16 @@ mod tests {
             ),
             (ToAgent::Job { job: JobId(3), work }, "01000000030000000000000001000000000000006d010000000000000009"),
             (
-                ToAgent::Start { attempt: attempt(), task, tried: 5, command: None },
-                "02000000010000000200000003000000040000000500000000",
+                ToAgent::Start { attempt: attempt(), task, tried: 5, part: Part::OfJob },
+                "02000000010000000200000003000000040000000500000000000000",
             ),
             (
-                ToAgent::Start { attempt: attempt(), task, tried: 5, command: Some(Box::new(command_task())) },
-                "02000000010000000200000003000000040000000500000001010000000000000001000000000000000101000000000000000200000001000000000000000100000000000000030100000000000000040101000000000000000502000000000000000000000007000000010000000100000002000000010000000000000001000000000000000601",
+                ToAgent::Start { attempt: attempt(), task, tried: 5, part: Part::Run { params: vec![1], index: 2 } },
+                "0200000001000000020000000300000004000000050000000100000001000000000000000102000000",
+            ),
+            (
+                ToAgent::Start { attempt: attempt(), task, tried: 5, part: Part::Command(Box::new(command_task())) },
+                "02000000010000000200000003000000040000000500000002000000010000000000000001000000000000000101000000000000000200000001000000000000000100000000000000030100000000000000040101000000000000000502000000000000000000000007000000010000000100000002000000010000000000000001000000000000000601",
             ),
             (
                 ToAgent::Job { job: JobId(3), work: Work::Command(command_job()) },

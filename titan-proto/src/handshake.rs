@@ -275,7 +275,8 @@ mod tests {
         let newer = Hello { version: 9, ..hello() };
         let Ok(Some((Opening::Hello(read), _))) = Opening::decode(&newer.encode()) else { panic!() };
         let error = read.check("0.1.0").unwrap_err().to_string();
-        assert_eq!(error, "titan speaks protocol 3 and the agent speaks 9: update titan on this machine");
+        let ours = PROTOCOL_VERSION;
+        assert_eq!(error, format!("titan speaks protocol {ours} and the agent speaks 9: update titan on this machine"));
         let newer_titan = Hello { role: Role::Manager, ..newer };
         let error = newer_titan.check("0.1.0").unwrap_err().to_string();
         assert!(error.ends_with("update the agent (its host's `agent` key, or the file it was found as)"), "{error}");

@@ -26,9 +26,8 @@ pub enum ToAgent {
         task: TaskId,
         /// Which try at it this is, from 1; lost ones count.
         tried: u32,
-        /// What a command's task runs. None from the manager, which doesn't know it, and for a kernel's task, whose number
-        /// says it all; the driver fills it in.
-        command: Option<Box<CommandTask>>,
+        /// What it runs beyond what its job says. The manager doesn't know it and says `OfJob`; the driver fills it in.
+        part: Part,
     },
     /// Give an attempt back if it hasn't begun; the answer is `Recalled` or `AlreadyStarted`.
     Recall {
@@ -95,6 +94,22 @@ pub enum Work {
     },
     /// A program that is started; each task brings its own words.
     Command(CommandJob),
+}
+
+/// What one task runs, beyond what its job says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// The task of its number of the job's kernel.
+    OfJob,
+    /// A task of a run of the job's kernel that has parameters of its own.
+    Run {
+        /// The run's parameters.
+        params: Vec<u8>,
+        /// The task's number in that run.
+        index: u32,
+    },
+    /// A command.
+    Command(Box<CommandTask>),
 }
 
 /// What an agent says to its manager.

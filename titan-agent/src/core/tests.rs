@@ -34,7 +34,7 @@ impl Host {
     }
 
     fn start(&mut self, number: u32) -> Vec<Effect> {
-        self.told(ToAgent::Start { attempt: attempt(number), task: task(number), tried: 1, command: None })
+        self.told(ToAgent::Start { attempt: attempt(number), task: task(number), tried: 1, part: Part::OfJob })
     }
 
     fn ends(&mut self, number: u32, bytes: usize) -> Vec<Effect> {
@@ -69,7 +69,7 @@ fn computes(effects: &[Effect]) -> Vec<u32> {
 #[test]
 fn a_start_is_announced_before_it_is_carried_out() {
     let started = Effect::Send(ToManager::Started { attempt: attempt(1) });
-    let compute = Effect::Compute { attempt: attempt(1), task: task(1), tried: 1, command: None };
+    let compute = Effect::Compute { attempt: attempt(1), task: task(1), tried: 1, part: Part::OfJob };
     assert_eq!(Host::new(1).start(1), [started, compute]);
 }
 
@@ -167,6 +167,7 @@ fn a_goodbye_waits_for_nothing() {
 #[test]
 fn a_task_of_an_unknown_job_is_a_protocol_error() {
     let stranger = TaskId { job: JobId(9), index: 0 };
-    let effects = Host::new(1).told(ToAgent::Start { attempt: attempt(1), task: stranger, tried: 1, command: None });
+    let effects =
+        Host::new(1).told(ToAgent::Start { attempt: attempt(1), task: stranger, tried: 1, part: Part::OfJob });
     assert!(matches!(effects[..], [Effect::Exit(Exit::Protocol { .. })]));
 }

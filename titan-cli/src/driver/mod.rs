@@ -34,9 +34,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use titan_agent::descriptors;
 use titan_manager::{Effect, Event, HostId, JobSpec, Lifecycle, Manager, Verdict, WorkerId};
-use titan_proto::command::CommandTask;
-use titan_proto::id::{JobId, TaskId};
-use titan_proto::message::{Outcome, ToAgent, ToManager, Work};
+use titan_proto::id::JobId;
+use titan_proto::message::{Outcome, Part, ToAgent, ToManager};
 
 use crate::files::{Input, TaskFiles};
 use batch_dir::BatchDir;
@@ -49,8 +48,6 @@ use sink::SinkThread;
 use spool::Spool;
 use staging::{StagedStart, Staging, Start};
 
-/// Agents know runs of kernels by numbers from here: far beyond those of jobs.
-const FIRST_RUN: u32 = 1 << 31;
 /// News that may wait for the driver: beyond it the connections wait.
 pub(crate) const MAX_NEWS: usize = 1_024;
 /// How long hosts may take to part after the goodbye.
@@ -90,20 +87,10 @@ pub(crate) struct Ended {
     pub(crate) feed_error: Option<String>,
 }
 
-/// What one task runs.
-pub(crate) enum TaskWork {
-    /// The job's kernel, which the task's number is enough for.
-    OfJob,
-    /// A task of a kernel's run that has parameters of its own.
-    Run { work: Work, task: u32 },
-    /// A command, but for its files.
-    Command(Box<CommandTask>),
-}
-
 /// What the tasks of a job run.
 pub(crate) trait TaskSource: Send {
-    /// What that task runs.
-    fn work(&self, index: u32) -> TaskWork;
+    /// What that task runs; of a command all but its files.
+    fn part(&self, index: u32) -> Part;
 
     /// The files of that task.
     ///
@@ -134,8 +121,8 @@ pub(crate) struct BatchJob {
 pub(crate) struct KernelTasks;
 
 impl TaskSource for KernelTasks {
-    fn work(&self, _index: u32) -> TaskWork {
-        TaskWork::OfJob
+    fn part(&self, _index: u32) -> Part {
+        Part::OfJob
     }
 }
 
@@ -178,8 +165,6 @@ pub(crate) struct Driver<'a> {
     news: mpsc::Receiver<News>,
     sources: Vec<Box<dyn TaskSource>>,
     staging: Staging,
-    /// The number by which agents know the next run of a kernel.
-    next_run: u32,
     /// What has happened while effects were carried out.
     events: VecDeque<Event>,
     fed: mpsc::Receiver<Fed>,
@@ -199,22 +184,7 @@ impl<'a> Driver<'a> {
         let ended = Ended { verdict: None, ending: None, write_error: None, written: None, feed_error: None };
         let (journal, spool) = (directory.journal(), directory.spool());
         let (connections, sources, events) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self {
-            manager,
-            clock,
-            journal,
-            spool,
-            sink,
-            observer,
-            connections,
-            news,
-            sources,
-            staging,
-            next_run: FIRST_RUN,
-            events,
-            fed,
-            ended,
-        }
+        Self { manager, clock, journal, spool, sink, observer, connections, news, sources, staging, events, fed, ended }
     }
 
     /// Runs these jobs on these hosts until all have ended, and parts from the hosts.
@@ -397,20 +367,11 @@ impl<'a> Driver<'a> {
     fn send(&mut self, worker: WorkerId, message: ToAgent) {
         let Some(connected) = self.connections.get(&worker) else { return };
         match message {
-            ToAgent::Start { attempt, task, tried, command: None } => {
+            ToAgent::Start { attempt, task, tried, part: Part::OfJob } => {
                 self.sink.begun(attempt, task);
                 let source = &self.sources[task.job.0 as usize];
-                // Sending fails only if the connection has just ended, and `Lost` is on its way.
-                let send = |message| drop(connected.commands.send(Command::Send(message)));
-                match source.work(task.index) {
-                    TaskWork::OfJob => send(ToAgent::Start { attempt, task, tried, command: None }),
-                    TaskWork::Run { work, task: index } => {
-                        let job = JobId(self.next_run);
-                        self.next_run = self.next_run.checked_add(1).unwrap_or(FIRST_RUN);
-                        send(ToAgent::Job { job, work });
-                        send(ToAgent::Start { attempt, task: TaskId { job, index }, tried, command: None });
-                    }
-                    TaskWork::Command(command) => {
+                match source.part(task.index) {
+                    Part::Command(command) => {
                         let files = source.files(task.index);
                         let start =
                             Start { worker, is_local: connected.is_local, attempt, task, tried, command, files };
@@ -418,6 +379,11 @@ impl<'a> Driver<'a> {
                         if let Some(staged) = self.staging.begin(start, source.base(), barrier) {
                             self.on_ready(staged);
                         }
+                    }
+                    part => {
+                        // Sending fails only if the connection has just ended, and `Lost` is on its way.
+                        let start = ToAgent::Start { attempt, task, tried, part };
+                        drop(connected.commands.send(Command::Send(start)));
                     }
                 }
             }

@@ -9,7 +9,7 @@ use titan_manager::WorkerId;
 use titan_proto::command::CommandTask;
 use titan_proto::files::FileSet;
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::ToAgent;
+use titan_proto::message::{Part, ToAgent};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
@@ -95,7 +95,7 @@ impl Staging {
         let check = (!files.outputs.is_empty())
             .then(|| OutputCheck::new(task, Arc::new(files.outputs), self.shared.claims.clone()));
         let full = move |command, sets| FullStart {
-            message: ToAgent::Start { attempt, task, tried, command: Some(command) },
+            message: ToAgent::Start { attempt, task, tried, part: Part::Command(command) },
             sets,
             check,
         };

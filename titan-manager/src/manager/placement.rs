@@ -9,7 +9,7 @@
 use std::collections::BTreeSet;
 
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::ToAgent;
+use titan_proto::message::{Part, ToAgent};
 use titan_proto::time::Timestamp;
 
 use super::Manager;
@@ -185,7 +185,7 @@ impl Manager {
         if holder.jobs.insert(task.job) {
             effects.push(Effect::Send { worker, message: ToAgent::Job { job: task.job, work: spec.work.clone() } });
         }
-        effects.push(Effect::Send { worker, message: ToAgent::Start { attempt, task, tried, command: None } });
+        effects.push(Effect::Send { worker, message: ToAgent::Start { attempt, task, tried, part: Part::OfJob } });
     }
 
     /// When a worker is idle and nothing that waits can go there: asks others to give back what they haven't begun.

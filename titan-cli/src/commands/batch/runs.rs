@@ -10,15 +10,15 @@ use std::sync::Arc;
 use kernels::{Kernel, OutputKind, OutputSpec, Plan, Request, SinkReport};
 use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::id::{JobId, TaskId};
-use titan_proto::message::Work;
+use titan_proto::message::{Part, Work};
 
 use crate::batch_file::Job;
 use crate::batch_file::template::Template;
+use crate::driver::TaskSource;
 use crate::driver::batch_dir::Temporaries;
 use crate::driver::outputs::{Outputs, Target, folder_of};
 use crate::driver::sink::JobSink;
 use crate::driver::spool::{Reader, Spool};
-use crate::driver::{TaskSource, TaskWork};
 use crate::exit::{self, Failure};
 use crate::files::Committed;
 use crate::output::printer::{Desk, Streams};
@@ -118,11 +118,10 @@ impl KernelRuns {
 }
 
 impl TaskSource for Arc<KernelRuns> {
-    fn work(&self, index: u32) -> TaskWork {
-        let (run, task) = (index / self.group, index % self.group);
+    fn part(&self, index: u32) -> Part {
         // What can't be planned is told by the agent: parameters that are none.
-        let params = self.plan(run).map(|plan| plan.params()).unwrap_or_default();
-        TaskWork::Run { work: Work::Kernel { name: self.kernel.name().to_owned(), params }, task }
+        let params = self.plan(index / self.group).map(|plan| plan.params()).unwrap_or_default();
+        Part::Run { params, index: index % self.group }
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use titan_proto::command::{CommandTask, Word};
 use titan_proto::id::JobId;
+use titan_proto::message::Part;
 
 use crate::batch_file::template::Template;
 use crate::batch_file::{InputSpec, Job, What};
-use crate::driver::{TaskSource, TaskWork};
+use crate::driver::TaskSource;
 use crate::files::{Input, Output, TaskFiles};
 use crate::output::{Book, Concluded};
 use crate::template::shell;
@@ -80,10 +81,10 @@ fn input(path: &Template, values: &[Vec<u8>], index: u32) -> Result<Input, Strin
 }
 
 impl TaskSource for Arc<CommandTasks> {
-    fn work(&self, index: u32) -> TaskWork {
+    fn part(&self, index: u32) -> Part {
         let values = self.job.values(index);
         let env = self.job.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.text(&values, index)));
-        TaskWork::Command(Box::new(CommandTask {
+        Part::Command(Box::new(CommandTask {
             words: words(&self.job, index).unwrap_or_default().iter().map(|word| Word::from(&word[..])).collect(),
             env: env.collect(),
             stdin: self.job.stdin.as_ref().map(|stdin| stdin.text(&values, index)),

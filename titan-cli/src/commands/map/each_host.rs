@@ -7,6 +7,7 @@ use std::sync::Arc;
 use titan_manager::{Condition, JobSpec};
 use titan_proto::command::{CommandJob, CommandTask};
 use titan_proto::id::TaskId;
+use titan_proto::message::Part;
 use tokio::sync::mpsc;
 
 use super::files::Declared;
@@ -16,7 +17,7 @@ use crate::batch::Work;
 use crate::config::cluster::Cluster;
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
-use crate::driver::{BatchJob, TaskSource, TaskWork};
+use crate::driver::{BatchJob, TaskSource};
 use crate::files::{Input, TaskFiles};
 use crate::output::printer::Desk;
 use crate::output::{Book, Concluded};
@@ -55,8 +56,8 @@ struct OnHost {
 }
 
 impl TaskSource for OnHost {
-    fn work(&self, _index: u32) -> TaskWork {
-        TaskWork::Command(Box::new(CommandTask {
+    fn part(&self, _index: u32) -> Part {
+        Part::Command(Box::new(CommandTask {
             words: self.all.template.words(&[], 1),
             env: Vec::new(),
             stdin: self.all.files.stdin(&[], 1, self.all.in_scratch),

@@ -6,10 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use titan_proto::command::CommandTask;
 use titan_proto::id::TaskId;
+use titan_proto::message::Part;
 
 use super::files::Declared;
 use super::template::Template;
-use crate::driver::{TaskSource, TaskWork};
+use crate::driver::TaskSource;
 use crate::files::{Input, TaskFiles};
 use crate::output::{Book, Concluded};
 use crate::progress::TaskNames;
@@ -109,18 +110,12 @@ impl TaskNames for Table {
 pub(super) struct TableSource(pub(super) Arc<Table>);
 
 impl TaskSource for TableSource {
-    fn work(&self, index: u32) -> TaskWork {
+    fn part(&self, index: u32) -> Part {
         let values = self.0.lock().values.get(&index).cloned();
         let sequence = u64::from(index) + 1;
         let words = values.as_ref().map(|values| self.0.template.words(values, sequence)).unwrap_or_default();
         let stdin = self.0.files.stdin(values.as_deref().unwrap_or_default(), sequence, self.0.in_scratch);
-        TaskWork::Command(Box::new(CommandTask {
-            words,
-            env: Vec::new(),
-            stdin,
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-        }))
+        Part::Command(Box::new(CommandTask { words, env: Vec::new(), stdin, inputs: Vec::new(), outputs: Vec::new() }))
     }
 
     fn files(&self, index: u32) -> Result<TaskFiles, String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use titan_proto::id::{AttemptId, Epoch, JobId, TaskId};
-use titan_proto::message::{Fault, Outcome, ResultSummary, ToAgent, ToManager, Work};
+use titan_proto::message::{Fault, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 use super::*;

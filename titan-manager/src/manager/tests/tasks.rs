@@ -186,7 +186,7 @@ fn a_failure_for_good_keeps_what_its_last_attempt_wrote() {
 fn an_attempt_is_told_which_try_it_is_and_lost_ones_count() {
     let mut cluster = Cluster::new();
     cluster.submit(1).join(1, 1).loses(1, true).join(2, 1).ends(2, 2, Outcome::failed("no"));
-    let third = ToAgent::Start { attempt: attempt(3), task: task(0), tried: 3, command: None };
+    let third = ToAgent::Start { attempt: attempt(3), task: task(0), tried: 3, part: Part::OfJob };
     assert!(cluster.sent(&third), "{:?}", cluster.effects);
 }
 
@@ -194,7 +194,7 @@ fn an_attempt_is_told_which_try_it_is_and_lost_ones_count() {
 fn what_was_given_back_is_no_try() {
     let mut cluster = Cluster::new();
     cluster.submit(2).join(1, 1).join(2, 1).says(1, ToManager::Recalled { attempt: attempt(2) });
-    let again = ToAgent::Start { attempt: attempt(3), task: task(1), tried: 1, command: None };
+    let again = ToAgent::Start { attempt: attempt(3), task: task(1), tried: 1, part: Part::OfJob };
     assert!(cluster.sent(&again), "{:?}", cluster.effects);
 }
 
