@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use titan_manager::{HostId, Manager};
+use titan_manager::{HostId, JobSpec, Manager};
 use titan_proto::id::Epoch;
 use tokio::sync::{mpsc, watch};
 
@@ -21,6 +21,7 @@ use crate::args::NoiseOptions;
 use crate::config::cluster::{Cluster, Host, Reach, Scheduler};
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::clock::Clock;
+use crate::driver::connection;
 use crate::driver::host::{Common, HostTask, News};
 use crate::driver::signals::Signals;
 use crate::driver::sink::{JobSink, SinkThread};
@@ -129,7 +130,19 @@ impl Batch<'_> {
         judged.conclude(&self, &ended, &mut progress, &examples)
     }
 
+    /// Whether every job can be told to every host.
+    fn check_jobs(&self, jobs: &[BatchJob]) -> Result<(), Failure> {
+        let is_too_long = |spec: &&JobSpec| {
+            self.cluster.hosts.iter().any(|host| !connection::can_be_told(&spec.work, host.setup.as_deref()))
+        };
+        let Some(spec) = jobs.iter().map(|job| &job.spec).find(is_too_long) else { return Ok(()) };
+        let problem =
+            format!("job '{}': its environment and its setup are longer than the 1 MiB of a message", spec.name);
+        Err(Failure::hinted(exit::USAGE, problem, "give what is long as a file: --base, or inputs"))
+    }
+
     async fn drive(&self, work: Work, progress: &mut Progress, signals: &mut Signals) -> Result<Ended, Failure> {
+        self.check_jobs(&work.jobs)?;
         let sink = SinkThread::start(work.sinks, self.directory.spool()).map_err(cannot)?;
         let clock = Clock::start();
         let (news_sender, news) = mpsc::channel(MAX_NEWS);

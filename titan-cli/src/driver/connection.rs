@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep_until};
 
 use titan_manager::WorkerId;
 use titan_proto::codec;
-use titan_proto::command::{CommandJob, SETUP_CHECK};
+use titan_proto::command::SETUP_CHECK;
 use titan_proto::frame::{Decoder, Received};
-use titan_proto::id::AttemptId;
+use titan_proto::id::{AttemptId, JobId};
 use titan_proto::message::{MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
@@ -23,7 +23,7 @@ use super::host::{Command, News};
 use super::offers::Offers;
 use super::spool::{SpoolError, Writer, named};
 use super::staging::FullStart;
-use crate::files::check::OutputCheck;
+use crate::files::check::{OutputCheck, Refused};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -59,6 +59,15 @@ enum Step {
     Piece { stream: u64, piece: Result<Vec<u8>, String> },
 }
 
+/// An attempt that a worker was given.
+#[derive(Debug)]
+pub(crate) enum Given {
+    /// It may send what it makes of it, which is looked through as it comes.
+    Open(Option<OutputCheck>),
+    /// It has told its outcome: nothing more comes.
+    Over,
+}
+
 /// Everything that one connection needs.
 pub(crate) struct Connection {
     pub(crate) worker: WorkerId,
@@ -67,8 +76,8 @@ pub(crate) struct Connection {
     pub(crate) spool: Writer,
     /// What the host wants to be run before a command's first task.
     pub(crate) setup: Option<String>,
-    /// The attempts that this worker was given and that aren't over: it can send results of no other.
-    pub(crate) held: BTreeMap<AttemptId, Option<OutputCheck>>,
+    /// The attempts that this worker was given and that it hasn't been told to forget.
+    pub(crate) given: BTreeMap<AttemptId, Given>,
     /// The files that it may ask for.
     pub(crate) offers: Offers,
     pub(crate) clock: Clock,
@@ -152,13 +161,12 @@ impl Connection {
 
     fn send(&mut self, mut message: ToAgent) {
         match &mut message {
-            ToAgent::Start { attempt, .. } => drop(self.held.entry(*attempt).or_default()),
+            ToAgent::Start { attempt, .. } => drop(self.given.entry(*attempt).or_insert(Given::Open(None))),
             ToAgent::Acknowledge { attempt } => self.forget(*attempt),
-            ToAgent::Job { work: Work::Command(job), .. } => self.add_setup(job),
+            ToAgent::Job { work, .. } => add_setup(work, self.setup.as_deref()),
             _ => {}
         }
-        let bytes =
-            codec::encode(&message).expect("parameters were checked against the bound when the job was planned");
+        let bytes = codec::encode(&message).expect("jobs were checked against the bound before the batch began");
         self.session.send(bytes);
     }
 
@@ -176,7 +184,7 @@ impl Connection {
                 self.send(files);
             }
         }
-        self.held.insert(attempt, check);
+        self.given.insert(attempt, Given::Open(check));
         self.send(message);
     }
 
@@ -194,16 +202,9 @@ impl Connection {
     }
 
     fn forget(&mut self, attempt: AttemptId) {
-        self.held.remove(&attempt);
+        self.given.remove(&attempt);
+        self.spool.abandon(attempt);
         self.offers.withdraw(attempt);
-    }
-
-    /// The host's own setup goes before the job's.
-    fn add_setup(&self, job: &mut CommandJob) {
-        if let Some(setup) = &self.setup {
-            let own = job.setup.take().unwrap_or_default();
-            job.setup = Some([setup.as_bytes(), SETUP_CHECK, &own].concat());
-        }
     }
 
     /// An agent that makes titan talk and doesn't listen.
@@ -236,8 +237,8 @@ impl Connection {
                 }
                 Incoming::Bulk { stream, data } => {
                     let attempt = AttemptId::from_stream(stream);
-                    let Some(check) = self.held.get_mut(&attempt) else {
-                        return Err(broken(format!("a result of {attempt}, which it wasn't given")));
+                    let Some(Given::Open(check)) = self.given.get_mut(&attempt) else {
+                        return Err(broken(format!("a result of {attempt}, which it doesn't run")));
                     };
                     if let Some(check) = check {
                         check.push(&data);
@@ -255,20 +256,25 @@ impl Connection {
         Ok(())
     }
 
-    /// A result that didn't arrive whole is a failed attempt.
+    /// A result that didn't arrive whole is a failed attempt, and so is one that isn't what was declared.
     fn check_result(&mut self, message: ToManager) -> Result<ToManager, End> {
         let ToManager::Finished { attempt, outcome, process } = message else {
             return Ok(message);
         };
-        let Some(summary) = outcome.result().filter(|_| self.held.contains_key(&attempt)) else {
-            // Nothing to check; or nothing that was given, and the manager knows that it counts for nothing.
+        let given = self.given.get_mut(&attempt).map(|given| std::mem::replace(given, Given::Over));
+        let Some(Given::Open(check)) = given else {
+            // It wasn't given, or was told before: the manager knows that it counts for nothing.
+            return Ok(ToManager::Finished { attempt, outcome, process });
+        };
+        let Some(summary) = outcome.result() else {
+            self.spool.abandon(attempt);
             return Ok(ToManager::Finished { attempt, outcome, process });
         };
         let is_whole = self.spool.finish(attempt, summary).map_err(spool_end)?;
-        let check = self.held.get_mut(&attempt).and_then(Option::take);
         let outcome = match (outcome, check.map(OutputCheck::finish)) {
             _ if !is_whole => Outcome::failed("its result arrived damaged"),
-            (Outcome::Completed(_), Some(Err(problem))) => Outcome::failed_by_host(problem),
+            (Outcome::Completed(_), Some(Err(Refused::OfTask(problem)))) => Outcome::failed(problem),
+            (Outcome::Completed(_), Some(Err(Refused::OfHost(problem)))) => Outcome::failed_by_host(problem),
             (outcome, _) => outcome,
         };
         Ok(ToManager::Finished { attempt, outcome, process })
@@ -278,6 +284,21 @@ impl Connection {
         // It fails only when the driver has ended, and then `stop` is set too.
         let _ = self.news.send(news).await;
     }
+}
+
+/// A host's own setup goes before the job's.
+fn add_setup(work: &mut Work, setup: Option<&str>) {
+    if let (Work::Command(job), Some(setup)) = (work, setup) {
+        let own = job.setup.take().unwrap_or_default();
+        job.setup = Some([setup.as_bytes(), SETUP_CHECK, &own].concat());
+    }
+}
+
+/// Whether a job can be told to agents of a host with that setup.
+pub(crate) fn can_be_told(work: &Work, setup: Option<&str>) -> bool {
+    let mut work = work.clone();
+    add_setup(&mut work, setup);
+    codec::encode(&ToAgent::Job { job: JobId(0), work }).is_ok()
 }
 
 fn checked(transferred: io::Result<usize>) -> Result<usize, End> {

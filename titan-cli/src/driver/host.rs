@@ -199,7 +199,7 @@ impl HostTask {
             decoder,
             spool: common.spool.writer(common.max_result_bytes, slots as usize * 2 + 2),
             setup: self.setup.clone(),
-            held: BTreeMap::new(),
+            given: BTreeMap::new(),
             offers: Offers::default(),
             clock: common.clock,
             news: common.news.clone(),
@@ -230,8 +230,8 @@ impl HostTask {
                 words => format!("{reason}; its last words: {}", words.lines().next_back().unwrap_or_default()),
             },
         };
-        // A process of this machine that has ended has ended what it ran before.
-        let is_dead = self.launcher.is_local() && timeout(CLOSE_SPAN, link.way.closed()).await.is_ok();
+        // On this machine the process is an agent's watcher: it ends by itself when all is ended that the agent ran.
+        let is_dead = self.launcher.is_local() && timeout(CLOSE_SPAN, link.way.closed()).await.unwrap_or(false);
         self.tell(News::Lost { host: self.id, worker, reason: reason.clone(), is_dead }).await;
         Some(LaunchError::lost(&reason))
     }

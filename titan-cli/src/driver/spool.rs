@@ -138,6 +138,13 @@ impl Writer {
         Ok(part.bytes == summary.bytes && part.crc.finalize() == summary.crc)
     }
 
+    /// Nothing more comes of an attempt, and what came doesn't count.
+    pub(crate) fn abandon(&mut self, attempt: AttemptId) {
+        if self.parts.remove(&attempt).is_some() {
+            self.spool.discard(attempt);
+        }
+    }
+
     fn part(&mut self, attempt: AttemptId) -> Result<&mut Part, SpoolError> {
         if !self.parts.contains_key(&attempt) {
             if self.parts.len() >= self.max_parts {
@@ -240,6 +247,9 @@ mod tests {
         assert!(matches!(writer.append(ATTEMPT, b"12345"), Err(SpoolError::Sender { .. })));
         let other = AttemptId { number: 2, ..ATTEMPT };
         assert!(matches!(writer.append(other, b"1"), Err(SpoolError::Sender { .. })));
+        writer.abandon(ATTEMPT);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        writer.append(other, b"1").unwrap();
     }
 
     #[test]

@@ -30,6 +30,15 @@ impl Claims {
     }
 }
 
+/// Why what an attempt left isn't taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It would be the same from any host.
+    OfTask(String),
+    /// The host does what no agent does.
+    OfHost(String),
+}
+
 /// Follows one attempt's stream.
 #[derive(Debug)]
 pub(crate) struct OutputCheck {
@@ -43,7 +52,7 @@ pub(crate) struct OutputCheck {
     /// Which outputs have been seen.
     seen: Vec<bool>,
     /// What is wrong, once something is.
-    problem: Option<String>,
+    problem: Option<Refused>,
 }
 
 impl OutputCheck {
@@ -66,42 +75,50 @@ impl OutputCheck {
         });
         self.splitter = splitter;
         if let Err(error) = split {
-            self.problem.get_or_insert(error.to_string());
+            self.problem.get_or_insert(Refused::OfHost(error.to_string()));
         }
     }
 
     /// The stream is complete: whether all that was declared came, and nothing else.
     ///
     /// # Errors
-    /// A sentence.
-    pub(crate) fn finish(self) -> Result<(), String> {
+    /// Why not.
+    pub(crate) fn finish(self) -> Result<(), Refused> {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
         if self.left > 0 {
-            return Err("an output came without its end".to_owned());
+            return Err(Refused::OfHost("an output came without its end".to_owned()));
         }
         match self.seen.iter().position(|seen| !seen) {
-            Some(missing) => Err(format!("no output {} came", shown(&self.outputs[missing].pattern.text))),
+            Some(missing) => {
+                let missing = shown(&self.outputs[missing].pattern.text);
+                Err(Refused::OfHost(format!("no output {missing} came")))
+            }
             None => Ok(()),
         }
     }
 
-    fn take(&mut self, channel: Channel, bytes: &[u8]) -> Result<(), String> {
+    fn take(&mut self, channel: Channel, bytes: &[u8]) -> Result<(), Refused> {
         match channel {
             Channel::Stdout | Channel::Stderr => Ok(()),
             Channel::Content => {
-                self.left = self.left.checked_sub(bytes.len() as u64).ok_or("more of an output came than was told")?;
+                let left = self.left.checked_sub(bytes.len() as u64);
+                self.left = left.ok_or_else(|| Refused::OfHost("more of an output came than was told".to_owned()))?;
                 Ok(())
             }
             Channel::Entry => {
-                let entries = self.reader.push(bytes).map_err(|error| error.to_string())?;
-                entries.iter().try_for_each(|entry| self.admit(entry))
+                let entries = self.reader.push(bytes).map_err(|error| Refused::OfHost(error.to_string()))?;
+                entries.iter().try_for_each(|entry| {
+                    let target = self.admit(entry).map_err(Refused::OfHost)?;
+                    self.claim(entry, target)
+                })
             }
         }
     }
 
-    fn admit(&mut self, entry: &Entry) -> Result<(), String> {
+    /// Where an entry goes.
+    fn admit(&mut self, entry: &Entry) -> Result<PathBuf, String> {
         if self.left > 0 {
             return Err("an output came without its end".to_owned());
         }
@@ -118,16 +135,20 @@ impl OutputCheck {
             EntryKind::File { .. } => return Err(format!("it sent {} without its content", shown(&entry.place))),
             EntryKind::Folder | EntryKind::Link { .. } => {}
         }
-        if entry.kind != EntryKind::Folder
-            && let Err(owner) = self.claims.claim(target, self.task)
-        {
-            let number = u64::from(owner.index) + 1;
-            return Err(format!("its output {} is task {number}'s already", shown(&entry.place)));
-        }
         for (seen, output) in self.seen.iter_mut().zip(&*self.outputs) {
             *seen |= output.pattern.covers(&entry.place);
         }
-        Ok(())
+        Ok(target)
+    }
+
+    fn claim(&self, entry: &Entry, target: PathBuf) -> Result<(), Refused> {
+        if entry.kind == EntryKind::Folder {
+            return Ok(());
+        }
+        self.claims.claim(target, self.task).map_err(|owner| {
+            let number = u64::from(owner.index) + 1;
+            Refused::OfTask(format!("its output {} is task {number}'s already", shown(&entry.place)))
+        })
     }
 }
 
@@ -161,7 +182,7 @@ mod tests {
         TaskId { job: JobId(0), index }
     }
 
-    fn check(outputs: &[&str], claims: &Claims, index: u32, stream: &[Vec<u8>]) -> Result<(), String> {
+    fn check(outputs: &[&str], claims: &Claims, index: u32, stream: &[Vec<u8>]) -> Result<(), Refused> {
         let outputs = outputs.iter().map(|text| Output::new(text.as_bytes(), text.contains('*')).unwrap()).collect();
         let mut check = OutputCheck::new(task(index), Arc::new(outputs), claims.clone());
         stream.concat().chunks(3).for_each(|piece| check.push(piece));
@@ -190,7 +211,7 @@ mod tests {
             (vec![record(Channel::Entry, &[255; 9])], "the files that it left aren't told in entries"),
             (vec![], "no output out came"),
         ] {
-            assert_eq!(check(&["out"], &Claims::default(), 0, &stream), Err(expected.to_owned()));
+            assert_eq!(check(&["out"], &Claims::default(), 0, &stream), Err(Refused::OfHost(expected.to_owned())));
         }
     }
 
@@ -199,7 +220,10 @@ mod tests {
         let claims = Claims::default();
         assert_eq!(check(&["a"], &claims, 0, &[file("a", 0)]), Ok(()));
         assert_eq!(check(&["a"], &claims, 0, &[file("a", 0)]), Ok(()));
-        assert_eq!(check(&["a"], &claims, 1, &[file("a", 0)]), Err("its output a is task 1's already".to_owned()));
+        assert_eq!(
+            check(&["a"], &claims, 1, &[file("a", 0)]),
+            Err(Refused::OfTask("its output a is task 1's already".to_owned()))
+        );
     }
 
     proptest! {

@@ -63,8 +63,8 @@ struct ChildWay {
 }
 
 impl Way for ChildWay {
-    fn closed(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(async { drop(self.child.wait().await) })
+    fn closed(&mut self) -> BoxFuture<'_, bool> {
+        Box::pin(async { self.child.wait().await.is_ok_and(|status| status.code().is_some()) })
     }
 }
 

@@ -71,8 +71,8 @@ pub(crate) struct Link {
 
 /// Keeps a link's processes on this machine; dropping it ends them at once.
 pub(crate) trait Way: Send {
-    /// Waits until the other end has closed by itself.
-    fn closed(&mut self) -> BoxFuture<'_, ()>;
+    /// Waits until the other end has closed. True: its process here came to its own end, and no signal ended it.
+    fn closed(&mut self) -> BoxFuture<'_, bool>;
 }
 
 /// How a start went.

@@ -98,11 +98,10 @@ struct SshWay {
 }
 
 impl Way for SshWay {
-    fn closed(&mut self) -> BoxFuture<'_, ()> {
+    fn closed(&mut self) -> BoxFuture<'_, bool> {
         Box::pin(async {
-            if let Some(child) = self.child.take() {
-                drop(child.wait().await);
-            }
+            let Some(child) = self.child.take() else { return true };
+            child.wait().await.is_ok_and(|status| status.code().is_some())
         })
     }
 }
