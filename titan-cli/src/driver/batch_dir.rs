@@ -1,9 +1,12 @@
 //! The directory of one batch: its name, its lock, its spool. It goes when the batch ends; what a killed titan left, the
 //! next one removes.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +20,7 @@ use super::spool::{Spool, named};
 const DOOR: &str = ".lock";
 /// In a batch's directory: held while its titan lives.
 const LOCK: &str = "lock";
-/// In a batch's directory: what else is to go with it, a path on each line.
+/// In a batch's directory: what else is to go with it, each path with a zero byte after it.
 const TEMPORARIES: &str = "temporaries";
 
 /// A batch's directory, until it is dropped.
@@ -37,7 +40,7 @@ pub(crate) struct Temporaries(Arc<Mutex<Noted>>);
 #[derive(Debug)]
 struct Noted {
     list: File,
-    paths: Vec<PathBuf>,
+    paths: BTreeSet<PathBuf>,
     /// The batch is over: nothing more is made.
     closed: bool,
 }
@@ -51,10 +54,15 @@ impl Temporaries {
         if noted.closed {
             return Err(io::Error::other("the batch is over"));
         }
-        noted.list.write_all(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())?;
+        noted.list.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat())?;
         let made = make()?;
-        noted.paths.push(path.to_owned());
+        noted.paths.insert(path.to_owned());
         Ok(made)
+    }
+
+    /// That path isn't there any more.
+    pub(crate) fn forget(&self, path: &Path) {
+        self.lock().paths.remove(path);
     }
 
     fn remove_all(&self) {
@@ -82,7 +90,7 @@ impl BatchDir {
         let lock = open_lock(&path.join(LOCK))?;
         lock.try_lock().map_err(|error| named(&path, &io::Error::other(error.to_string())))?;
         make_folders(&path.join("spool"))?;
-        let noted = Noted { list: File::create(path.join(TEMPORARIES))?, paths: Vec::new(), closed: false };
+        let noted = Noted { list: File::create(path.join(TEMPORARIES))?, paths: BTreeSet::new(), closed: false };
         Ok(Self {
             id,
             path,
@@ -146,16 +154,26 @@ fn sweep(batches: &Path) {
     for entry in fs::read_dir(batches).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(id) = name.to_str().and_then(BatchId::parse) else { continue };
-        let lock = File::open(entry.path().join(LOCK));
-        let held = lock.as_ref().is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
-        if !held {
-            let list = fs::read_to_string(entry.path().join(TEMPORARIES)).unwrap_or_default();
-            let is_ours = |path: &&Path| {
-                path.is_absolute() && path.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str()))
-            };
-            list.lines().map(Path::new).filter(is_ours).for_each(remove);
-            let _ = fs::remove_dir_all(entry.path());
-        }
+        let Ok(_lock) = take_over(&entry.path()) else { continue };
+        let list = fs::read(entry.path().join(TEMPORARIES)).unwrap_or_default();
+        let is_ours = |path: &&Path| {
+            path.is_absolute() && path.file_name().is_some_and(|name| name.to_string_lossy().contains(id.as_str()))
+        };
+        let paths = list.split(|byte| *byte == 0).map(|path| Path::new(OsStr::from_bytes(path)));
+        paths.filter(is_ours).for_each(remove);
+        let _ = fs::remove_dir_all(entry.path());
+    }
+}
+
+/// The lock of a batch whose titan is certainly gone; None: it died before it had one.
+///
+/// # Errors
+/// Its titan lives, or that can't be told.
+fn take_over(batch: &Path) -> io::Result<Option<File>> {
+    match File::open(batch.join(LOCK)) {
+        Ok(lock) => lock.try_lock().map(|()| Some(lock)).map_err(|error| io::Error::other(error.to_string())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -196,9 +214,12 @@ mod tests {
         let (ours, theirs) = (folder.path().join("tmp-dead"), folder.path().join("precious"));
         fs::write(&ours, "").unwrap();
         fs::write(&theirs, "").unwrap();
-        fs::write(dead.join(TEMPORARIES), format!("{}\n{}\n", ours.display(), theirs.display())).unwrap();
+        let odd = folder.path().join(OsStr::from_bytes(b"tmp\n\xff-dead"));
+        fs::write(&odd, "").unwrap();
+        let noted = [&ours, &theirs, &odd].map(|path| [path.as_os_str().as_bytes(), b"\0"].concat());
+        fs::write(dead.join(TEMPORARIES), noted.concat()).unwrap();
         let next = BatchDir::create(folder.path()).unwrap();
-        assert!(!dead.exists() && !ours.exists());
+        assert!(!dead.exists() && !ours.exists() && !odd.exists());
         assert!(theirs.exists() && living.path().exists() && next.path().exists());
     }
 }

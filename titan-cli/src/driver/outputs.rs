@@ -69,6 +69,7 @@ impl Outputs {
         }
         for file in &written {
             fs::rename(&file.temporary, &file.target).map_err(|error| named(&file.target, &error))?;
+            self.temporaries.forget(&file.temporary);
         }
         let folders: BTreeSet<&Path> = written.iter().map(|file| folder_of(&file.target)).collect();
         for folder in folders {

@@ -40,6 +40,8 @@ struct Pending {
     /// None for a folder, which is made where it is.
     temporary: Option<PathBuf>,
     target: PathBuf,
+    /// The part of the target that a person has named; the rest was chosen by who sent it.
+    named: PathBuf,
     entry: Entry,
     /// Of a file, when it has been written.
     blob: Option<BlobId>,
@@ -72,7 +74,10 @@ impl Committer {
         };
         if let Err(error) = unpacked.and_then(put_all) {
             // Room for others; what was renamed isn't there under that name any more.
-            pending.iter().filter_map(|file| file.temporary.as_ref()).for_each(|path| drop(fs::remove_file(path)));
+            for temporary in pending.iter().filter_map(|file| file.temporary.as_ref()) {
+                let _ = fs::remove_file(temporary);
+                self.temporaries.forget(temporary);
+            }
             return Err(error);
         }
         let is_file = |file: &Pending| file.entry.kind != EntryKind::Folder;
@@ -117,17 +122,18 @@ impl Committer {
 
     fn begin(&mut self, entry: Entry, outputs: &[Output]) -> io::Result<(Option<OpenFile>, Pending)> {
         let output = outputs.iter().find(|output| output.pattern.covers(&entry.place));
-        let target = output.ok_or_else(|| io::Error::other("a file that wasn't declared"))?.target(&entry.place);
-        self.begin_at(&target, entry).map_err(|error| named(&target, &error))
+        let output = output.ok_or_else(|| io::Error::other("a file that wasn't declared"))?;
+        let target = output.target(&entry.place);
+        self.begin_at(&target, output.named(), entry).map_err(|error| named(&target, &error))
     }
 
-    fn begin_at(&mut self, target: &Path, entry: Entry) -> io::Result<(Option<OpenFile>, Pending)> {
+    fn begin_at(&mut self, target: &Path, named: PathBuf, entry: Entry) -> io::Result<(Option<OpenFile>, Pending)> {
         let target = target.to_owned();
         let place = self.root.join(&target);
         if entry.kind == EntryKind::Folder {
-            return Ok((None, Pending { temporary: None, target, entry, blob: None }));
+            return Ok((None, Pending { temporary: None, target, named, entry, blob: None }));
         }
-        make_folders(folder_of(&place))?;
+        make_folders(&self.root.join(&named), folder_of(&place))?;
         if place.is_dir() && !place.is_symlink() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "there is a folder of that name"));
         }
@@ -139,19 +145,23 @@ impl Committer {
         })?;
         let open = |file| OpenFile { file: BufWriter::new(file), hash: Sha256::new(), target: target.clone() };
         let file = file.map(open);
-        Ok((file, Pending { temporary: Some(temporary), target, entry, blob: None }))
+        Ok((file, Pending { temporary: Some(temporary), target, named, entry, blob: None }))
     }
 
-    fn put(&self, Pending { temporary, target, entry, .. }: &Pending) -> io::Result<()> {
-        let place = self.root.join(target);
-        let Some(temporary) = temporary else { return make_folders(&place) };
+    fn put(&self, Pending { temporary, target, named, entry, .. }: &Pending) -> io::Result<()> {
+        let (place, named) = (self.root.join(target), self.root.join(named));
+        let Some(temporary) = temporary else { return make_folders(&named, &place) };
+        // Looked at again: what was put before this may be a link.
+        make_folders(&named, folder_of(&place))?;
         if matches!(entry.kind, EntryKind::File { .. }) {
             let file = File::open(temporary)?;
             file.set_times(FileTimes::new().set_modified(entry.modified()))?;
             // Set-user-id and its like come from no host.
             file.set_permissions(Permissions::from_mode(entry.mode & 0o777))?;
         }
-        fs::rename(temporary, &place)
+        fs::rename(temporary, &place)?;
+        self.temporaries.forget(temporary);
+        Ok(())
     }
 }
 
@@ -190,8 +200,27 @@ fn manifest(pending: &[Pending]) -> Vec<journal::Output> {
     pending.iter().filter_map(file).collect()
 }
 
-fn make_folders(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o777).create(path)
+/// Makes the folders down to that one. What a person has named may be links; below it a link would be a host's, and could
+/// lead anywhere.
+fn make_folders(named: &Path, folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.mode(0o777);
+    let Ok(beyond) = folder.strip_prefix(named) else { return builder.recursive(true).create(folder) };
+    DirBuilder::new().mode(0o777).recursive(true).create(named)?;
+    let mut path = named.to_owned();
+    for name in beyond.components() {
+        path.push(name);
+        match fs::symlink_metadata(&path) {
+            Ok(data) if data.is_dir() => {}
+            Ok(_) => {
+                let problem = format!("{} is no folder, and links aren't followed there", path.display());
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, problem));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => builder.create(&path)?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -238,6 +267,39 @@ mod tests {
         let listed: Vec<_> = files.iter().map(|file| (file.target.to_str().unwrap(), file.blob)).collect();
         assert_eq!(listed, [("out/a", hash(b"one")), ("out/b", hash(b""))]);
         assert!(files.iter().all(|file| !file.temporary.exists()));
+    }
+
+    #[test]
+    fn nothing_is_put_through_links_that_a_host_may_have_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = BatchDir::create(&folder.path().join("batches")).unwrap();
+        let (root, elsewhere) = (folder.path().join("root"), folder.path().join("elsewhere"));
+        fs::create_dir_all(&elsewhere).unwrap();
+        fs::create_dir_all(&root).unwrap();
+        let mut committer = Committer::new(root.clone(), &directory, 0);
+        let mut commit = |pattern: &str, records: &[Vec<u8>]| {
+            let outputs = [Output::new(pattern.as_bytes(), pattern.contains('*')).unwrap()];
+            committer.commit(TASK, &mut result_of(folder.path(), records), &outputs)
+        };
+        let link = Entry {
+            place: b"out/l".to_vec(),
+            mode: 0o777,
+            mtime_ns: 0,
+            kind: EntryKind::Link { target: b"..".to_vec() },
+        };
+        let link = record(Channel::Entry, &encode_entry(&link).unwrap());
+        commit("out", &[link.clone()]).unwrap();
+        for pattern in ["out", "out/*", "**"] {
+            let refused = commit(pattern, &[file("out/l/.bashrc", b"evil")]).unwrap_err();
+            assert!(refused.to_string().contains("out/l is no folder"), "{refused}");
+        }
+        fs::remove_file(root.join("out/l")).unwrap();
+        assert!(commit("out", &[link, file("out/l/.bashrc", b"evil")]).is_err());
+        assert!(!root.join(".bashrc").exists());
+        symlink(&elsewhere, root.join("mine")).unwrap();
+        commit("mine", &[file("mine/a", b"one")]).unwrap();
+        commit("mine/*", &[file("mine/b", b"two")]).unwrap();
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 2, "a person's own link is followed");
     }
 
     #[test]

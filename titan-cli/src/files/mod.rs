@@ -143,6 +143,12 @@ impl Output {
         Ok(Self { pattern: OutputPattern { text: place.to_vec(), is_glob }, folder })
     }
 
+    /// The part of its path here that a person has written: all of it, or what comes before a pattern.
+    pub(crate) fn named(&self) -> PathBuf {
+        let OutputPattern { text, is_glob } = &self.pattern;
+        self.target(&if *is_glob { self.pattern.known_folder() } else { text.clone() })
+    }
+
     /// Where a path of the task's folder goes.
     pub(crate) fn target(&self, place: &[u8]) -> PathBuf {
         self.folder.join(Path::new(OsStr::from_bytes(place)))
