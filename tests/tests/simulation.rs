@@ -316,6 +316,15 @@ fn the_rules_notice_what_titan_could_do_wrong() {
 }
 
 #[test]
+fn the_rules_notice_a_task_that_is_completed_before_its_files_are_in_place() {
+    let mut scenario = Scenario::plain(2, 2, 30);
+    scenario.jobs[0].spec.commits = true;
+    assert_eq!(run(&scenario).verdict.end, End::Done);
+    let rule = broken_rule(&scenario, Sabotage::CompletesBeforeCommit);
+    assert!(rule.contains("its files aren't there"), "{rule}");
+}
+
+#[test]
 fn the_rules_notice_a_session_that_takes_any_frame() {
     for (tamper, words) in [(Tamper::Repeat, "didn't say next"), (Tamper::Skip, "after a spoiled frame")] {
         let tampered = Fault::Tamper { host: 1, toward: Side::Manager, tamper };

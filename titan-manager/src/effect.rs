@@ -31,6 +31,11 @@ pub enum Effect {
         /// The attempt.
         attempt: AttemptId,
     },
+    /// Put what a task has left in its places; [`crate::Event::Committed`] follows.
+    Commit {
+        /// The task, whose result was kept.
+        task: TaskId,
+    },
     /// Append to the journal.
     Record(Record),
     /// Tell the sink that a task has come to its end.
@@ -88,6 +93,17 @@ pub enum Record {
     Closed {
         /// The job.
         job: JobId,
+    },
+    /// That attempt at a task has run well and its result is kept; what it left is to be put in its places.
+    Kept {
+        /// The task.
+        task: TaskId,
+        /// The attempt that counts.
+        attempt: AttemptId,
+        /// Length of its result.
+        bytes: u64,
+        /// CRC-32 of its result.
+        crc: u32,
     },
     /// A task is COMPLETED by that attempt.
     Completed {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use titan_proto::id::JobId;
+use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::{ToManager, Work};
 
 /// A host, by its place in the driver's list.
@@ -97,13 +97,15 @@ pub struct JobSpec {
     pub group: u32,
     /// The jobs that it waits for.
     pub after: Vec<Dependency>,
+    /// Whether what its tasks leave has to be put in its places before they are COMPLETED: `Committed` tells.
+    pub commits: bool,
 }
 
 /// Something that happened. Jobs are numbered from 0 in the order of their submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A job is to be run.
-    Submit(JobSpec),
+    /// Jobs are to be run. Those that belong together come together, or the batch could be over before the last has come.
+    Submit(Vec<JobSpec>),
     /// A job has more tasks.
     Grow {
         /// The job, which isn't closed.
@@ -155,8 +157,17 @@ pub enum Event {
         /// Whether all that it ran is known to have ended; otherwise its lease has to run out first.
         is_dead: bool,
     },
+    /// What came of [`crate::Effect::Commit`].
+    Committed {
+        /// The task.
+        task: TaskId,
+        /// Why what it left isn't in its places.
+        problem: Option<String>,
+    },
     /// No more starts; what runs is stopped.
     Cancel,
+    /// Nothing is waited for any more: whatever isn't over is CANCELLED.
+    Abandon,
     /// Time has passed.
     Tick,
 }

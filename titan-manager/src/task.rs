@@ -136,6 +136,8 @@ pub(crate) enum TaskState {
     Pending,
     /// SCHEDULED or RUNNING: its attempts know which.
     Live(Live),
+    /// An attempt has run well, and what it left is being put in its places: RUNNING, for others.
+    Committing,
     Completed,
     Failed,
     Cancelled,

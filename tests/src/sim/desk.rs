@@ -75,6 +75,11 @@ impl World {
                     self.touched.insert((worker, Side::Manager));
                 }
             }
+            Effect::Commit { task } => {
+                let span = self.random.millis(0, 3_000);
+                let is_good = self.random.chance(97);
+                self.after(span, Happening::Committed(task, is_good));
+            }
             Effect::EndSession { worker } => {
                 self.happened.silenced += 1;
                 self.after(Duration::from_millis(1), Happening::SessionOver(worker));

@@ -42,6 +42,9 @@ pub(super) struct Model {
 pub(super) struct Known {
     pub(super) end: Option<End>,
     pub(super) told: Option<Told>,
+    /// Whether it is recorded that its result is kept and its files are to get their places.
+    pub(super) is_kept: bool,
+    pub(super) commit: Option<Commit>,
     pub(super) failures: u32,
     pub(super) losses: u32,
     /// Hosts that lack what it needs.
@@ -53,6 +56,21 @@ pub(super) enum End {
     Completed,
     Failed,
     Cancelled,
+}
+
+impl Known {
+    /// Whether an attempt at it still counts.
+    fn is_open(&self) -> bool {
+        self.end.is_none() && self.commit.is_none()
+    }
+}
+
+/// How far a task's files are on the way to their places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    UnderWay,
+    Done,
+    Failed,
 }
 
 /// What the sink was told of a task.
@@ -128,9 +146,11 @@ impl Model {
         self.outcome = None;
         self.acknowledged.clear();
         match event {
-            Event::Submit(spec) => {
-                self.jobs.push(spec.clone());
-                self.add_tasks(self.jobs.len() - 1, 0, spec.tasks);
+            Event::Submit(specs) => {
+                for spec in specs {
+                    self.jobs.push(spec.clone());
+                    self.add_tasks(self.jobs.len() - 1, 0, spec.tasks);
+                }
             }
             Event::Grow { job, tasks } => {
                 let job = job.0 as usize;
@@ -148,7 +168,14 @@ impl Model {
             Event::WorkerJoined { host, worker, capacity } => self.join(*host, *worker, capacity.clone()),
             Event::Message { worker, message } => self.hear(*worker, message),
             Event::SessionLost { worker, .. } => self.on_session_lost(*worker),
-            Event::Cancel => self.cancelled = true,
+            Event::Cancel | Event::Abandon => self.cancelled = true,
+            Event::Committed { task, problem } => {
+                let known = self.tasks.get_mut(task).expect("only tasks are committed");
+                known.commit = Some(match problem {
+                    None => Commit::Done,
+                    Some(_) => Commit::Failed,
+                });
+            }
             Event::Heard { .. } | Event::Tick => {}
         }
     }
@@ -185,7 +212,7 @@ impl Model {
                     tried.is_open = false;
                     tried.task
                 });
-                let counts = ended.is_some_and(|task| self.tasks[&task].end.is_none());
+                let counts = ended.is_some_and(|task| self.tasks[&task].is_open());
                 self.outcome = Some(Answer { attempt: *attempt, outcome: outcome.clone(), counts });
             }
         }
@@ -213,7 +240,7 @@ impl Model {
         for tried in self.attempts.values_mut().filter(|tried| tried.worker == worker && tried.is_open) {
             tried.is_open = false;
             let task = self.tasks.get_mut(&tried.task).expect("attempts are of tasks");
-            task.losses += u32::from(tried.has_started && task.end.is_none());
+            task.losses += u32::from(tried.has_started && task.is_open());
         }
     }
 

@@ -4,7 +4,7 @@ use titan_manager::{self as manager, Effect, Health, Lifecycle, Manager, Record,
 use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::message::{Fault, Outcome, ToAgent};
 
-use super::model::{End, Model, Place, Told, meets};
+use super::model::{Commit, End, Model, Place, Told, meets};
 use super::tasks::{self, Quirk};
 
 impl Model {
@@ -31,6 +31,7 @@ impl Model {
             Effect::Send { worker, message } => self.judge_message(*worker, message, manager),
             Effect::Keep { attempt, task } => self.judge_kept(*attempt, *task),
             Effect::Discard { attempt } => self.judge_discarded(*attempt),
+            Effect::Commit { task } => self.judge_commit(*task),
             Effect::Record(record) => self.judge_record(record),
             Effect::Deliver(end) => self.judge_delivered(end),
             Effect::Finished(verdict) => self.judge_verdict(*verdict),
@@ -75,7 +76,8 @@ impl Model {
     fn judge_start(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId, manager: &Manager) {
         assert!(self.begun, "{attempt} starts before min_workers were HEALTHY");
         assert!(!self.cancelled, "{attempt} starts after the batch was cancelled");
-        assert_eq!(self.tasks[&task].end, None, "{task} is started though it is over");
+        let known = &self.tasks[&task];
+        assert_eq!((known.end, known.commit), (None, None), "{task} is started though it is over");
         let agent = &self.workers[&worker];
         assert!(!agent.is_lost, "{attempt} starts on {worker:?}, which is lost");
         assert!(agent.jobs.contains(&task.job), "{attempt} starts before {worker:?} knows its job");
@@ -112,7 +114,8 @@ impl Model {
 
     fn judge_kept(&mut self, attempt: AttemptId, task: TaskId) {
         assert_eq!(self.attempts[&attempt].task, task, "{attempt} is kept for another task");
-        assert_eq!(self.tasks[&task].end, None, "{task} is over and gets a result");
+        let known = &self.tasks[&task];
+        assert_eq!((known.end, known.commit), (None, None), "{task} is over and gets a result");
         self.spool.keep(attempt, task);
         let pure = tasks::result(task, self.manners.of(task).bytes);
         assert!(self.spool.kept(task) == Some(&pure), "{task}'s result isn't what the task makes");
@@ -124,6 +127,13 @@ impl Model {
         self.spool.discard(attempt);
     }
 
+    fn judge_commit(&mut self, task: TaskId) {
+        assert!(self.spool.kept(task).is_some(), "{task} is committed, but nothing is there of it");
+        let known = self.tasks.get_mut(&task).expect("only tasks are committed");
+        assert!(known.is_kept, "{task} is committed before that is recorded");
+        assert_eq!(known.commit.replace(Commit::UnderWay), None, "{task} is committed twice");
+    }
+
     fn judge_acknowledged(&mut self, attempt: AttemptId) {
         let answer = self.outcome.as_ref().filter(|answer| answer.attempt == attempt);
         let answer = answer.unwrap_or_else(|| panic!("{attempt} is acknowledged, but didn't end now"));
@@ -133,7 +143,7 @@ impl Model {
         };
         let known = &self.tasks[&tried.task];
         let is_recorded = match &answer.outcome {
-            Outcome::Completed(_) => known.end == Some(End::Completed),
+            Outcome::Completed(_) => known.end == Some(End::Completed) || known.is_kept,
             Outcome::Failed { fault: Fault::Task, .. } => known.failures > 0,
             Outcome::Failed { fault: Fault::Host, .. } => !known.lacks.is_empty(),
             Outcome::Failed { fault: Fault::Setup, .. } => !self.setups.is_empty(),
@@ -146,10 +156,14 @@ impl Model {
     fn judge_record(&mut self, record: &Record) {
         match record {
             Record::Submitted { .. } | Record::Grown { .. } | Record::Closed { .. } => {}
+            Record::Kept { task, attempt, bytes, crc } => {
+                self.judge_result(*task, *attempt, *bytes, *crc);
+                self.tasks.get_mut(task).expect("only tasks are kept").is_kept = true;
+            }
             Record::Completed { task, attempt, bytes, crc } => {
-                let kept = self.spool.kept(*task).unwrap_or_else(|| panic!("{task} is recorded before it is kept"));
-                assert_eq!((*bytes, *crc), (kept.len() as u64, tasks::checksum(kept)), "{task}'s record");
-                assert_eq!(self.attempts[attempt].task, *task, "{task} is completed by another's attempt");
+                self.judge_result(*task, *attempt, *bytes, *crc);
+                let commit = self.jobs[task.job.0 as usize].commits.then_some(Commit::Done);
+                assert_eq!(self.tasks[task].commit, commit, "{task} is COMPLETED and its files aren't there");
                 self.end(*task, End::Completed);
             }
             Record::AttemptFailed { task, attempt, reason } => self.judge_failure(*task, *attempt, reason),
@@ -157,7 +171,10 @@ impl Model {
                 let known = &self.tasks[task];
                 let is_used_up = known.failures > self.jobs[task.job.0 as usize].retries;
                 assert!(
-                    is_used_up || known.losses >= self.crash_limit || self.is_for_nobody(*task),
+                    is_used_up
+                        || known.losses >= self.crash_limit
+                        || self.is_for_nobody(*task)
+                        || known.commit == Some(Commit::Failed),
                     "{task} is FAILED after {} failures and {} losses: {reason}",
                     known.failures,
                     known.losses
@@ -171,6 +188,12 @@ impl Model {
                 self.end(*task, End::Cancelled);
             }
         }
+    }
+
+    fn judge_result(&self, task: TaskId, attempt: AttemptId, bytes: u64, crc: u32) {
+        let kept = self.spool.kept(task).unwrap_or_else(|| panic!("{task} is recorded before it is kept"));
+        assert_eq!((bytes, crc), (kept.len() as u64, tasks::checksum(kept)), "{task}'s record");
+        assert_eq!(self.attempts[&attempt].task, task, "{task} is completed by another's attempt");
     }
 
     fn judge_failure(&mut self, task: TaskId, attempt: AttemptId, reason: &str) {

@@ -12,6 +12,8 @@ pub enum Sabotage {
     AcknowledgesFirst,
     /// Delivers results before they are recorded.
     DeliversFirst,
+    /// Takes a task for COMPLETED when it has run well, though its files have no place yet.
+    CompletesBeforeCommit,
     /// Delivers results twice.
     DeliversTwice,
     /// Never discards anything.
@@ -42,6 +44,7 @@ impl Sabotage {
         match self {
             Self::AcknowledgesFirst => effects.sort_by_key(|effect| !is_acknowledge(effect)),
             Self::DeliversFirst => effects.sort_by_key(|effect| !matches!(effect, Effect::Deliver { .. })),
+            Self::CompletesBeforeCommit => effects.iter_mut().for_each(complete),
             Self::DeliversTwice => repeat(effects, |effect| matches!(effect, Effect::Deliver { .. })),
             Self::SkipsDiscard => effects.retain(|effect| !matches!(effect, Effect::Discard { .. })),
             Self::StartsTwice => repeat(effects, is_start),
@@ -72,6 +75,12 @@ fn repeat(effects: &mut Vec<Effect>, which: fn(&Effect) -> bool) {
     let repeated =
         effects.iter().flat_map(|effect| std::iter::repeat_n(effect.clone(), 1 + usize::from(which(effect))));
     *effects = repeated.collect();
+}
+
+fn complete(effect: &mut Effect) {
+    if let Effect::Record(Record::Kept { task, attempt, bytes, crc }) = *effect {
+        *effect = Effect::Record(Record::Completed { task, attempt, bytes, crc });
+    }
 }
 
 fn miscount(effect: &mut Effect) {

@@ -153,6 +153,7 @@ impl Scenario {
             priority: 0,
             group: 1,
             after: Vec::new(),
+            commits: false,
         };
         let manners = Manners {
             seed: 1,
@@ -187,7 +188,7 @@ impl Scenario {
         let mut events = Vec::new();
         for (number, plan) in self.jobs.iter().enumerate() {
             let (job, begin) = (JobId(number as u32), plan.submitted_after);
-            events.push((begin, Event::Submit(plan.spec.clone())));
+            events.push((begin, Event::Submit(vec![plan.spec.clone()])));
             events.extend(plan.grows.iter().map(|&(span, tasks)| (begin + span, Event::Grow { job, tasks })));
             if !plan.spec.closed {
                 events.push((begin + plan.closed_after, Event::Close { job }));
@@ -301,6 +302,7 @@ fn jobs(random: &mut Random) -> Vec<JobPlan> {
             priority: random.pick(&[0, 0, 1]),
             group: 1,
             after: after(random, place as u32),
+            commits: random.chance(40),
         };
         let grows = match closed {
             true => Vec::new(),

@@ -50,6 +50,8 @@ pub(super) enum Happening {
     Launch(HostId),
     /// titan tries to go on with a session.
     Resume(WorkerId),
+    /// The files of a task are in their places, or can't be.
+    Committed(TaskId, bool),
     /// A session that the manager gave up is over.
     SessionOver(WorkerId),
     /// A host is given up.
@@ -229,6 +231,10 @@ impl World {
             Happening::Computed(worker, attempt) => self.on_computed(worker, attempt),
             Happening::Die(worker) => self.die(worker, "it dies"),
             Happening::SessionOver(worker) => self.on_session_over(worker),
+            Happening::Committed(task, is_good) => {
+                let problem = (!is_good).then(|| "no room".to_owned());
+                self.tell(Event::Committed { task, problem });
+            }
             Happening::Launch(host) if !is_over => self.on_launch(host),
             Happening::Resume(worker) => self.on_resume(worker),
             Happening::GiveUp(host) if !is_over => self.tell(Event::HostDown { host }),

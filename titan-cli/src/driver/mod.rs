@@ -44,7 +44,7 @@ use host::{Command, HostTask, News};
 use journal::{Journal, Line};
 use note::Note;
 use signals::{Ending, Signals};
-use sink::SinkThread;
+use sink::{SinkNews, SinkThread};
 use spool::Spool;
 use staging::{StagedStart, Staging, Start};
 
@@ -103,11 +103,6 @@ pub(crate) trait TaskSource: Send {
     /// What all tasks of the job are given; never changes.
     fn base(&self) -> &[Input] {
         &[]
-    }
-
-    /// Whether its tasks may read what tasks of other jobs have left.
-    fn reads_others(&self) -> bool {
-        false
     }
 }
 
@@ -199,13 +194,12 @@ impl<'a> Driver<'a> {
         for host in &hosts {
             self.handle(Event::HostStarting { host: host.id });
         }
-        for BatchJob { spec, source } in jobs {
-            self.sources.push(source);
-            self.handle(Event::Submit(spec));
-        }
+        let (specs, sources) = jobs.into_iter().map(|BatchJob { spec, source }| (spec, source)).unzip();
+        self.sources = sources;
+        self.handle(Event::Submit(specs));
         let mut tasks: JoinSet<()> = hosts.into_iter().map(HostTask::run).collect();
         let hurried = self.decide(tick, stop_span, &mut tasks, signals).await;
-        self.abandon();
+        self.handle(Event::Abandon);
         // From here on nobody is needed any more; the sink may still have much to do.
         let _ = stop.send(true);
         if !hurried {
@@ -255,18 +249,21 @@ impl<'a> Driver<'a> {
                     self.tell(&Note::Stopping(ending));
                     self.handle(Event::Cancel);
                 }
-                end = self.sink.ended() => self.ended.write_error = end.err(),
-                () = sleep_until(stop_by.unwrap_or_else(Instant::now)), if stop_by.is_some() => return false,
+                news = self.sink.next() => match news {
+                    SinkNews::Committed { task, problem } => self.handle(Event::Committed { task, problem }),
+                    SinkNews::Ended(end) => self.ended.write_error = end.err(),
+                },
+                () = sleep_until(stop_by.unwrap_or_else(Instant::now)), if stop_by.is_some() => {
+                    stop_by = None;
+                    self.give_up_workers();
+                }
             }
         }
         false
     }
 
-    /// Whatever still runs is given up, so that the manager's verdict counts every task.
-    fn abandon(&mut self) {
-        if self.ended.verdict.is_none() {
-            self.handle(Event::Cancel);
-        }
+    /// What doesn't stop in time is given up.
+    fn give_up_workers(&mut self) {
         for worker in self.connections.keys().copied().collect::<Vec<_>>() {
             self.handle(Event::SessionLost { worker, is_dead: true });
         }
@@ -282,7 +279,7 @@ impl<'a> Driver<'a> {
         let mut redraws = interval(REDRAW_SPAN);
         loop {
             tokio::select! {
-                end = self.sink.ended() => {
+                SinkNews::Ended(end) = self.sink.next() => {
                     match end {
                         Ok(reports) => self.ended.written = Some(reports),
                         Err(error) => self.ended.write_error = Some(error),
@@ -375,8 +372,7 @@ impl<'a> Driver<'a> {
                         let files = source.files(task.index);
                         let start =
                             Start { worker, is_local: connected.is_local, attempt, task, tried, command, files };
-                        let barrier = source.reads_others().then(|| self.sink.barrier());
-                        if let Some(staged) = self.staging.begin(start, source.base(), barrier) {
+                        if let Some(staged) = self.staging.begin(start, source.base()) {
                             self.on_ready(staged);
                         }
                     }
@@ -427,6 +423,7 @@ impl<'a> Driver<'a> {
                 }
             }
             Effect::Discard { attempt } => self.sink.discard(attempt, &self.spool),
+            Effect::Commit { task } => self.sink.commit(task),
             Effect::Record(record) => self.journal.append(Line::Manager(record)),
             Effect::Deliver(end) => {
                 if end.state != Lifecycle::Completed {

@@ -1,5 +1,5 @@
-//! The thread that puts results where they go: told which tasks have ended, it hands each to its job's sink, which reads
-//! what the task made from the spool.
+//! The thread that puts results where they go: told which tasks have run well and which have ended, it hands each to its
+//! job's sink, which reads what the task made from the spool.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kernels::SinkReport;
 use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::id::{AttemptId, TaskId};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::mpsc as async_mpsc;
 
 use super::spool::{Reader, Spool};
 
@@ -18,6 +18,14 @@ const LOOK_SPAN: Duration = Duration::from_millis(100);
 
 /// Where the results of one job go.
 pub(crate) trait JobSink: Send {
+    /// Puts the files that a task has left in their places. Only for jobs that commit; `ended` follows.
+    ///
+    /// # Errors
+    /// They can't be written: that task fails, and the others go on.
+    fn commit(&mut self, _task: TaskId) -> io::Result<()> {
+        Ok(())
+    }
+
     /// A task has come to its end.
     ///
     /// # Errors
@@ -59,38 +67,44 @@ pub(crate) trait JobSink: Send {
 enum Announcement {
     Begun(AttemptId, TaskId),
     Discarded(AttemptId),
+    Commit(TaskId),
     Ended(TaskEnd),
     Finish { complete: bool },
 }
 
-/// Tasks that were announced at some moment, and may not be where they go yet.
-pub(crate) struct Barrier {
-    announced: u64,
-    done: watch::Receiver<u64>,
+/// What the thread tells.
+#[derive(Debug)]
+pub(crate) enum SinkNews {
+    /// What came of a commit.
+    Committed {
+        task: TaskId,
+        /// Why its files aren't in their places.
+        problem: Option<String>,
+    },
+    /// Nothing more comes. Early if something can't be written.
+    Ended(io::Result<Vec<SinkReport>>),
 }
 
 /// The running thread.
 pub(crate) struct SinkThread {
     announcements: mpsc::Sender<Announcement>,
-    /// Tasks that were announced, and of them those that were put where they go.
-    announced: u64,
-    done: watch::Receiver<u64>,
+    news: async_mpsc::UnboundedReceiver<SinkNews>,
     /// Whether a sink looks at what attempts write.
     looks: bool,
-    end: oneshot::Receiver<io::Result<Vec<SinkReport>>>,
 }
 
 impl SinkThread {
     /// Starts it with a sink for each job, in the jobs' order.
     pub(crate) fn start(sinks: Vec<Box<dyn JobSink>>, spool: Spool) -> io::Result<Self> {
         let (announcements, announced) = mpsc::channel();
-        let (report, end) = oneshot::channel();
-        let (told, done) = watch::channel(0);
+        let (told, news) = async_mpsc::unbounded_channel();
         let looks = sinks.iter().any(|sink| sink.looks());
         thread::Builder::new().name("sink".to_owned()).spawn(move || {
-            let _ = report.send(write(sinks, &spool, &announced, &told));
+            let end = write(sinks, &spool, &announced, &told);
+            // It fails only if the batch was given up.
+            let _ = told.send(SinkNews::Ended(end));
         })?;
-        Ok(Self { announcements, announced: 0, done, looks, end })
+        Ok(Self { announcements, news, looks })
     }
 
     /// An attempt at a task begins.
@@ -108,15 +122,14 @@ impl SinkThread {
         }
     }
 
-    /// A task has come to its end; what it made is in the spool.
-    pub(crate) fn ended_task(&mut self, end: TaskEnd) {
-        self.announced += 1;
-        self.announce(Announcement::Ended(end));
+    /// A task has run well: what it left is to be put in its places.
+    pub(crate) fn commit(&self, task: TaskId) {
+        self.announce(Announcement::Commit(task));
     }
 
-    /// What has been announced so far.
-    pub(crate) fn barrier(&self) -> Barrier {
-        Barrier { announced: self.announced, done: self.done.clone() }
+    /// A task has come to its end; what it made is in the spool.
+    pub(crate) fn ended_task(&self, end: TaskEnd) {
+        self.announce(Announcement::Ended(end));
     }
 
     /// No more tasks are announced: the outputs are to be ended.
@@ -125,20 +138,13 @@ impl SinkThread {
     }
 
     fn announce(&self, announcement: Announcement) {
-        // It fails only if the thread has failed, and `ended` tells that.
+        // It fails only if the thread has failed, and it has told that.
         let _ = self.announcements.send(announcement);
     }
 
-    /// What came of it: comes early if an output can't be written.
-    pub(crate) async fn ended(&mut self) -> io::Result<Vec<SinkReport>> {
-        (&mut self.end).await.expect("the thread tells its end unless it panics, and that is a bug of titan")
-    }
-}
-
-impl Barrier {
-    /// Waits until all of it is where it goes, or never will be.
-    pub(crate) async fn wait(mut self) {
-        let _ = self.done.wait_for(|done| *done >= self.announced).await;
+    /// The next that it tells, until its end.
+    pub(crate) async fn next(&mut self) -> SinkNews {
+        self.news.recv().await.expect("the thread tells its end unless it panics, and that is a bug of titan")
     }
 }
 
@@ -146,8 +152,9 @@ fn write(
     mut sinks: Vec<Box<dyn JobSink>>,
     spool: &Spool,
     announced: &mpsc::Receiver<Announcement>,
-    done: &watch::Sender<u64>,
+    told: &async_mpsc::UnboundedSender<SinkNews>,
 ) -> io::Result<Vec<SinkReport>> {
+    let mut unwritten: Option<io::Error> = None;
     let looks = sinks.iter().any(|sink| sink.looks());
     let mut next_look = Instant::now() + LOOK_SPAN;
     loop {
@@ -167,13 +174,17 @@ fn write(
                 sinks.iter_mut().try_for_each(|sink| sink.discarded(attempt))?;
                 spool.discard(attempt);
             }
-            Announcement::Ended(end) => {
-                sinks[end.task.job.0 as usize].ended(end)?;
-                done.send_modify(|done| *done += 1);
+            Announcement::Commit(task) => {
+                let error = sinks[task.job.0 as usize].commit(task).err();
+                let problem = error.as_ref().map(|error| format!("cannot write its output {error}"));
+                unwritten = unwritten.or(error);
+                let _ = told.send(SinkNews::Committed { task, problem });
             }
+            Announcement::Ended(end) => sinks[end.task.job.0 as usize].ended(end)?,
             Announcement::Finish { complete } => {
                 let reports: io::Result<Vec<_>> = sinks.iter_mut().map(|sink| sink.finish(complete)).collect();
-                return Ok(reports?.into_iter().flatten().collect());
+                let reports = reports?.into_iter().flatten().collect();
+                return unwritten.map_or(Ok(reports), Err);
             }
         }
     }

@@ -13,7 +13,6 @@ use titan_proto::message::{Part, ToAgent};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
-use super::sink::Barrier;
 use crate::files::check::{Claims, OutputCheck};
 use crate::files::contents::{Contents, Listing};
 use crate::files::{Committed, Input, TaskFiles, listing};
@@ -84,7 +83,7 @@ impl Staging {
     }
 
     /// Begins; an attempt without files is ready at once.
-    pub(crate) fn begin(&mut self, start: Start, base: &[Input], barrier: Option<Barrier>) -> Option<StagedStart> {
+    pub(crate) fn begin(&mut self, start: Start, base: &[Input]) -> Option<StagedStart> {
         let (worker, attempt) = (start.worker, start.attempt);
         let files = match start.files {
             Ok(files) => files,
@@ -100,15 +99,12 @@ impl Staging {
             check,
         };
         let has_inputs = !(files.inputs.is_empty() && files.of_jobs.is_empty() && base.is_empty());
-        if !has_inputs && barrier.is_none() {
+        if !has_inputs {
             return Some(StagedStart { worker, attempt, start: Ok(Box::new(full(command, Vec::new()))) });
         }
         self.pending.insert(attempt, worker);
         let (shared, done, base) = (Arc::clone(&self.shared), self.done.clone(), base.to_vec());
         tokio::spawn(async move {
-            if let Some(barrier) = barrier {
-                barrier.wait().await;
-            }
             let others = shared.committed.of(&files.of_jobs);
             let inputs = files.inputs.into_iter().chain(others).collect();
             let start = shared.sets(attempt, task.job, is_local, base, inputs).await.map(|sets| {

@@ -13,20 +13,19 @@ use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::capture::{Channel, Splitter};
 use titan_proto::id::{AttemptId, TaskId};
 
-use super::Book;
 use super::failures::Examples;
 use super::joblog::JobLog;
 use super::live::Live;
 use super::record::{TaskRecord, tag};
 use super::results::ResultsFolder;
 use super::tagged::Tagged;
+use super::{Book, Concluded};
 use crate::config::cluster::Cluster;
-use crate::config::text::printable;
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
 use crate::driver::spool::Spool;
-use crate::files::Committed;
 use crate::files::commit::Committer;
+use crate::files::{Committed, Output};
 use crate::progress::Stage;
 
 /// Bytes read from the spool at once.
@@ -72,9 +71,9 @@ pub(crate) struct Printer {
     joblog: Option<JobLog>,
     streams: Streams,
     committer: Committer,
-    /// The first output that couldn't be put in its place.
-    uncommitted: Option<io::Error>,
     committed: Committed,
+    /// Tasks that have run well, of which it hasn't been told how they ended: their files that are in place.
+    in_place: BTreeMap<u32, (Concluded, Vec<PathBuf>)>,
     examples: Examples,
     live: Live,
     /// Ended, and to be told after others.
@@ -96,8 +95,8 @@ impl Desk<'_> {
             joblog: None,
             streams: Streams::new(self.stage.clone())?,
             committer: Committer::new(self.root.clone(), self.directory, number),
-            uncommitted: None,
             committed: self.committed.clone(),
+            in_place: BTreeMap::new(),
             examples: self.examples.clone(),
             live: Live::default(),
             held: BTreeMap::new(),
@@ -115,6 +114,14 @@ impl Printer {
 }
 
 impl JobSink for Printer {
+    fn commit(&mut self, task: TaskId) -> io::Result<()> {
+        let asked = self.book.conclude(task.index);
+        let put = self.put_in_place(task, &asked.outputs);
+        let files = put.as_ref().ok().cloned().unwrap_or_default();
+        self.in_place.insert(task.index, (asked, files));
+        put.map(drop)
+    }
+
     fn begun(&mut self, attempt: AttemptId, task: TaskId) {
         let tag = self.manners.tags.then(|| tag(&self.book.values(task.index)));
         self.live.begin(attempt, task, tag);
@@ -141,16 +148,9 @@ impl JobSink for Printer {
             live.conclude(&end, spool, &mut |channel, bytes| streams.write(channel, bytes))?;
         }
         let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
-        let mut record = TaskRecord::new(&self.batch, end, host, self.book.conclude(index));
-        // What it left is in its place before anything is said of it.
-        match self.commit(&record) {
-            Ok(files) => record.committed = files,
-            // The others go on; the batch ends with this all the same.
-            Err(error) => {
-                self.streams.tell_unwritten(&format!("task {}", record.sequence()), &error)?;
-                self.uncommitted.get_or_insert(error);
-            }
-        }
+        let in_place = self.in_place.remove(&index);
+        let (asked, files) = in_place.unwrap_or_else(|| (self.book.conclude(index), Vec::new()));
+        let record = TaskRecord::new(&self.batch, end, host, asked, files);
         self.examples.look_at(&record, &self.spool)?;
         if !self.manners.keeps_order {
             return self.put(&record);
@@ -170,7 +170,7 @@ impl JobSink for Printer {
         if let Some(results) = &mut self.results {
             results.finish()?;
         }
-        self.uncommitted.take().map_or(Ok(None), Err)
+        Ok(None)
     }
 }
 
@@ -194,15 +194,11 @@ impl Printer {
         Ok(())
     }
 
-    fn commit(&mut self, record: &TaskRecord) -> io::Result<Vec<PathBuf>> {
-        let outputs = &record.asked.outputs;
-        if record.end.state != Lifecycle::Completed || outputs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let Some(mut result) = open(&self.spool, record)? else { return Ok(Vec::new()) };
-        let files = self.committer.commit(record.end.task, &mut result, outputs)?;
+    fn put_in_place(&mut self, task: TaskId, outputs: &[Output]) -> io::Result<Vec<PathBuf>> {
+        let Some(mut result) = self.spool.open(task)? else { return Ok(Vec::new()) };
+        let files = self.committer.commit(task, &mut result, outputs)?;
         for (path, place) in &files {
-            self.committed.add(record.end.task.job, path, place);
+            self.committed.add(task.job, path, place);
         }
         Ok(files.into_iter().map(|(path, _)| path).collect())
     }
@@ -255,7 +251,7 @@ fn result_bytes(spool: &Spool, record: &TaskRecord) -> io::Result<u64> {
 }
 
 /// titan's own stdout and stderr, as tasks write to them.
-pub(crate) struct Streams {
+struct Streams {
     stdout: File,
     stderr: File,
     /// Where one of them is a terminal, on which something else may be shown.
@@ -266,17 +262,11 @@ pub(crate) struct Streams {
 
 impl Streams {
     /// Unbuffered: what a task wrote is there when the next is told of.
-    pub(crate) fn new(stage: Stage) -> io::Result<Self> {
+    fn new(stage: Stage) -> io::Result<Self> {
         let is_shared = io::stderr().is_terminal();
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         Ok(Self { stdout, stderr, stage: is_shared.then_some(stage), open_line: None })
-    }
-
-    /// Says at once that an output can't get its place; the batch goes on.
-    pub(crate) fn tell_unwritten(&mut self, whose: &str, error: &io::Error) -> io::Result<()> {
-        let said = printable(&format!("titan: {whose}: cannot write its output {error}"));
-        self.write(Channel::Stderr, format!("{said}\n").as_bytes())
     }
 
     /// On a terminal that shows more than output, what comes next would be drawn over a line without an end.

@@ -33,10 +33,16 @@ pub(crate) struct TaskRecord {
 
 impl TaskRecord {
     /// A task that ends now.
-    pub(crate) fn new(batch: &str, end: TaskEnd, host: Option<String>, asked: Concluded) -> Self {
+    pub(crate) fn new(
+        batch: &str,
+        end: TaskEnd,
+        host: Option<String>,
+        asked: Concluded,
+        committed: Vec<PathBuf>,
+    ) -> Self {
         // For people and logs only: nothing is decided by it.
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { batch: batch.to_owned(), end, host, asked, committed: Vec::new(), ended }
+        Self { batch: batch.to_owned(), end, host, asked, committed, ended }
     }
 
     /// The number by which people know it, from 1.

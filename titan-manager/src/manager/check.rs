@@ -24,6 +24,8 @@ impl Manager {
             let over = job.tasks.iter().filter(|task| task.state.is_final()).count();
             assert_eq!(job.ended as usize, over, "job {number}'s counter of what is over");
         }
+        let is_committing = |task: &TaskId| self.task(*task).state == TaskState::Committing;
+        assert!(self.commits.keys().all(is_committing), "what is committed is over");
         assert!(self.just_ended.is_empty(), "nobody has looked at what ended");
         assert_eq!(self.ended, ended, "the counters of final states");
     }
@@ -86,6 +88,10 @@ impl Manager {
                 assert!(!waits || live.iter().all(silent), "{task} waits though a healthy worker has it");
                 assert!(self.task(task).tried > 0, "{task} was never tried");
                 self.check_troubles(task);
+            }
+            TaskState::Committing => {
+                assert!(self.commits.contains_key(&task), "{task} is committed by nobody");
+                assert!(!waits && self.job(task.job).spec.commits, "{task} has nothing to commit, or waits");
             }
             TaskState::Completed => ended.completed += 1,
             TaskState::Failed => ended.failed += 1,

@@ -161,7 +161,8 @@ impl Manager {
 
     fn bad_end(&self, by: TaskId) -> String {
         let word = if self.task(by).state == TaskState::Failed { "FAILED" } else { "CANCELLED" };
-        format!("task {} of {} {word}", u64::from(by.index) + 1, self.job(by.job).spec.name)
+        let JobSpec { name, group, .. } = &self.job(by.job).spec;
+        format!("task {} of {name} {word}", u64::from(by.index / group) + 1)
     }
 
     /// Lets those go that waited for what has just ended. What that cancels has ended too.

@@ -2,6 +2,7 @@
 //! the modules below; nothing else changes the state.
 
 mod check;
+mod commit;
 mod failure;
 mod health;
 mod hold;
@@ -24,6 +25,7 @@ use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::task::{Job, Task, Trouble};
 use crate::worker::{Attempt, HostState, Worker};
+use commit::Commit;
 use hold::Hold;
 use placement::Reservation;
 use stop::Stop;
@@ -39,6 +41,8 @@ pub struct Manager {
     queue: Queue,
     /// PENDING tasks that may still run on an agent that was lost.
     held: BTreeMap<WorkerId, Hold>,
+    /// Tasks that are only waiting for what they left to be put in its places.
+    commits: BTreeMap<TaskId, Commit>,
     troubles: BTreeMap<TaskId, Trouble>,
     /// Tasks that are over and for which others wait, until those have been looked at.
     just_ended: Vec<TaskId>,
@@ -78,6 +82,7 @@ impl Manager {
             jobs: Vec::new(),
             queue: Queue::default(),
             held: BTreeMap::new(),
+            commits: BTreeMap::new(),
             troubles: BTreeMap::new(),
             just_ended: Vec::new(),
             recheck: false,
@@ -113,7 +118,7 @@ impl Manager {
 
     fn on_event(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Submit(spec) => self.on_submit(spec, effects),
+            Event::Submit(specs) => specs.into_iter().for_each(|spec| self.on_submit(spec, effects)),
             Event::Grow { job, tasks } => self.on_grow(job, tasks, effects),
             Event::Close { job } => self.on_close(job, effects),
             Event::HostStarting { host } => self.on_host_starting(host),
@@ -127,7 +132,9 @@ impl Manager {
             }
             Event::Heard { worker } => self.on_heard(now, worker, effects),
             Event::SessionLost { worker, is_dead } => self.on_session_lost(now, worker, is_dead, effects),
+            Event::Committed { task, problem } => self.on_committed(task, problem, effects),
             Event::Cancel => self.on_cancel(effects),
+            Event::Abandon => self.on_abandon(now, effects),
             Event::Tick => self.on_tick(now, effects),
         }
     }

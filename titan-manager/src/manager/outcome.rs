@@ -16,6 +16,12 @@ use crate::worker::{Attempt, Load, Phase};
 impl Manager {
     pub(super) fn on_message(&mut self, worker: WorkerId, message: ToManager, effects: &mut Vec<Effect>) {
         if !self.workers.contains_key(&worker) {
+            // What a lost worker sends last counts for nothing.
+            if let ToManager::Finished { attempt, .. } = message
+                && !self.attempts.contains_key(&attempt)
+            {
+                effects.push(Effect::Discard { attempt });
+            }
             return;
         }
         match message {
@@ -94,7 +100,7 @@ impl Manager {
 
     fn on_live_outcome(&mut self, tried: Tried, outcome: Outcome, effects: &mut Vec<Effect>) {
         match outcome {
-            Outcome::Completed(summary) => self.complete(tried, summary, effects),
+            Outcome::Completed(summary) => self.on_success(tried, summary, effects),
             Outcome::Failed { reason, fault, result } => {
                 let failure = Failure { reason, fault, has_result: result.is_some() };
                 self.on_attempt_failed(tried, failure, effects);
@@ -111,12 +117,20 @@ impl Manager {
         }
     }
 
-    fn complete(&mut self, tried: Tried, summary: ResultSummary, effects: &mut Vec<Effect>) {
+    fn on_success(&mut self, tried: Tried, summary: ResultSummary, effects: &mut Vec<Effect>) {
+        let Tried { task, attempt, host, .. } = tried;
+        self.jobs[task.job.0 as usize].lacks.remove(&host);
+        effects.push(Effect::Keep { attempt, task });
+        match self.job(task.job).spec.commits {
+            true => self.commit(tried, summary, effects),
+            false => self.complete(tried, summary, effects),
+        }
+    }
+
+    pub(super) fn complete(&mut self, tried: Tried, summary: ResultSummary, effects: &mut Vec<Effect>) {
         let ResultSummary { bytes, crc, compute_us } = summary;
         let Tried { task, attempt, host, process } = tried;
         self.end_task(task, TaskState::Completed, Some(attempt), effects);
-        self.jobs[task.job.0 as usize].lacks.remove(&host);
-        effects.push(Effect::Keep { attempt, task });
         effects.push(Effect::Record(Record::Completed { task, attempt, bytes, crc }));
         self.deliver(task, Some(tried), true, None, effects);
         let compute = Duration::from_micros(compute_us);
@@ -165,16 +179,28 @@ impl Manager {
         counted: Option<AttemptId>,
         effects: &mut Vec<Effect>,
     ) -> Trouble {
-        let before = std::mem::replace(&mut self.task_mut(task).state, state);
-        assert!(state.is_final() && !before.is_final(), "{task} goes from {before:?} to {state:?}");
+        assert!(state.is_final(), "{task} ends as {state:?}");
+        self.leave_workers(task, state, counted, effects);
         self.count_ended(task, state);
+        self.troubles.remove(&task).unwrap_or_default()
+    }
+
+    /// Puts a task into a state in which no worker has to do with it.
+    pub(super) fn leave_workers(
+        &mut self,
+        task: TaskId,
+        state: TaskState,
+        counted: Option<AttemptId>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let before = std::mem::replace(&mut self.task_mut(task).state, state);
+        assert!(!before.is_final(), "{task} goes from {before:?} to {state:?}");
         self.queue.withdraw(task);
         for attempt in before.live().filter(|&attempt| Some(attempt) != counted) {
             let held = self.attempts.get_mut(&attempt).expect("a live attempt is held");
             held.phase = Phase::Cancelling;
             effects.push(Effect::Send { worker: held.worker, message: ToAgent::Cancel { attempt } });
         }
-        self.troubles.remove(&task).unwrap_or_default()
     }
 
     fn count_ended(&mut self, task: TaskId, state: TaskState) {

@@ -96,7 +96,8 @@ impl Manager {
     pub(super) fn finish(&mut self, effects: &mut Vec<Effect>) {
         let end = match self.all_ended() {
             true => self.end(),
-            false if self.has_no_workers() => End::NoWorkers,
+            // What is being put in its places needs no worker.
+            false if self.commits.is_empty() && self.has_no_workers() => End::NoWorkers,
             false => return,
         };
         if end == End::NoWorkers {

@@ -56,6 +56,7 @@ impl Manager {
                 Lifecycle::Running
             }
             TaskState::Live(_) => Lifecycle::Scheduled,
+            TaskState::Committing => Lifecycle::Running,
             TaskState::Completed => Lifecycle::Completed,
             TaskState::Failed => Lifecycle::Failed,
             TaskState::Cancelled => Lifecycle::Cancelled,
@@ -65,7 +66,8 @@ impl Manager {
     /// How many tasks are in each state.
     pub fn counts(&self) -> Counts {
         let Ended { completed, failed, cancelled } = self.ended;
-        let mut counts = Counts { total: self.total(), completed, failed, cancelled, ..Counts::default() };
+        let running = self.commits.len() as u64;
+        let mut counts = Counts { total: self.total(), running, completed, failed, cancelled, ..Counts::default() };
         for (&id, attempt) in &self.attempts {
             let TaskState::Live(live) = self.task(attempt.task).state else { continue };
             if live.first == id {

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
         return dry_run::dry_run(&plan, &source.to_string(), &cluster);
     }
     let directory = crate::batch::create_directory()?;
-    let names = Arc::new(Names(plan.jobs.iter().map(|job| Arc::clone(&job.job)).collect()));
+    let names = Arc::new(Names(plan.jobs.iter().map(|job| (Arc::clone(&job.job), job.group())).collect()));
     let batch = Batch {
         name: &plan.name,
         noise: &args.common.noise,
@@ -122,6 +122,24 @@ enum Kind {
     Runs(Arc<KernelRuns>),
 }
 
+impl PlannedJob {
+    /// How many tasks it has.
+    fn tasks(&self) -> u32 {
+        match &self.kind {
+            Kind::Runs(runs) => runs.tasks(),
+            Kind::Commands { .. } => self.job.count() as u32,
+        }
+    }
+
+    /// How many tasks make one of its array.
+    fn group(&self) -> u32 {
+        match &self.kind {
+            Kind::Runs(runs) => runs.group(),
+            Kind::Commands { .. } => 1,
+        }
+    }
+}
+
 impl Plan {
     fn of(file: BatchFile, cluster: &Cluster) -> Result<Self, Failure> {
         let BatchFile { name, base, jobs } = file;
@@ -164,8 +182,7 @@ impl Plan {
             match &planned.kind {
                 Kind::Runs(runs) => {
                     jobs.push(BatchJob { spec, source: Box::new(Arc::clone(runs)) });
-                    let sink = RunsSink::new(Arc::clone(runs), id, &desk)?;
-                    sinks.push(Box::new(sink));
+                    sinks.push(Box::new(RunsSink::new(Arc::clone(runs), id, &desk)));
                 }
                 Kind::Commands { workdir } => {
                     let tasks = Arc::new(CommandTasks::new(Arc::clone(&planned.job), *workdir == Workdir::Scratch));
@@ -186,24 +203,21 @@ impl Plan {
             each: after.each,
             any_end: after.any_end,
         };
-        let (work, group, slot_memory_bytes, rerun, retries) = match &planned.kind {
-            Kind::Runs(runs) => (
-                runs.first_work(),
-                runs.group(),
-                runs.task_memory_bytes(),
-                Rerun::Anytime,
-                crate::commands::run::KERNEL_RETRIES,
-            ),
+        let group = planned.group();
+        let (work, slot_memory_bytes, rerun, retries) = match &planned.kind {
+            Kind::Runs(runs) => {
+                (runs.first_work(), runs.task_memory_bytes(), Rerun::Anytime, crate::commands::run::KERNEL_RETRIES)
+            }
             Kind::Commands { workdir } => {
                 let may_rerun = *workdir == Workdir::Scratch && !job.outputs.is_empty();
                 let rerun = if may_rerun { Rerun::Anytime } else { Rerun::Lost };
-                (TaskWork::Command(command_job(job, workdir.clone())), 1, 0, rerun, 0)
+                (TaskWork::Command(command_job(job, workdir.clone())), 0, rerun, 0)
             }
         };
         JobSpec {
             name: job.name.clone(),
             work,
-            tasks: job.count() as u32 * group,
+            tasks: planned.tasks(),
             closed: true,
             retries: job.retries.or(cluster.scheduler.retries).unwrap_or(retries),
             slot_memory_bytes,
@@ -212,6 +226,7 @@ impl Plan {
             priority: job.priority,
             group,
             after: job.after.iter().map(dependency).collect(),
+            commits: !job.outputs.is_empty(),
         }
     }
 }
@@ -249,19 +264,19 @@ fn command_job(job: &Job, workdir: Workdir) -> CommandJob {
     }
 }
 
-/// How people know tasks of a batch.
-struct Names(Vec<Arc<Job>>);
+/// How people know tasks of a batch: by jobs, and by how many tasks belong together.
+struct Names(Vec<(Arc<Job>, u32)>);
 
 impl TaskNames for Names {
     fn label(&self, task: TaskId) -> String {
-        let job = &self.0[task.job.0 as usize];
-        match job.axes.is_empty() {
-            true => job.name.clone(),
-            false => format!("{} {}", job.name, u64::from(task.index) + 1),
-        }
+        let (job, group) = &self.0[task.job.0 as usize];
+        let (index, part) = (u64::from(task.index / group) + 1, task.index % group + 1);
+        let index = if job.axes.is_empty() { String::new() } else { format!(" {index}") };
+        let part = if *group == 1 { String::new() } else { format!(", {part} of {group}") };
+        format!("{}{index}{part}", job.name)
     }
 
     fn command(&self, task: TaskId) -> Option<Vec<u8>> {
-        tasks::command_line(&self.0[task.job.0 as usize], task.index)
+        tasks::command_line(&self.0[task.job.0 as usize].0, task.index)
     }
 }

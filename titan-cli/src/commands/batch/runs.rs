@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernels::{Kernel, OutputKind, OutputSpec, Plan, Request, SinkReport};
-use titan_manager::{Lifecycle, TaskEnd};
+use titan_manager::TaskEnd;
 use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::{Part, Work};
 
@@ -21,7 +21,7 @@ use crate::driver::sink::JobSink;
 use crate::driver::spool::{Reader, Spool};
 use crate::exit::{self, Failure};
 use crate::files::Committed;
-use crate::output::printer::{Desk, Streams};
+use crate::output::printer::Desk;
 
 /// The option that splits a run into tasks: a frame of a film is one task unless more is asked for.
 const TILES: (&str, &str) = ("tiles", "1x1");
@@ -56,7 +56,22 @@ impl KernelRuns {
             }
             runs.task_memory_bytes = runs.task_memory_bytes.max(plan.task_memory_bytes());
         }
+        runs.check_count()?;
         Ok(runs)
+    }
+
+    fn check_count(&self) -> Result<(), Failure> {
+        let (count, group, name) = (self.job.count(), u64::from(self.group), &self.job.name);
+        if count.saturating_mul(group) < u64::from(u32::MAX) {
+            return Ok(());
+        }
+        let problem = format!("job '{name}': {count} runs of {group} tasks each are too many");
+        Err(Failure::hinted(exit::USAGE, problem, "fewer tiles, or more than one batch"))
+    }
+
+    /// How many tasks all runs have.
+    pub(super) fn tasks(&self) -> u32 {
+        self.job.count() as u32 * self.group
     }
 
     /// Tasks of each run.
@@ -134,9 +149,6 @@ pub(super) struct RunsSink {
     temporaries: Temporaries,
     spool: Spool,
     committed: Committed,
-    streams: Streams,
-    /// The first output that couldn't be written.
-    unwritten: Option<io::Error>,
     runs_under_way: BTreeMap<u32, Run>,
 }
 
@@ -154,8 +166,8 @@ struct Open {
 }
 
 impl RunsSink {
-    pub(super) fn new(runs: Arc<KernelRuns>, job: JobId, desk: &Desk<'_>) -> io::Result<Self> {
-        Ok(Self {
+    pub(super) fn new(runs: Arc<KernelRuns>, job: JobId, desk: &Desk<'_>) -> Self {
+        Self {
             runs,
             job,
             root: desk.root.clone(),
@@ -163,10 +175,8 @@ impl RunsSink {
             temporaries: desk.directory.temporaries(),
             spool: desk.directory.spool(),
             committed: desk.committed.clone(),
-            streams: Streams::new(desk.stage.clone())?,
-            unwritten: None,
             runs_under_way: BTreeMap::new(),
-        })
+        }
     }
 
     fn open(&self, run: u32) -> io::Result<Open> {
@@ -195,19 +205,21 @@ impl RunsSink {
         open.sink.completed(task, &results)
     }
 
-    /// A run that can't be written is told of, and ends the batch with that; the others go on.
-    fn give_up(&mut self, number: u32, run: &mut Run, error: io::Error) -> io::Result<()> {
-        (run.open, run.is_spoiled) = (None, true);
-        let whose = format!("job '{}', run {}", self.runs.job.name, u64::from(number) + 1);
-        self.streams.tell_unwritten(&whose, &error)?;
-        self.unwritten.get_or_insert(error);
-        Ok(())
+    fn take_run(&mut self, number: u32) -> Run {
+        let new = Run { open: None, is_spoiled: false, left: self.runs.group() };
+        self.runs_under_way.remove(&number).unwrap_or(new)
     }
 
-    fn end(&self, run: u32, open: Option<Open>) -> io::Result<()> {
-        let written = open.map_or(Ok(()), |open| self.put(open));
+    /// One more task of a run is done with. With the last one the run is written, and what it was made of goes.
+    fn count_down(&mut self, number: u32, mut run: Run) -> io::Result<()> {
+        run.left -= 1;
+        if run.left > 0 {
+            self.runs_under_way.insert(number, run);
+            return Ok(());
+        }
+        let written = run.open.map_or(Ok(()), |open| self.put(open));
         for task in 0..self.runs.group() {
-            self.spool.remove(TaskId { job: self.job, index: run * self.runs.group() + task });
+            self.spool.remove(TaskId { job: self.job, index: number * self.runs.group() + task });
         }
         written
     }
@@ -223,28 +235,32 @@ impl RunsSink {
 }
 
 impl JobSink for RunsSink {
-    fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
-        let (group, index) = (self.runs.group(), end.task.index);
-        let number = index / group;
-        let begun = self.runs_under_way.remove(&number);
-        let mut run = begun.unwrap_or(Run { open: None, is_spoiled: false, left: group });
-        run.left -= 1;
-        run.is_spoiled |= end.state != Lifecycle::Completed;
-        if run.is_spoiled {
-            run.open = None;
-        } else if let Err(error) = self.completed(number, index % group, &mut run) {
-            self.give_up(number, &mut run, error)?;
+    /// The last of its tasks puts the run's output in its place.
+    fn commit(&mut self, task: TaskId) -> io::Result<()> {
+        let group = self.runs.group();
+        let (number, index) = (task.index / group, task.index % group);
+        let mut run = self.take_run(number);
+        let taken = if run.is_spoiled { Ok(()) } else { self.completed(number, index, &mut run) };
+        if taken.is_err() {
+            (run.open, run.is_spoiled) = (None, true);
         }
-        if run.left > 0 {
-            self.runs_under_way.insert(number, run);
-        } else if let Err(error) = self.end(number, run.open.take()) {
-            self.give_up(number, &mut run, error)?;
+        let ended = self.count_down(number, run);
+        taken.and(ended)
+    }
+
+    fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
+        // Of one that has run well, `commit` has been told.
+        if !end.has_result {
+            let number = end.task.index / self.runs.group();
+            let mut run = self.take_run(number);
+            (run.open, run.is_spoiled) = (None, true);
+            self.count_down(number, run)?;
         }
         Ok(())
     }
 
     fn finish(&mut self, _complete: bool) -> io::Result<Option<SinkReport>> {
-        self.unwritten.take().map_or(Ok(None), Err)
+        Ok(None)
     }
 }
 

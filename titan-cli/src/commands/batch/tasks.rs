@@ -96,10 +96,6 @@ impl TaskSource for Arc<CommandTasks> {
     fn files(&self, index: u32) -> Result<TaskFiles, String> {
         files(&self.job, index, self.in_scratch)
     }
-
-    fn reads_others(&self) -> bool {
-        !self.job.after.is_empty()
-    }
 }
 
 impl Book for CommandTasks {

@@ -82,6 +82,7 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
         priority: 0,
         group: 1,
         after: Vec::new(),
+        commits: asked.files.has_outputs(),
     };
     let Asked { template, mut files, values, total, .. } = asked;
     if args.process.stdin.as_deref() == Some(OsStr::new("-")) {

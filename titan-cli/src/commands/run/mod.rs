@@ -62,6 +62,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         priority: 0,
         group: 1,
         after: Vec::new(),
+        commits: false,
     };
     let batch = Batch {
         name,

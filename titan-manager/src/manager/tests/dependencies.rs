@@ -7,7 +7,7 @@ fn after(job: u32, each: bool, any_end: bool) -> Vec<Dependency> {
 }
 
 fn waiting(tasks: u32, after: Vec<Dependency>) -> Event {
-    Event::Submit(JobSpec { after, retries: 0, ..spec(tasks) })
+    Event::Submit(vec![JobSpec { after, retries: 0, ..spec(tasks) }])
 }
 
 /// (job, task) of each start in the last effects.
@@ -66,7 +66,7 @@ fn a_failure_cancels_what_waits_for_it_and_all_that_waits_for_that() {
 #[test]
 fn a_job_that_may_grow_is_waited_for_until_it_is_closed() {
     let mut cluster = Cluster::new();
-    cluster.on(Event::Submit(JobSpec { closed: false, ..spec(1) })).on(waiting(1, after(0, false, false)));
+    cluster.on(Event::Submit(vec![JobSpec { closed: false, ..spec(1) }])).on(waiting(1, after(0, false, false)));
     cluster.join(1, 1).ends(1, 1, completed());
     assert_eq!(started(&cluster), []);
     cluster.on(Event::Grow { job: JobId(0), tasks: 1 }).ends(1, 2, completed());
@@ -78,7 +78,7 @@ fn a_job_that_may_grow_is_waited_for_until_it_is_closed() {
 #[test]
 fn a_growing_job_waits_task_by_task() {
     let mut cluster = Cluster::new();
-    cluster.submit(2).on(Event::Submit(JobSpec { closed: false, after: after(0, true, false), ..spec(0) }));
+    cluster.submit(2).on(Event::Submit(vec![JobSpec { closed: false, after: after(0, true, false), ..spec(0) }]));
     cluster.join(1, 2).ends(1, 1, completed()).on(Event::Grow { job: JobId(1), tasks: 3 });
     assert_eq!(started(&cluster), [(1, 0)]);
     assert_eq!(cluster.delivered()[0].reason.as_deref(), Some("job has no task 3"));
@@ -89,7 +89,7 @@ fn a_growing_job_waits_task_by_task() {
 #[test]
 fn a_job_after_one_that_is_over_starts_at_once_or_never() {
     let mut cluster = Cluster::new();
-    cluster.join(1, 1).on(Event::Submit(JobSpec { closed: false, ..spec(0) }));
+    cluster.join(1, 1).on(Event::Submit(vec![JobSpec { closed: false, ..spec(0) }]));
     cluster.on(waiting(1, vec![])).ends(1, 1, Outcome::failed("no"));
     cluster.on(waiting(2, after(1, false, false)));
     assert_eq!(cluster.delivered().len(), 2);
@@ -100,7 +100,7 @@ fn a_job_after_one_that_is_over_starts_at_once_or_never() {
 #[test]
 fn a_million_tasks_that_wait_for_a_million_others_go_one_by_one() {
     let mut cluster = Cluster::new();
-    for event in [Event::Submit(spec(1_000_000)), waiting(1_000_000, after(0, true, false))] {
+    for event in [Event::Submit(vec![spec(1_000_000)]), waiting(1_000_000, after(0, true, false))] {
         cluster.manager.handle(cluster.now, event, &mut cluster.effects);
     }
     let join = Event::WorkerJoined { host: HostId(1), worker: WorkerId(1), capacity: capacity(4) };
@@ -114,7 +114,7 @@ fn a_million_tasks_that_wait_for_a_million_others_go_one_by_one() {
 #[test]
 fn what_waits_for_each_waits_for_a_group() {
     let mut cluster = Cluster::new();
-    cluster.on(Event::Submit(JobSpec { group: 2, ..spec(4) })).on(waiting(2, after(0, true, false))).join(1, 4);
+    cluster.on(Event::Submit(vec![JobSpec { group: 2, ..spec(4) }])).on(waiting(2, after(0, true, false))).join(1, 4);
     cluster.ends(1, 1, completed());
     assert_eq!(cluster.starts().len(), 0, "half of the first group is still under way");
     cluster.ends(1, 2, completed());
@@ -124,7 +124,7 @@ fn what_waits_for_each_waits_for_a_group() {
 #[test]
 fn why_tasks_wait_can_be_told() {
     let mut cluster = Cluster::new();
-    let named = |name: &str, after| Event::Submit(JobSpec { name: name.into(), after, ..spec(2) });
+    let named = |name: &str, after| Event::Submit(vec![JobSpec { name: name.into(), after, ..spec(2) }]);
     cluster.on(named("first", vec![])).on(named("second", after(0, false, false)));
     assert_eq!(cluster.manager.waits(), ["second waits for first", "no host is up"]);
     cluster.on(named("third", after(0, true, false))).join(1, 4);

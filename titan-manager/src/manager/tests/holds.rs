@@ -6,7 +6,7 @@ use super::*;
 const HOLD: Duration = Duration::from_secs(70);
 
 fn commands(tasks: u32) -> Event {
-    Event::Submit(JobSpec { rerun: Rerun::Lost, ..spec(tasks) })
+    Event::Submit(vec![JobSpec { rerun: Rerun::Lost, ..spec(tasks) }])
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn the_last_host_that_goes_down_ends_the_batch_and_forgets_no_task() {
 #[test]
 fn a_worker_too_small_for_the_tasks_is_named_and_not_used() {
     let mut cluster = Cluster::new();
-    cluster.on(Event::Submit(JobSpec { slot_memory_bytes: 2 << 30, ..spec(1) }));
+    cluster.on(Event::Submit(vec![JobSpec { slot_memory_bytes: 2 << 30, ..spec(1) }]));
     cluster.on(Event::HostStarting { host: HostId(2) }).join(1, 1);
     let (slot_bytes, task_bytes) = (1 << 30, 2 << 30);
     let report = Report::TooSmall { host: HostId(1), slot_bytes, task_bytes };
@@ -132,7 +132,7 @@ fn a_worker_too_small_for_the_tasks_is_named_and_not_used() {
 #[test]
 fn tasks_too_large_for_every_worker_do_not_wait_for_ever() {
     let mut cluster = Cluster::new();
-    cluster.submit(1).on(Event::Submit(JobSpec { slot_memory_bytes: 2 << 30, ..spec(2) })).join(1, 1);
+    cluster.submit(1).on(Event::Submit(vec![JobSpec { slot_memory_bytes: 2 << 30, ..spec(2) }])).join(1, 1);
     assert_eq!(cluster.verdict(), None, "the small one runs");
     cluster.ends(1, 1, completed());
     let verdict = Verdict { end: End::NoWorkers, completed: 1, failed: 0, cancelled: 2 };

@@ -9,7 +9,7 @@ fn lacks(host: u32) -> Outcome {
 #[test]
 fn a_host_that_lacks_something_costs_no_try_and_is_never_asked_again() {
     let mut cluster = Cluster::new();
-    cluster.on(Event::Submit(JobSpec { retries: 0, ..spec(1) })).join(1, 1).join(2, 1).ends(1, 1, lacks(1));
+    cluster.on(Event::Submit(vec![JobSpec { retries: 0, ..spec(1) }])).join(1, 1).join(2, 1).ends(1, 1, lacks(1));
     let reason = "ffmpeg isn't found on render1".to_owned();
     assert!(cluster.reported(&Report::HostLacks { task: task(0), host: HostId(1), reason }));
     assert_eq!(cluster.starts(), [(2, 2, 0)]);

@@ -13,6 +13,7 @@ use crate::policy::PolicyKind;
 use crate::task::Lifecycle;
 use crate::worker::Health;
 
+mod commits;
 mod dependencies;
 mod holds;
 mod hosts;
@@ -53,7 +54,7 @@ impl Cluster {
     }
 
     fn submit(&mut self, tasks: u32) -> &mut Self {
-        self.on(Event::Submit(spec(tasks)))
+        self.on(Event::Submit(vec![spec(tasks)]))
     }
 
     fn join(&mut self, number: u32, slots: u32) -> &mut Self {
@@ -140,6 +141,7 @@ fn spec(tasks: u32) -> JobSpec {
         priority: 0,
         group: 1,
         after: vec![],
+        commits: false,
     }
 }
 

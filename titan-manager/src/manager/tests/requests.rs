@@ -5,7 +5,7 @@ use crate::config::LoadLimit;
 use crate::event::Condition;
 
 fn asks(tasks: u32, request: Request) -> Event {
-    Event::Submit(JobSpec { request, ..spec(tasks) })
+    Event::Submit(vec![JobSpec { request, ..spec(tasks) }])
 }
 
 fn cpus(cpus: u32) -> Request {

@@ -10,7 +10,7 @@ fn halts(now: bool, why: HaltWhy) -> Cluster {
 #[test]
 fn a_halt_that_is_soon_lets_what_runs_end() {
     let mut cluster = halts(false, HaltWhy::Failed(1));
-    cluster.on(Event::Submit(JobSpec { retries: 0, ..spec(9) })).join(1, 2).begins(1, 1).begins(1, 2);
+    cluster.on(Event::Submit(vec![JobSpec { retries: 0, ..spec(9) }])).join(1, 2).begins(1, 1).begins(1, 2);
     cluster.ends(1, 1, Outcome::failed("no"));
     assert_eq!(cluster.starts(), []);
     assert!(!cluster.sent(&ToAgent::Cancel { attempt: attempt(2) }));
@@ -31,7 +31,7 @@ fn a_halt_that_is_now_stops_what_runs() {
 fn so_many_ended_is_a_success_if_none_failed() {
     for (first, success) in [(completed(), true), (Outcome::failed("no"), false)] {
         let mut cluster = halts(true, HaltWhy::Ended(1));
-        cluster.on(Event::Submit(JobSpec { retries: 0, ..spec(1) })).submit(3).join(1, 1).ends(1, 1, first);
+        cluster.on(Event::Submit(vec![JobSpec { retries: 0, ..spec(1) }])).submit(3).join(1, 1).ends(1, 1, first);
         assert_eq!(cluster.verdict().map(|verdict| verdict.end), Some(End::Halted(success)));
     }
 }
@@ -39,7 +39,7 @@ fn so_many_ended_is_a_success_if_none_failed() {
 #[test]
 fn a_part_says_nothing_before_three_have_ended() {
     let mut cluster = halts(true, HaltWhy::FailedPercent(30));
-    cluster.on(Event::Submit(JobSpec { retries: 0, ..spec(4) })).join(1, 4);
+    cluster.on(Event::Submit(vec![JobSpec { retries: 0, ..spec(4) }])).join(1, 4);
     cluster.ends(1, 1, Outcome::failed("no")).ends(1, 2, completed());
     assert!(!cluster.sent(&ToAgent::Cancel { attempt: attempt(4) }));
     cluster.ends(1, 3, completed());
@@ -59,7 +59,7 @@ fn a_person_may_cancel_what_is_halting() {
 fn a_cancel_forgets_no_task_that_waits_for_others() {
     let mut cluster = Cluster::new();
     let after = vec![Dependency { job: JobId(0), each: false, any_end: false }];
-    cluster.submit(1).on(Event::Submit(JobSpec { after, ..spec(3) })).join(1, 1).on(Event::Cancel);
+    cluster.submit(1).on(Event::Submit(vec![JobSpec { after, ..spec(3) }])).join(1, 1).on(Event::Cancel);
     cluster.ends(1, 1, Outcome::Cancelled);
     assert_eq!(cluster.verdict(), verdict(End::Cancelled, 0, 0, 4));
 }

@@ -123,7 +123,7 @@ fn cancel_keeps_outcomes_that_are_in_and_ends_when_the_workers_have_stopped() {
 #[test]
 fn a_job_grows_until_it_is_closed() {
     let mut cluster = Cluster::new();
-    cluster.on(Event::Submit(JobSpec { closed: false, ..spec(1) })).join(1, 1).ends(1, 1, completed());
+    cluster.on(Event::Submit(vec![JobSpec { closed: false, ..spec(1) }])).join(1, 1).ends(1, 1, completed());
     assert_eq!(cluster.verdict(), None);
     cluster.on(Event::Grow { job: JobId(0), tasks: 1 });
     assert_eq!(cluster.starts(), [(1, 2, 1)]);
@@ -142,7 +142,7 @@ fn round_robin_takes_turns() {
 #[test]
 fn a_million_tasks_are_small() {
     let mut cluster = Cluster::new();
-    cluster.manager.handle(cluster.now, Event::Submit(spec(1_000_000)), &mut cluster.effects);
+    cluster.manager.handle(cluster.now, Event::Submit(vec![spec(1_000_000)]), &mut cluster.effects);
     assert!(size_of::<Task>() <= 40, "{}", size_of::<Task>());
     assert_eq!(cluster.manager.counts().total, 1_000_000);
 }
@@ -172,7 +172,7 @@ fn a_failure_for_good_keeps_what_its_last_attempt_wrote() {
         Outcome::Failed { reason: "exit 3".into(), fault: Fault::Task, result }
     };
     let mut cluster = Cluster::new();
-    cluster.on(Event::Submit(JobSpec { retries: 1, ..spec(1) })).join(1, 1).ends(1, 1, failed());
+    cluster.on(Event::Submit(vec![JobSpec { retries: 1, ..spec(1) }])).join(1, 1).ends(1, 1, failed());
     assert!(cluster.effects.contains(&Effect::Discard { attempt: attempt(1) }), "another try follows");
     cluster.ends(1, 2, failed());
     let place = |wanted: fn(&Effect) -> bool| cluster.effects.iter().position(wanted).unwrap();
@@ -201,7 +201,7 @@ fn what_was_given_back_is_no_try() {
 #[test]
 fn higher_priority_goes_first_and_what_came_back_before_its_equals() {
     let mut cluster = Cluster::new();
-    cluster.submit(2).on(Event::Submit(JobSpec { priority: 1, ..spec(2) })).join(1, 1);
+    cluster.submit(2).on(Event::Submit(vec![JobSpec { priority: 1, ..spec(2) }])).join(1, 1);
     let jobs = |cluster: &Cluster| -> Vec<u32> {
         let start = |effect: &Effect| match effect {
             Effect::Send { message: ToAgent::Start { task, .. }, .. } => Some(task.job.0),
