@@ -104,6 +104,18 @@ fn any_command_that_gives_a_shell_is_a_host() {
 }
 
 #[test]
+fn tasks_of_another_host_have_the_mask_that_its_shell_gives_and_not_titans() {
+    let desk = Desk::new();
+    desk.write("c.toml", "[[host]]\nname = \"box\"\ncommand = [\"sh\", \"-c\", \"umask 027; exec sh\"]\n");
+    let words = ["map", "--cluster", "c.toml", "-n0", "-o", "mask", "-s", "umask > mask", ":::", "1"];
+    let mut command = desk.titan("");
+    Running::start(command.args(words)).wait().expect(0);
+    assert_eq!(desk.read("mask"), b"0027\n");
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(desk.path("mask")).unwrap());
+    assert_eq!(mode & 0o777, 0o640);
+}
+
+#[test]
 fn an_interrupted_command_host_leaves_no_process() {
     let desk = Desk::new();
     desk.write("c.toml", "[[host]]\nname = \"box\"\ncommand = [\"sh\"]\n[[host]]\nlocal = true\n");

@@ -37,6 +37,19 @@ fn counted_resources_are_shared_out_and_named_to_their_tasks() {
 }
 
 #[test]
+fn an_environment_that_is_too_long_to_be_told_is_refused_at_once() {
+    let desk = Desk::new();
+    let outcome = sh(
+        &desk,
+        "A=$(head -c 120000 /dev/zero | tr '\\0' a); export A; set -- ; for n in 1 2 3 4 5 6 7 8 9; do \
+         set -- \"$@\" --env A$n=$A; done; exec $titan map \"$@\" true ::: 1",
+    );
+    let outcome = outcome.expect(2);
+    assert!(outcome.stderr.contains("its environment and its setup are longer than the 1 MiB"), "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}
+
+#[test]
 fn cores_that_are_asked_for_are_the_tasks_own() {
     let desk = Desk::new();
     let script = "echo $OMP_NUM_THREADS; grep Cpus_allowed_list: /proc/self/status | cut -f 2";

@@ -17,7 +17,7 @@ use titan_manager::{Halt, LoadLimit};
 
 /// Turn the machines you can already `ssh` into, into one computer, for the duration of one command.
 #[derive(Debug, Parser)]
-#[command(name = "titan", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "titan", version, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Hosts(HostsArgs),
     Init(InitArgs),
     /// Print completions for a shell
-    #[command(after_help = "Examples:\n  titan completions bash > ~/.local/share/bash-completion/completions/titan")]
+    #[command(after_help = "Examples:\n  titan completions bash >> ~/.bash_completion")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,
@@ -109,6 +109,30 @@ pub(crate) struct GnuOptions {
     pub(crate) tmux: bool,
     #[arg(long, alias = "sem", hide = true)]
     pub(crate) semaphore: bool,
+    #[arg(short = 'u', long, hide = true)]
+    pub(crate) ungroup: bool,
+    #[arg(long, alias = "onall", hide = true)]
+    pub(crate) nonall: bool,
+    #[arg(long, alias = "slf", hide = true, value_name = "FILE")]
+    pub(crate) sshloginfile: Option<OsString>,
+    #[arg(short = 'L', long, hide = true, value_name = "N")]
+    pub(crate) max_lines: Option<OsString>,
+    #[arg(long, hide = true, value_name = "STR")]
+    pub(crate) tagstring: Option<OsString>,
+    #[arg(long, hide = true)]
+    pub(crate) plus: bool,
+    #[arg(long, hide = true, value_name = "STR")]
+    pub(crate) rpl: Option<OsString>,
+    #[arg(long, hide = true, value_name = "STR")]
+    pub(crate) trim: Option<OsString>,
+    #[arg(long, hide = true)]
+    pub(crate) files: bool,
+    /// What was sent goes anyway
+    #[arg(long, hide = true)]
+    pub(crate) cleanup: bool,
+    /// Output is never mixed anyway
+    #[arg(long, hide = true)]
+    pub(crate) group: bool,
 }
 
 const MAP_EXAMPLES: &str = "\
@@ -117,7 +141,7 @@ Examples:
   titan map -k --tag wc -l ::: a.txt b.txt        output in order, each line after its value
   titan map -s 'sort {} | uniq -c > {.}.count' ::: *.txt
   seq 100 | titan map ./simulate --seed {}        values from stdin, one a line
-  titan map --hosts render1,render2 hostname ::: 1 2 3 4
+  titan map --hosts render1,render2 --each-host uptime
 
 Replacement strings: {} the value, {.} without extension, {/} base name, {//} folder, {/.} both,
 {1} {2.} by source, {#} number of the task, {%} slot.
@@ -143,7 +167,7 @@ pub(crate) struct BatchArgs {
     /// A job may have more than ten million tasks
     #[arg(long)]
     pub(crate) yes: bool,
-    /// Show the tasks, one a line, and run none
+    /// Show each task as it could be pasted into sh, and run none
     #[arg(long, help_heading = "Output")]
     pub(crate) dry_run: bool,
 }
@@ -152,7 +176,7 @@ const BATCH_EXAMPLES: &str = "\
 Examples:
   titan batch nightly.toml                      its jobs, each when those before it have ended
   titan batch --check nightly.toml              all that is wrong with it, with line and column
-  titan batch --dry-run nightly.toml | less     its tasks, one a line
+  titan batch --dry-run nightly.toml | less     each of its tasks
   titan batch --only stamp film.toml            one job again
 
 A file, whose keys are all in docs/batch-file.md:
@@ -294,7 +318,7 @@ pub(crate) struct PrintingOptions {
     #[arg(long)]
     pub(crate) tag: bool,
     /// Print lines as they are written, of every try, not when a task ends
-    #[arg(long, alias = "lb", conflicts_with_all = ["keep_order", "no_output", "json"])]
+    #[arg(long, aliases = ["lb", "linebuffer"], conflicts_with_all = ["keep_order", "no_output", "json"])]
     pub(crate) line_buffer: bool,
     /// Print nothing of what tasks write
     #[arg(long)]
@@ -305,7 +329,7 @@ pub(crate) struct PrintingOptions {
     /// Write a log of the tasks, with GNU parallel's columns
     #[arg(long, value_name = "FILE")]
     pub(crate) joblog: Option<PathBuf>,
-    /// Show the tasks, one command a line, and run none
+    /// Show each task as it could be pasted into sh, and run none
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -387,7 +411,7 @@ impl PlaceOptions {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Scheduling")]
 pub(crate) struct ScheduleOptions {
-    /// Which worker gets the next task [default: least-loaded]
+    /// Which worker gets the next task: least-loaded, round-robin or bin-packing [default: least-loaded]
     #[arg(long, value_name = "POLICY", value_parser = parse_policy, global = true)]
     pub(crate) policy: Option<PolicyKind>,
     /// The longest silence that either side leaves [default: 10s]
@@ -399,7 +423,7 @@ pub(crate) struct ScheduleOptions {
     /// How long an agent works on without hearing from titan; 0: it ends with its channel [default: 60s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
     pub(crate) lease: Option<Duration>,
-    /// Further tries of a task after the first [default: 2 for kernels]
+    /// Further tries of a task after the first [default: 0; for kernels 2]
     #[arg(long, value_name = "N", allow_negative_numbers = true, global = true)]
     pub(crate) retries: Option<u32>,
 }

@@ -44,6 +44,7 @@ fn run(attempt: &Attempt, setup: &[u8]) -> Result<Environment, String> {
         let stderr = String::from_utf8_lossy(&left.stderr);
         let lines: Vec<&str> = stderr.lines().rev().take(TOLD_LINES).collect();
         let told = lines.into_iter().rev().collect::<Vec<_>>().join(" / ");
+        let told = if told.is_empty() { "it said nothing on stderr" } else { &told };
         return Err(format!("setup failed on {here} ({}): {told}", left.status));
     }
     Ok(parse(&environment))

@@ -7,7 +7,7 @@ use std::time::Instant;
 use titan_manager::End;
 
 use super::Batch;
-use crate::config::text::printable;
+use crate::config::text::{counted, printable};
 use crate::driver::Ended;
 use crate::exit::{self, Failure};
 use crate::output::failures::Examples;
@@ -103,6 +103,9 @@ fn judge(
 fn explain_no_workers(batch: &Batch<'_>, progress: &mut Progress) {
     let what = match batch.cluster.scheduler.min_workers {
         0 | 1 => "no usable worker".to_owned(),
+        min if min as usize > batch.cluster.hosts.len() => {
+            format!("min_workers = {min}, and there are only {}", counted(batch.cluster.hosts.len() as u64, "host"))
+        }
         min => format!("no usable worker, or fewer than min_workers = {min}"),
     };
     let mut lines = vec![format!("error: {what}:")];

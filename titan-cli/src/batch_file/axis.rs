@@ -77,9 +77,9 @@ pub(super) fn read_axes(table: &DeTable<'_>, base: &Path, problems: &mut Problem
             let message = format!("'{text}' can't name an axis");
             problems.add(name.span(), message, "write small letters, digits and '_', beginning with a letter");
         }
-        if let Some(set) = read_set(value, base, problems) {
-            axes.push(Axis { name: text.to_string(), set });
-        }
+        // One that can't be read is an axis all the same: what names it isn't wrong.
+        let set = read_set(value, base, problems).unwrap_or(Set::List(Vec::new()));
+        axes.push(Axis { name: text.to_string(), set });
     }
     axes
 }

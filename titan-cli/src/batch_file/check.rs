@@ -18,17 +18,69 @@ const MAX_TASKS: u64 = u32::MAX as u64 - 1;
 
 /// Checks all jobs together, and puts them in the order in which they can be submitted.
 pub(super) fn check(mut jobs: Vec<Job>, base: &Path, surroundings: &Surroundings, problems: &mut Problems) -> Vec<Job> {
+    jobs.iter_mut().for_each(imply);
+    let in_folders = jobs.iter().any(has_files) || surroundings.hosts.iter().any(|host| !host.is_here);
     for number in 0..jobs.len() {
-        imply(&mut jobs[number]);
-        check_counts(&jobs, number, surroundings.yes, problems);
-        requests::check(&jobs[number], &surroundings.hosts, problems);
+        let job = &jobs[number];
+        requests::check(job, &surroundings.hosts, problems);
+        check_workdir(job, problems);
+        // What is wrong within a job makes the rest guesswork.
+        if job.is_sound {
+            check_counts(&jobs, number, surroundings.yes, problems);
+            if in_folders {
+                check_program(job, base, problems);
+            }
+        }
     }
-    let Some(order) = order(&jobs, problems) else { return jobs };
+    let order = order(&jobs, problems);
     let made = Made::of(&jobs, problems);
-    for number in 0..jobs.len() {
+    for number in (0..jobs.len()).filter(|number| jobs[*number].is_sound) {
         made.check_inputs(&jobs, number, base, problems);
     }
-    sorted(jobs, &order)
+    match order {
+        Some(order) => sorted(jobs, &order),
+        None => jobs,
+    }
+}
+
+/// Whether its tasks have folders of their own wherever they run.
+pub(crate) fn has_files(job: &Job) -> bool {
+    let is_command = !matches!(job.what, What::Kernel { .. });
+    is_command && (!job.inputs.is_empty() || !job.outputs.is_empty())
+}
+
+fn check_workdir(job: &Job, problems: &mut Problems) {
+    if job.workdir.is_some() && has_files(job) {
+        let message = format!("'{}' has files and a workdir: with files tasks run in folders of their own", job.name);
+        let remedy = "leave it out, or for a disk that all hosts share leave out inputs and outputs";
+        problems.add(job.places.workdir.clone(), message, remedy);
+    }
+}
+
+/// A program that is a file here, and that tasks aren't given.
+fn check_program(job: &Job, base: &Path, problems: &mut Problems) {
+    let What::Command(words) = &job.what else { return };
+    if job.workdir.is_some() || job.count() == 0 {
+        return;
+    }
+    let values = job.values(0);
+    let Some(program) = words.first().map(|word| word.text(&values, 0)) else { return };
+    let place = program.strip_prefix(b"./").unwrap_or(&program);
+    let is_file = program.contains(&b'/') && program[0] != b'/' && base.join(OsStr::from_bytes(&program)).is_file();
+    let is_given = |input: &InputSpec| match input {
+        InputSpec::OfJob(_) => true,
+        InputSpec::Mapped { to, .. } => to.text(&values, 0) == place,
+        InputSpec::Path(path) => {
+            let pattern = if path.has_glob() { path.pattern(&values, 0) } else { path.text(&values, 0) };
+            // An input covers what an output of the same words would.
+            Output::new(&pattern, path.has_glob()).is_ok_and(|output| output.pattern.covers(place))
+        }
+    };
+    if is_file && !job.inputs.iter().any(is_given) {
+        let shown = printable(&String::from_utf8_lossy(&program));
+        let message = format!("'{shown}' is a file here, but tasks of '{}' run in folders of their own", job.name);
+        problems.add(job.places.what.clone(), message, format!("add it to inputs: \"{shown}\""));
+    }
 }
 
 /// `{ job = … }` waits for that job.
@@ -58,7 +110,7 @@ fn check_counts(jobs: &[Job], number: usize, yes: bool, problems: &mut Problems)
     }
     for after in job.after.iter().filter(|after| after.each) {
         let other = &jobs[after.job];
-        if other.count() != count {
+        if other.is_sound && other.count() != count {
             let message = format!("'{}' has {} tasks and '{}' has {}", other.name, other.count(), job.name, count);
             problems.add(after.place.clone(), message, "each needs the same number of both");
         }
@@ -131,12 +183,15 @@ struct Made {
     paths: HashMap<Vec<u8>, (usize, u32)>,
     /// Patterns and folders, and the job that makes them.
     others: Vec<(Output, usize)>,
+    /// Whether that is all: of an unsound job nobody knows.
+    is_all: bool,
 }
 
 impl Made {
     fn of(jobs: &[Job], problems: &mut Problems) -> Self {
-        let mut made = Self { paths: HashMap::new(), others: Vec::new() };
-        for (number, job) in jobs.iter().enumerate() {
+        let is_all = jobs.iter().all(|job| job.is_sound);
+        let mut made = Self { paths: HashMap::new(), others: Vec::new(), is_all };
+        for (number, job) in jobs.iter().enumerate().filter(|(_, job)| job.is_sound) {
             for (place, template) in job.outputs.iter().enumerate() {
                 let span = job.places.outputs.get(place).cloned().unwrap_or_default();
                 for index in 0..job.count().min(MAX_LOOKED_AT) as u32 {
@@ -228,7 +283,7 @@ impl Made {
                     format!("add after = [\"{name}\"]"),
                 ))
             }
-            None if is_glob || base.join(OsStr::from_bytes(&text)).exists() => Ok(()),
+            None if !self.is_all || is_glob || base.join(OsStr::from_bytes(&text)).exists() => Ok(()),
             None => Err((format!("'{shown}' isn't there, and no job makes it"), String::new())),
         }
     }

@@ -172,7 +172,7 @@ struct Reader<'t, 'p, 'n> {
     axes: Vec<Axis>,
 }
 
-/// Reads a job; None if something is wrong with it, which has been noted.
+/// Reads a job. What is wrong with it is noted, and makes it unsound: what could be read of it is there.
 pub(super) fn read<'t>(
     value: &'t Spanned<DeValue<'t>>,
     names: &[String],
@@ -187,7 +187,9 @@ pub(super) fn read<'t>(
         section.problems().add(span, "a job needs a name", "write name = \"…\"");
     }
     let name = section.string("name").unwrap_or_default();
+    let before_axes = section.problems().len();
     let axes = axes(&mut section, base);
+    let has_axes = section.problems().len() == before_axes;
     let link = section.boolean("link").unwrap_or(false);
     let shared = Shared::of(&mut section).or(defaults);
     let rerun = section.parsed("rerun", |text| match text {
@@ -196,7 +198,7 @@ pub(super) fn read<'t>(
         _ => Err("is none of them: write \"anytime\" or \"lost\"".to_owned()),
     });
     let mut reader = Reader { section, names, axes };
-    if link {
+    if link && has_axes {
         reader.check_lengths();
     }
     let places = reader.places();
@@ -209,9 +211,9 @@ pub(super) fn read<'t>(
     });
     let env = env.collect();
     let axes = reader.axes;
-    let job = Job {
+    Some(Job {
         name,
-        what: what?,
+        what: what.unwrap_or(What::Command(Vec::new())),
         axes,
         link,
         inputs,
@@ -230,8 +232,8 @@ pub(super) fn read<'t>(
         rerun,
         after,
         places,
-    };
-    (problems.len() == before).then_some(job)
+        is_sound: problems.len() == before,
+    })
 }
 
 fn axes(section: &mut Section<'_, '_>, base: &Path) -> Vec<Axis> {
@@ -263,6 +265,8 @@ impl Reader<'_, '_, '_> {
             wanted: self.section.value_span("where"),
             cpus: self.section.value_span("cpus"),
             memory: self.section.value_span("memory"),
+            params: if self.section.has("params") { self.section.value_span("params") } else { self.section.span() },
+            workdir: if self.section.has("workdir") { self.section.value_span("workdir") } else { self.section.span() },
         }
     }
 

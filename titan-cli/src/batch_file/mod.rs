@@ -25,6 +25,7 @@ use toml::de::DeValue;
 
 use crate::config::toml_file::{ConfigError, Problems, Rules, Section, parse_document, read_text};
 use axis::Axis;
+pub(crate) use check::has_files;
 pub(crate) use requests::KnownHost;
 use template::{ShellTemplate, Template};
 
@@ -39,6 +40,17 @@ pub(crate) struct BatchFile {
     pub(crate) base: PathBuf,
     /// In the order in which they can be submitted: each after those that it waits for.
     pub(crate) jobs: Vec<Job>,
+    /// The file's name and text, for what is found wrong later.
+    file: String,
+    text: String,
+}
+
+impl BatchFile {
+    /// The file itself, if there were no problems, and all of them otherwise.
+    pub(crate) fn unless_any(self, problems: Problems) -> Result<Self, ConfigError> {
+        let (file, text) = (self.file.clone(), self.text.clone());
+        problems.unless_any(&file, &text, self)
+    }
 }
 
 /// A job.
@@ -65,6 +77,8 @@ pub(crate) struct Job {
     pub(crate) rerun: Option<Rerun>,
     pub(crate) after: Vec<After>,
     pub(crate) places: Places,
+    /// Nothing is wrong with it by itself.
+    is_sound: bool,
 }
 
 /// Where in the file things are, for what is found wrong later.
@@ -78,6 +92,8 @@ pub(crate) struct Places {
     pub(crate) memory: Range<usize>,
     pub(crate) resources: Range<usize>,
     pub(crate) wanted: Range<usize>,
+    pub(crate) params: Range<usize>,
+    pub(crate) workdir: Range<usize>,
 }
 
 /// What the tasks of a job run.
@@ -195,13 +211,10 @@ fn parse(path: &Path, file: &str, text: &str, surroundings: &Surroundings) -> Re
     let names = job::names(&jobs, &mut problems);
     let defaults = defaults.and_then(|defaults| job::Shared::of_defaults(defaults, &mut problems)).unwrap_or_default();
     let read = |job| job::read(job, &names, &defaults, &base, &mut problems);
-    let jobs: Vec<Option<Job>> = jobs.iter().copied().map(read).collect();
-    // What is wrong within a job makes what is said of several of them guesswork.
-    let Some(jobs) = jobs.into_iter().collect::<Option<Vec<Job>>>() else {
-        return problems.unless_any(file, text, BatchFile { name, base, jobs: Vec::new() });
-    };
-    let jobs = check::check(jobs, &base, surroundings, &mut problems);
-    problems.unless_any(file, text, BatchFile { name, base, jobs })
+    let jobs: Option<Vec<Job>> = jobs.iter().copied().map(read).collect();
+    // What is no table can't be numbered.
+    let jobs = jobs.map_or_else(Vec::new, |jobs| check::check(jobs, &base, surroundings, &mut problems));
+    BatchFile { name, base, jobs, file: file.to_owned(), text: text.to_owned() }.unless_any(problems)
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use crate::driver::host::labels;
 #[derive(Debug, Clone)]
 pub(crate) struct KnownHost {
     pub(crate) capacity: Capacity,
-    /// Whether it is known what system it has.
-    pub(crate) has_target: bool,
+    /// This machine: it is known what system it has.
+    pub(crate) is_here: bool,
 }
 
 impl KnownHost {
@@ -43,12 +43,12 @@ impl KnownHost {
             resources: host.resources.clone(),
             labels: labels(&host.name, &target, &host.labels),
         };
-        Self { capacity, has_target: is_here }
+        Self { capacity, is_here }
     }
 
     fn may_meet(&self, request: &Request) -> bool {
         let mut request = request.clone();
-        if !self.has_target {
+        if !self.is_here {
             request.wanted.retain(|condition| !["os", "arch"].contains(&condition.label.as_str()));
         }
         self.capacity.meets(&request)

@@ -168,6 +168,32 @@ fn files_that_two_make_or_nobody_makes_are_refused() {
 }
 
 #[test]
+fn a_program_that_lies_here_and_is_not_given_is_refused() {
+    let job = |keys: &str| format!("[[job]]\nname = 'a'\ncommand = ['./stamp.sh']\n{keys}");
+    assert_refused(
+        &job("outputs = ['x']"),
+        "'./stamp.sh' is a file here, but tasks of 'a' run in folders of their own",
+    );
+    let folder = folder();
+    for keys in ["", "outputs = ['x']\ninputs = ['stamp.sh']", "outputs = ['x']\ninputs = ['*.sh']"] {
+        read_text_in(folder.path(), &job(keys)).unwrap();
+    }
+}
+
+#[test]
+fn what_is_wrong_with_one_job_hides_nothing_of_others() {
+    let text = "[[job]]\nname = 'a'\nshell = 'x'\nfoo = 1\noutputs = ['o']\n[[job]]\nname = 'b'\nshell = 'x {f}'\n\
+                array = { f = { glob = 'no*' } }\n[[job]]\nname = 'c'\nshell = 'x'\nafter = ['d']\n\
+                [[job]]\nname = 'd'\nshell = 'x'\nafter = ['c']\ninputs = ['o']\nworkdir = '/tmp'";
+    for words in ["unknown key 'foo'", "no file matches no*", "wait for each other: c after d", "files and a workdir"] {
+        assert_refused(text, words);
+    }
+    let folder = folder();
+    let told = read_text_in(folder.path(), text).unwrap_err().to_string();
+    assert!(!told.contains("is no axis") && !told.contains("nobody makes"), "{told}");
+}
+
+#[test]
 fn more_tasks_than_anybody_means_need_a_yes() {
     let text = "[[job]]\nname = 'a'\nshell = 'x'\narray = { n = { range = [1, 4000] }, m = { range = [1, 4000] } }";
     assert_refused(text, "if that is meant, say --yes");
@@ -180,7 +206,7 @@ fn host(name: &str, resources: &[(&str, u32)], labels: &[&str]) -> KnownHost {
     let labels = labels.iter().map(|label| ((*label).to_owned(), String::new()));
     let labels = labels.chain([("name".to_owned(), name.to_owned())]).collect();
     let capacity = Capacity { slots: 2, cores: 4, memory_bytes: 1 << 30, resources, labels };
-    KnownHost { capacity, has_target: false }
+    KnownHost { capacity, is_here: false }
 }
 
 #[test]

@@ -14,6 +14,11 @@ pub(crate) fn printable(text: &str) -> String {
     out
 }
 
+/// `1 task`, `2 tasks`.
+pub(crate) fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
+}
+
 /// The first characters of a printable text, and an ellipsis if there are more.
 pub(crate) fn cut(text: &str, chars: usize) -> String {
     match text.char_indices().nth(chars) {

@@ -288,7 +288,7 @@ mod tests {
             kind: EntryKind::Link { target: b"..".to_vec() },
         };
         let link = record(Channel::Entry, &encode_entry(&link).unwrap());
-        commit("out", &[link.clone()]).unwrap();
+        commit("out", std::slice::from_ref(&link)).unwrap();
         for pattern in ["out", "out/*", "**"] {
             let refused = commit(pattern, &[file("out/l/.bashrc", b"evil")]).unwrap_err();
             assert!(refused.to_string().contains("out/l is no folder"), "{refused}");

@@ -95,7 +95,7 @@ fn place_of(input: &Input, text: &[u8]) -> Vec<u8> {
 fn missing(text: &[u8], error: &io::Error) -> String {
     let shown = printable(&String::from_utf8_lossy(text));
     match error.kind() {
-        io::ErrorKind::NotFound => format!("its input '{shown}' isn't there"),
+        io::ErrorKind::NotFound => format!("its input '{shown}' isn't there on this machine"),
         _ => format!("its input '{shown}': {error}"),
     }
 }
@@ -231,7 +231,10 @@ mod tests {
     #[test]
     fn what_isnt_there_is_told() {
         let folder = folder();
-        assert_eq!(places(folder.path(), "no.txt", false).unwrap_err(), "its input 'no.txt' isn't there");
+        assert_eq!(
+            places(folder.path(), "no.txt", false).unwrap_err(),
+            "its input 'no.txt' isn't there on this machine"
+        );
         assert_eq!(places(folder.path(), "no*", true).unwrap_err(), "its input 'no*' matches no file");
     }
 

@@ -175,7 +175,9 @@ impl LaunchError {
 
     /// The agent didn't get there whole.
     pub(crate) fn not_placed(why: &str) -> Self {
-        Self::new(why, Some("is its disk full, or the connection bad?".to_owned()), Lasting::Away)
+        // Some reasons say it all.
+        let hint = (!why.contains("workdir")).then(|| "is its disk full, or the connection bad?".to_owned());
+        Self::new(why, hint, Lasting::Away)
     }
 
     /// More is printed than any rc file has to say.

@@ -57,6 +57,7 @@ say placed
 become "$d/agent-$h"
 }}
 become() {{
+umask "$um"
 {exports}exec "$1" agent
 exit 126
 }}
@@ -108,6 +109,7 @@ fn prologue(marker: &str, binaries: &[Binary]) -> String {
     format!(
         r#"m={marker}
 say() {{ printf '%s %s\n' "$m" "$*"; }}
+um=$(umask)
 umask 077
 t="$(uname -s) $(uname -m)"
 case "$t" in

@@ -313,6 +313,7 @@ pub(crate) fn whereabouts(tally: &Tally, counts: &Counts) -> String {
     }
     match tally.remaining(waiting) {
         Some(left) => text.push_str(&format!(", about {} left", human_duration(left))),
+        None if waiting == 0 && counts.running == 1 => text.push_str(", the last one runs"),
         None if waiting == 0 && counts.running > 0 => text.push_str(&format!(", the last {} run", counts.running)),
         None if ended == counts.total => text.push_str(", writing"),
         None => {}

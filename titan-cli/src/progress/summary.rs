@@ -10,7 +10,7 @@ use titan_proto::id::TaskId;
 
 use super::Manner;
 use super::tally::{HostState, Tally};
-use crate::config::text::{cut, printable};
+use crate::config::text::{counted, cut, printable};
 use crate::config::units::human_duration;
 use crate::json::line;
 use crate::output::failures::{Example, Examples};
@@ -71,7 +71,7 @@ impl Summary<'_> {
             [] => self.name.to_owned(),
             outputs => outputs_named(outputs),
         };
-        let mut text = format!("{made}: {} tasks in {seconds:.2} s", self.tally.completed);
+        let mut text = format!("{made}: {} in {seconds:.2} s", counted(self.tally.completed, "task"));
         if self.tally.retries > 0 {
             text.push_str(&format!(", {} retried", self.tally.retries));
         }

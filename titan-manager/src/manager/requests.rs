@@ -92,7 +92,11 @@ impl Manager {
         let of_those = self.workers.values().filter(meets_where).max_by_key(size);
         let largest = of_those.or_else(|| self.workers.values().max_by_key(size));
         let largest = largest.map_or_else(String::new, |worker| {
-            format!("; the largest{} has {}", name_of(worker), what_it_has(&worker.capacity, request))
+            let only_labels = Request { wanted: request.wanted.clone(), ..Request::default() } == *request;
+            match only_labels {
+                true => format!("; the labels of one are {}", labels_of(&worker.capacity)),
+                false => format!("; the largest{} has {}", name_of(worker), what_it_has(&worker.capacity, request)),
+            }
         });
         format!("no host can meet its request ({}){largest}", what_is_asked(request))
     }
@@ -111,6 +115,14 @@ pub(super) fn what_is_asked(request: &Request) -> String {
         format!("where {}", conditions.join(","))
     });
     cpus.into_iter().chain(memory).chain(resources).chain(wanted).collect::<Vec<_>>().join(", ")
+}
+
+fn labels_of(capacity: &Capacity) -> String {
+    let label = |(label, value): (&String, &String)| match value.is_empty() {
+        true => label.clone(),
+        false => format!("{label}={value}"),
+    };
+    capacity.labels.iter().map(label).collect::<Vec<_>>().join(",")
 }
 
 fn what_it_has(capacity: &Capacity, request: &Request) -> String {

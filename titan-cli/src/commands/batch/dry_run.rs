@@ -6,6 +6,7 @@ use titan_manager::Rerun;
 
 use super::{Kind, Plan, tasks};
 use crate::config::cluster::Cluster;
+use crate::config::text::counted;
 use crate::config::units::human_size;
 use crate::exit::{self, Failure};
 use crate::files::listing;
@@ -23,12 +24,12 @@ pub(super) fn dry_run(plan: &Plan, source: &str, cluster: &Cluster) -> Result<u8
         let job = &planned.job;
         let count = job.count() as u32;
         let rerun = match plan.spec(planned, cluster).rerun {
-            Rerun::Anytime => "a task may run twice",
+            Rerun::Anytime => "a task whose host falls silent may run on another one too",
             Rerun::Lost => "a task that is lost with its host runs again only when it is known to have ended",
         };
         let waits: Vec<&str> = job.after.iter().map(|after| plan.jobs[after.job].job.name.as_str()).collect();
         let waits = if waits.is_empty() { String::new() } else { format!(", after {}", waits.join(", ")) };
-        to_stderr(&format!("  {}: {count} tasks{waits}; {rerun}", job.name));
+        to_stderr(&format!("  {}: {}{waits}; {rerun}", job.name, counted(u64::from(count), "task")));
         for index in 0..count {
             match &planned.kind {
                 Kind::Commands { .. } => {
@@ -63,7 +64,7 @@ fn show_files(plan: &Plan, planned: &super::PlannedJob, index: u32) {
     match listing::list(&plan.root, &files.inputs) {
         Ok(found) => {
             let (count, bytes) = listing::total(&found);
-            to_stderr(&format!("    task {number}: {count} files, {}", human_size(bytes)));
+            to_stderr(&format!("    task {number}: {}, {}", counted(count as u64, "file"), human_size(bytes)));
         }
         // What another job makes isn't there yet.
         Err(_) if !planned.job.after.is_empty() => {}

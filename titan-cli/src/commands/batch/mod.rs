@@ -10,6 +10,7 @@ mod dry_run;
 mod runs;
 mod tasks;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -22,10 +23,11 @@ use tokio::sync::mpsc;
 
 use crate::args::BatchArgs;
 use crate::batch::{Batch, KILL_AFTER, Rules, Work};
-use crate::batch_file::{self, BatchFile, InputSpec, Job, KnownHost, Surroundings, What};
+use crate::batch_file::{self, BatchFile, InputSpec, Job, KnownHost, Surroundings, What, has_files};
 use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::Place;
-use crate::config::text::printable;
+use crate::config::text::{counted, printable};
+use crate::config::toml_file::Problems;
 use crate::driver::BatchJob;
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
@@ -47,9 +49,13 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
     let file = only(file, args.only.as_deref())?;
     let plan = Plan::of(file, &cluster)?;
     if args.check {
-        let tasks: u64 = plan.jobs.iter().map(|job| job.job.count()).sum();
-        let (jobs, file) = (plan.jobs.len(), args.file.display());
-        return crate::commands::print(&format!("{file}: {jobs} jobs, {tasks} tasks, nothing wrong\n"));
+        let tasks = plan.jobs.iter().map(|job| u64::from(job.tasks())).sum();
+        let (jobs, tasks) = (counted(plan.jobs.len() as u64, "job"), counted(tasks, "task"));
+        return crate::commands::print(&format!("{}: {jobs}, {tasks}, nothing wrong\n", args.file.display()));
+    }
+    if args.dry_run && args.common.noise.json {
+        let hint = "leave out --json: a dry run prints each task";
+        return Err(Failure::hinted(exit::USAGE, "a dry run has no JSON", hint));
     }
     if args.dry_run {
         return dry_run::dry_run(&plan, &source.to_string(), &cluster);
@@ -141,27 +147,28 @@ impl PlannedJob {
 }
 
 impl Plan {
-    fn of(file: BatchFile, cluster: &Cluster) -> Result<Self, Failure> {
-        let BatchFile { name, base, jobs } = file;
-        let root = fs::canonicalize(&base)
-            .map_err(|error| Failure::plain(exit::USAGE, format!("cannot enter {}: {error}", base.display())))?;
-        let is_command = |job: &&Job| !matches!(job.what, What::Kernel { .. });
-        let has_files = |job: &Job| !(job.inputs.is_empty() && job.outputs.is_empty());
+    fn of(mut file: BatchFile, cluster: &Cluster) -> Result<Self, Failure> {
+        let root = fs::canonicalize(&file.base)
+            .map_err(|error| Failure::plain(exit::USAGE, format!("cannot enter {}: {error}", file.base.display())))?;
         let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
-        let in_scratch = !is_here || jobs.iter().filter(is_command).any(has_files);
-        let mut planned = Vec::new();
-        for job in jobs {
+        let in_scratch = !is_here || file.jobs.iter().any(has_files);
+        let (mut planned, mut problems) = (Vec::new(), Problems::default());
+        for job in std::mem::take(&mut file.jobs) {
             let job = Arc::new(job);
             let kind = match &job.what {
                 What::Kernel { name, params } => {
                     let kernel = kernels::find(name).expect("the file was checked to name one");
-                    Kind::Runs(Arc::new(KernelRuns::new(Arc::clone(&job), kernel, params)?))
+                    KernelRuns::new(Arc::clone(&job), kernel, params).map(|runs| Kind::Runs(Arc::new(runs)))
                 }
-                _ => Kind::Commands { workdir: workdir(&job, has_files(&job), in_scratch, &root)? },
+                _ => Ok(Kind::Commands { workdir: workdir(&job, in_scratch, &root) }),
             };
-            planned.push(PlannedJob { job, kind });
+            match kind {
+                Err((problem, remedy)) => problems.add(job.places.params.clone(), problem, remedy),
+                Ok(kind) => planned.push(PlannedJob { job, kind }),
+            }
         }
-        Ok(Self { name, root, jobs: planned })
+        let file = file.unless_any(problems).map_err(|error| Failure::complete(exit::USAGE, error))?;
+        Ok(Self { name: file.name, root, jobs: planned })
     }
 
     fn work(&self, json: bool, cluster: &Cluster, directory: &BatchDir, progress: &Progress) -> io::Result<Work> {
@@ -231,19 +238,12 @@ impl Plan {
     }
 }
 
-fn workdir(job: &Job, has_files: bool, in_scratch: bool, root: &Path) -> Result<Workdir, Failure> {
-    use std::os::unix::ffi::OsStrExt;
+fn workdir(job: &Job, in_scratch: bool, root: &Path) -> Workdir {
     let folder = |path: &Path| Workdir::Folder(path.as_os_str().as_bytes().to_vec());
     match &job.workdir {
-        Some(_) if has_files => {
-            let problem =
-                format!("job '{}' has files and a workdir: with files tasks run in folders of their own", job.name);
-            let hint = "leave out workdir, or for a disk that all hosts share leave out inputs and outputs";
-            Err(Failure::hinted(exit::USAGE, problem, hint))
-        }
-        Some(path) => Ok(folder(&if in_scratch { path.clone() } else { root.join(path) })),
-        None if in_scratch => Ok(Workdir::Scratch),
-        None => Ok(folder(root)),
+        Some(path) => folder(&if in_scratch { path.clone() } else { root.join(path) }),
+        None if in_scratch => Workdir::Scratch,
+        None => folder(root),
     }
 }
 

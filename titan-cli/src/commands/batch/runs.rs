@@ -19,7 +19,6 @@ use crate::driver::batch_dir::Temporaries;
 use crate::driver::outputs::{Outputs, Target, folder_of};
 use crate::driver::sink::JobSink;
 use crate::driver::spool::{Reader, Spool};
-use crate::exit::{self, Failure};
 use crate::files::Committed;
 use crate::output::printer::Desk;
 
@@ -39,17 +38,20 @@ pub(super) struct KernelRuns {
 
 impl KernelRuns {
     /// Plans the first run and the last, as which the others are taken to be.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do about it if that is known.
     pub(super) fn new(
         job: Arc<Job>,
         kernel: &'static dyn Kernel,
         params: &[(String, Template)],
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, (String, String)> {
         let mut runs = Self { job, kernel, params: params.to_vec(), group: 1, first: Vec::new(), task_memory_bytes: 0 };
         let last = runs.job.count().saturating_sub(1) as u32;
-        for index in [0, last] {
-            let plan = runs.plan(index).map_err(|problem| {
+        for index in [0, last].into_iter().filter(|index| u64::from(*index) < runs.job.count()).collect::<Vec<_>>() {
+            let plan = runs.plan(index).map_err(|(problem, hint)| {
                 let number = u64::from(index) + 1;
-                Failure::plain(exit::USAGE, format!("job '{}', run {number}: {problem}", runs.job.name))
+                (format!("job '{}', run {number}: {problem}", runs.job.name), hint)
             })?;
             if index == 0 {
                 (runs.group, runs.first) = (plan.tasks(), plan.params());
@@ -60,13 +62,13 @@ impl KernelRuns {
         Ok(runs)
     }
 
-    fn check_count(&self) -> Result<(), Failure> {
+    fn check_count(&self) -> Result<(), (String, String)> {
         let (count, group, name) = (self.job.count(), u64::from(self.group), &self.job.name);
         if count.saturating_mul(group) < u64::from(u32::MAX) {
             return Ok(());
         }
         let problem = format!("job '{name}': {count} runs of {group} tasks each are too many");
-        Err(Failure::hinted(exit::USAGE, problem, "fewer tiles, or more than one batch"))
+        Err((problem, "fewer tiles, or more than one batch".to_owned()))
     }
 
     /// How many tasks all runs have.
@@ -118,15 +120,14 @@ impl KernelRuns {
         self.kernel.name()
     }
 
-    fn plan(&self, run: u32) -> Result<Box<dyn Plan>, String> {
+    fn plan(&self, run: u32) -> Result<Box<dyn Plan>, (String, String)> {
         let outputs = BTreeSet::from([self.output().name.to_owned()]);
         let request = Request { options: self.options(run), outputs, slots: 1 };
-        let plan = self.kernel.plan(&request).map_err(|error| match &error.hint {
-            Some(hint) => format!("{error} (hint: {hint})"),
-            None => error.to_string(),
-        })?;
+        let plan = self.kernel.plan(&request);
+        let plan = plan.map_err(|error| (error.to_string(), error.hint.clone().unwrap_or_default()))?;
         if run > 0 && plan.tasks() != self.group {
-            return Err(format!("it has {} tasks and the first run has {}", plan.tasks(), self.group));
+            let problem = format!("it has {} tasks and the first run has {}", plan.tasks(), self.group);
+            return Err((problem, "all runs of a job have as many".to_owned()));
         }
         Ok(plan)
     }
@@ -180,7 +181,7 @@ impl RunsSink {
     }
 
     fn open(&self, run: u32) -> io::Result<Open> {
-        let plan = self.runs.plan(run).map_err(io::Error::other)?;
+        let plan = self.runs.plan(run).map_err(|(problem, _)| io::Error::other(problem))?;
         let output = self.runs.output();
         let path = self.root.join(self.runs.target(run));
         let target = match output.kind {

@@ -12,7 +12,8 @@ type Variable = (Vec<u8>, Vec<u8>);
 
 /// Options of GNU parallel that aren't offered, and titan's way.
 fn check_gnu(args: &MapArgs) -> Result<(), Failure> {
-    let GnuOptions { pipe, pipepart, xargs, many, tmux, semaphore, .. } = args.gnu;
+    let GnuOptions { pipe, pipepart, xargs, many, tmux, semaphore, ungroup, nonall, plus, files, .. } = args.gnu;
+    let GnuOptions { sshloginfile, max_lines, tagstring, rpl, trim, .. } = &args.gnu;
     let fixed = "give each task so many values: -n 100";
     let refused = [
         (pipe, "--pipe", "split the input first: split -l 1000 FILE part. && titan map --stdin {} COMMAND ::: part.*"),
@@ -24,6 +25,15 @@ fn check_gnu(args: &MapArgs) -> Result<(), Failure> {
         (xargs, "-X", fixed),
         (many, "-m", fixed),
         (tmux, "--tmux", "watch it with -v, or look into --results DIR"),
+        (ungroup, "--ungroup", "lines as they come: --line-buffer"),
+        (nonall, "--nonall", "once on every host: --each-host"),
+        (sshloginfile.is_some(), "--sshloginfile", "name the hosts in a file: --cluster cluster.toml"),
+        (max_lines.is_some(), "-L", fixed),
+        (tagstring.is_some(), "--tagstring", "--tag puts the values before each line"),
+        (plus, "--plus", "use -s with what sh makes of {}: x={}; echo \"${x%.tar.gz}\""),
+        (rpl.is_some(), "--rpl", "use -s with what sh, sed or awk make of {}"),
+        (trim.is_some(), "--trim", "trim values before they come here: sed 's/^ *//; s/ *$//'"),
+        (files, "--files", "--results DIR keeps what tasks print in files"),
         (semaphore, "--semaphore", "flock(1) does that on one machine; for tasks of one batch: -j N, or --resource"),
     ];
     if let Some((_, option, hint)) = refused.into_iter().find(|(is_given, ..)| *is_given) {

@@ -6,6 +6,7 @@ use titan_manager::Rerun;
 
 use super::template::Asked;
 use crate::config::cluster::Cluster;
+use crate::config::text::counted;
 use crate::config::units::human_size;
 use crate::exit::{self, Failure};
 use crate::files::listing;
@@ -28,10 +29,12 @@ pub(super) fn dry_run(mut asked: Asked, source: &str, cluster: &Cluster, rerun: 
         }
     }
     let what = match rerun {
-        Rerun::Anytime => "a task may run twice, since it leaves nothing but its outputs",
+        Rerun::Anytime => {
+            "a task whose host falls silent may run on another one too, since it leaves nothing but its outputs"
+        }
         Rerun::Lost => "a task that is lost with its host runs again only when it is known to have ended",
     };
-    crate::progress::to_stderr(&format!("  {tasks} tasks; {what}"));
+    crate::progress::to_stderr(&format!("  {}; {what}", counted(tasks, "task")));
     Ok(exit::SUCCESS)
 }
 
@@ -44,7 +47,11 @@ fn show_files(asked: &Asked, values: &[Vec<u8>], task: u64) {
         Ok(None) => {}
         Ok(Some(found)) => {
             let (count, bytes) = listing::total(&found);
-            crate::progress::to_stderr(&format!("  task {task}: {count} files, {}", human_size(bytes)));
+            crate::progress::to_stderr(&format!(
+                "  task {task}: {}, {}",
+                counted(count as u64, "file"),
+                human_size(bytes)
+            ));
         }
         Err(problem) => crate::progress::to_stderr(&format!("  task {task}: {problem}")),
     }

@@ -131,8 +131,14 @@ fn parse(option: &str, text: &OsStr, language: &Language<'_>) -> Result<FilePatt
         let problem = format!("{option} {}: the slot isn't known before the task runs", text.display());
         return Err(Failure::hinted(exit::USAGE, problem, "use {#}, the number of the task"));
     }
-    let is_glob = pattern.has_glob();
-    Ok(FilePattern { pattern, is_glob })
+    let parsed = FilePattern { is_glob: pattern.has_glob(), pattern };
+    // One that is the same for all tasks is wrong for all of them.
+    if !parsed.pattern.has_holes() && option != "--stdin" {
+        let text = parsed.text(&[], 1);
+        Input::new(&text, parsed.is_glob)
+            .map_err(|problem| Failure::plain(exit::USAGE, format!("{option}: {problem}")))?;
+    }
+    Ok(parsed)
 }
 
 fn base(text: &OsStr) -> Result<Input, Failure> {
@@ -140,7 +146,7 @@ fn base(text: &OsStr) -> Result<Input, Failure> {
     Input::new(text.as_bytes(), is_glob).map_err(|problem| Failure::plain(exit::USAGE, format!("--base: {problem}")))
 }
 
-/// What was forgotten: tasks run elsewhere, and the first value or the program is a file of this machine.
+/// What was forgotten: tasks run elsewhere, or in folders of their own, and the first value or the program is a file here.
 ///
 /// # Errors
 /// What it is, and what to do.
@@ -152,11 +158,12 @@ pub(super) fn check_staged(
 ) -> Result<(), Failure> {
     let away: Vec<&str> =
         cluster.hosts.iter().filter(|host| host.reach != Reach::Local).map(|host| host.name.as_str()).collect();
-    if away.is_empty() {
-        return Ok(());
-    }
     let files = match first {
-        Some(values) => declared.of_task(values, 1, true).map_err(|problem| Failure::plain(exit::USAGE, problem))?,
+        Some(values) if !away.is_empty() => {
+            declared.of_task(values, 1, true).map_err(|problem| Failure::plain(exit::USAGE, problem))?
+        }
+        // What is wrong with it fails its task with a sentence.
+        Some(values) => declared.of_task(values, 1, true).unwrap_or_default(),
         None => TaskFiles::default(),
     };
     let inputs: Vec<Input> = files.inputs.into_iter().chain(declared.base.iter().cloned()).collect();
@@ -169,14 +176,18 @@ pub(super) fn check_staged(
     };
     let refusal = |word: &[u8], option: &str| {
         let word = printable(&String::from_utf8_lossy(word));
-        let hosts = away.join(", ");
-        let problem = format!(
-            "'{word}' is a file on this machine, but tasks run on {hosts}: add {option} (or --workdir DIR for a shared \
-             disk, or --no-stage-check)"
-        );
+        let problem = match away.is_empty() {
+            true => format!("'{word}' is a file here, but tasks run in folders of their own: add {option}"),
+            false => format!(
+                "'{word}' is a file on this machine, but tasks run on {}: add {option} (or --workdir DIR for a shared \
+                 disk, or --no-stage-check)",
+                away.join(", ")
+            ),
+        };
         Err(Failure::plain(exit::USAGE, problem))
     };
-    let value = first.and_then(|values| values.first());
+    // On this machine a value may be meant as a name alone.
+    let value = first.and_then(|values| values.first()).filter(|_| !away.is_empty());
     if let Some(value) = value.filter(|value| is_unstaged(value)) {
         return refusal(value, "-i {}");
     }

@@ -4,6 +4,7 @@ use kernels::Plan;
 
 use crate::config::cluster::Cluster;
 use crate::config::jobs::Slots;
+use crate::config::text::counted;
 use crate::config::units::human_size;
 use crate::exit::Failure;
 
@@ -13,8 +14,8 @@ pub(super) fn dry_run(plan: &dyn Plan, source: &str, cluster: &Cluster) -> Resul
     show_slots(cluster);
     let bytes: u64 = (0..plan.tasks()).map(|task| plan.result_bytes(task)).sum();
     crate::progress::to_stderr(&format!(
-        "  {} tasks, no files to send, {} of results",
-        plan.tasks(),
+        "  {}, no files to send, {} of results",
+        counted(u64::from(plan.tasks()), "task"),
         human_size(bytes)
     ));
     let lines: String = (0..plan.tasks()).map(|task| plan.describe(task) + "\n").collect();
