@@ -18,6 +18,9 @@ use crate::exit::{self, Failure};
 /// What a host is taken to have, for splitting, before its agent has said it.
 const GUESSED_CORES: u32 = 8;
 
+/// What a picture may be named after that isn't what titan writes.
+const OTHER_PICTURES: [&str; 8] = ["jpg", "jpeg", "gif", "bmp", "webp", "tif", "tiff", "svg"];
+
 /// Where each wanted output goes.
 pub(super) fn targets(kernel: &KernelCommand) -> BTreeMap<String, Target> {
     let kind = |name: &str| kernel.kernel.outputs().iter().find(|spec| spec.name == name).map(|spec| spec.kind);
@@ -100,6 +103,12 @@ pub(super) fn targets_writable(targets: &BTreeMap<String, Target>) -> Result<(),
         if let Some(other) = places.insert(outputs::place_of(path), name) {
             let problem = format!("--{other} and --{name} both go to {}", path.display());
             return Err(Failure::hinted(exit::USAGE, problem, "give each a name of its own"));
+        }
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
+        if extension.is_some_and(|extension| OTHER_PICTURES.contains(&extension.as_str())) {
+            let problem = format!("--{name} {}: pictures are written as PNG", path.display());
+            let hint = format!("name it {}", path.with_extension("png").display());
+            return Err(Failure::hinted(exit::USAGE, problem, hint));
         }
         outputs::check(target).map_err(|reason| Failure::plain(exit::USAGE, format!("--{name}: {reason}")))?;
     }
