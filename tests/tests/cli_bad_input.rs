@@ -133,9 +133,9 @@ const MORE: [&str; 9] = [
 
 /// How long it took differs.
 fn without_times(text: &str) -> String {
-    let line = |line: &str| match line.split_once(" tasks in ") {
-        Some((front, _)) => format!("{front} tasks in … s\n"),
-        None => format!("{line}\n"),
+    let line = |line: &str| {
+        let parts = [" tasks in ", " task in "].iter().find_map(|words| Some((line.split_once(words)?.0, words)));
+        parts.map_or_else(|| format!("{line}\n"), |(front, words)| format!("{front}{words}… s\n"))
     };
     text.lines().map(line).collect()
 }

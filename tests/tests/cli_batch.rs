@@ -119,7 +119,7 @@ fn what_waits_for_a_failure_is_cancelled_and_says_so() {
     for said in [
         "1 task FAILED on localhost: exit 3 (task a 2)",
         "stderr: broken",
-        "one alone: test 2 != 2 || { echo broken >&2; exit 3; }",
+        "one alone: titan batch --only a:2 b.toml",
         "1 task CANCELLED: task 2 of a FAILED (task b 2)",
         "1 task CANCELLED: task 2 of b CANCELLED (task c)",
     ] {
@@ -185,7 +185,8 @@ fn a_dry_run_shows_each_task_and_runs_none() {
 #[test]
 fn a_file_is_checked_and_nothing_is_run() {
     let desk = film();
-    assert_eq!(desk.run("batch b.toml --check").expect(0).text(), "b.toml: 4 jobs, 13 tasks, nothing wrong\n");
+    let outcome = desk.run("batch b.toml --check").expect(0);
+    assert_eq!((outcome.text(), &outcome.stderr[..]), (String::new(), "b.toml: 4 jobs, 13 tasks, nothing wrong\n"));
     assert!(!desk.path("frames").exists());
     desk.write("b.toml", FILM.replace("kernel = \"mandelbrot\"", "kernel = \"mandelbrot\"\nretires = 3"));
     let outcome = desk.run("batch b.toml --check").expect(2);
@@ -245,4 +246,62 @@ fn a_run_whose_picture_cannot_be_written_is_told_and_the_others_go_on() {
     let files = std::fs::read_dir(desk.path("f")).unwrap().count();
     assert_eq!(files, 4, "nothing temporary is left");
     desk.wait_until_tidy();
+}
+
+#[test]
+fn setups_that_run_at_once_do_not_get_into_each_others_way() {
+    let job = |name: &str| {
+        format!(
+            "[[job]]\nname = '{name}'\nsetup = 'export S={name}'\nshell = 'echo {name} $S {{n}}'\n\
+             array = {{ n = {{ range = [1, 4] }} }}\n"
+        )
+    };
+    for _ in 0..5 {
+        let (_, outcome) = batch(&["a", "b", "c"].map(job).concat(), "-j 6", 0);
+        assert!(outcome.text().lines().all(|line| line.as_bytes()[0] == line.as_bytes()[2]), "{}", outcome.text());
+    }
+}
+
+#[test]
+fn a_workdir_may_differ_from_task_to_task() {
+    let job = "[[job]]\nname = 'a'\nshell = 'pwd; echo x > made'\nworkdir = 'in/{d}'\narray = { d = ['one', 'two'] }\n";
+    let desk = desk(job);
+    for folder in ["in/one", "in/two"] {
+        std::fs::create_dir_all(desk.path(folder)).unwrap();
+    }
+    let outcome = desk.run("batch b.toml").expect(0);
+    assert!(outcome.text().contains("in/one\n") && outcome.text().contains("in/two\n"), "{}", outcome.text());
+    assert!(desk.path("in/one/made").exists() && desk.path("in/two/made").exists());
+}
+
+#[test]
+fn a_kernel_that_takes_longer_than_it_may_fails() {
+    let job = "[[job]]\nname = 'slow'\nkernel = 'mandelbrot'\ntimeout = '300ms'\nretries = 0\n\
+               params = { center = '-0.743643887037151,0.131825904205330', width = 5e-8, size = '4000x4000', iterations = 50000 }\n\
+               outputs = ['slow.png']\n";
+    let (desk, outcome) = batch(job, "", 1);
+    assert!(outcome.stderr.contains("1 task FAILED on localhost: timed out after 300ms"), "{}", outcome.stderr);
+    assert!(!desk.path("slow.png").exists());
+}
+
+#[test]
+fn one_of_an_array_can_be_run_alone() {
+    let job = "[[job]]\nname = 'a'\nshell = 'echo {x} {#} > {x}.txt'\narray = { x = ['p', 'q', 'r'] }\noutputs = ['{x}.txt']\n";
+    let (desk, _) = batch(job, "--only a:2", 0);
+    assert_eq!(desk.read("q.txt"), b"q 2\n");
+    assert!(!desk.path("p.txt").exists() && !desk.path("r.txt").exists());
+    let outcome = desk.run("batch --only a:4 b.toml").expect(2);
+    assert!(outcome.stderr.contains("job 'a' has no task 4"), "{}", outcome.stderr);
+}
+
+#[test]
+fn folders_keep_their_modes_and_times_and_empty_ones_go_on_to_who_is_given_them() {
+    let jobs = "[[job]]\nname = 'a'\nshell = 'mkdir -p d/empty; echo x > d/f; chmod 700 d; touch -d 2001-02-03 d'\n\
+                outputs = ['d']\n[[job]]\nname = 'b'\nshell = 'ls d > seen'\ninputs = [{ job = 'a' }]\noutputs = ['seen']\n";
+    let (desk, _) = batch(jobs, "", 0);
+    assert_eq!(desk.read("seen"), b"empty\nf\n");
+    let data = std::fs::metadata(desk.path("d")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&data) & 0o777, 0o700);
+    let age = data.modified().unwrap().elapsed().unwrap();
+    assert!(age.as_secs() > 20 * 365 * 24 * 3_600, "{age:?}");
 }

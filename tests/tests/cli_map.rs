@@ -188,8 +188,10 @@ fn stdin_of_tasks_is_empty_unless_given() {
 
 #[test]
 fn no_value_is_no_task() {
-    prints("$titan map echo :::", "");
-    prints("$titan map echo < /dev/null", "");
+    for line in ["$titan map echo :::", "$titan map echo < /dev/null"] {
+        let outcome = sh(&Desk::new(), line).expect(0);
+        assert_eq!((outcome.text(), &outcome.stderr[..]), (String::new(), "titan: nothing to do\n"));
+    }
 }
 
 #[test]

@@ -119,3 +119,74 @@ fn a_person_who_is_to_type_values_is_told() {
     assert!(terminal.received().matches("typed").count() >= 2, "its echo and the task's: {}", terminal.received());
     desk.wait_until_tidy();
 }
+
+#[test]
+fn tasks_inherit_no_descriptor() {
+    let desk = Desk::new();
+    let script = "exec 7</etc/passwd; $titan map -n0 -s 'ls /proc/self/fd' ::: 1";
+    assert_eq!(sh(&desk, script).expect(0).text(), "0\n1\n2\n3\n", "3 is what ls itself reads");
+}
+
+#[test]
+fn a_script_that_names_no_interpreter_is_run_by_sh() {
+    let desk = Desk::new();
+    let script = "echo 'echo got $1' > plain; chmod +x plain; $titan map ./plain {} ::: it";
+    assert_eq!(sh(&desk, script).expect(0).text(), "got it\n");
+}
+
+#[test]
+fn what_is_given_with_its_place_is_given_whatever_its_value_looks_like() {
+    let desk = Desk::new();
+    desk.write("c.toml", "[[host]]\nname = \"box\"\ncommand = [\"sh\"]\n");
+    desk.write("sub/x.txt", "text");
+    let line = "cd sub; $titan map --cluster ../c.toml -i {} -s 'cat {/}' ::: ./x.txt $PWD/./x.txt";
+    assert_eq!(sh(&desk, line).expect(0).text(), "texttext");
+    let refused = sh(&desk, "$titan map --cluster c.toml cat ::: sub/x.txt").expect(2);
+    assert!(
+        refused.stderr.contains("'sub/x.txt' is a file on this machine, but tasks run on box"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn a_log_says_what_gnu_parallel_says_of_the_same_ends() {
+    let desk = Desk::new();
+    let line = "$titan map --joblog log -j1 --timeout 0.3 -s {} ::: 'printf abc' 'trap \"exit 0\" TERM; sleep 9 & wait' 'exit 3'";
+    sh(&desk, &line.replace("-s {}", "sh -c {}")).expect(1);
+    let log = desk.read("log");
+    let log = String::from_utf8_lossy(&log);
+    let columns = |line: &str| {
+        line.split('\t')
+            .enumerate()
+            .filter(|(at, _)| [1, 5, 6].contains(at))
+            .map(|(_, text)| text.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let lines: Vec<_> = log.lines().skip(1).map(columns).collect();
+    assert_eq!(
+        lines,
+        [[":", "3", "0"], [":", "0", "-1"], [":", "0", "3"]].map(|line| line.map(str::to_owned).to_vec())
+    );
+}
+
+#[test]
+fn a_full_state_directory_fails_what_it_has_no_room_for_and_the_rest_goes_on() {
+    let desk = Desk::new();
+    let mount = sh(&desk, "mkdir small && mount -t tmpfs -o size=2m none small");
+    if titan_tests::rig::availability::skipped_for(
+        "a small disk needs root",
+        if mount.code == 0 { Ok(()) } else { Err(mount.stderr) },
+    ) {
+        return;
+    }
+    let line = "XDG_STATE_HOME=$PWD/small $titan map -j1 -k -s 'head -c {} /dev/zero; echo {} >&2' ::: 10 5000000 20; code=$?; umount small; exit $code";
+    let outcome = sh(&desk, line).expect(4);
+    assert_eq!(outcome.text().len(), 30);
+    assert!(
+        outcome.stderr.contains("task 2 on localhost: what it sends can't be kept here: No space left"),
+        "{}",
+        outcome.stderr
+    );
+    desk.wait_until_tidy();
+}

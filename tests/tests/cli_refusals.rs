@@ -94,7 +94,8 @@ fn a_program_that_is_no_kernel_is_refused_with_the_kernels_that_there_are() {
         assert_refusal(&desk, &outcome, &["titan run is for kernels", "mandelbrot"]);
         assert!(near.is_none_or(|near| outcome.stderr.contains(near)), "{}", outcome.stderr);
         assert!(!outcome.stderr.contains("\n\n\n"), "a hole in the message: {}", outcome.stderr);
-        assert!(outcome.stderr.contains("titan run --help"), "no remedy: {}", outcome.stderr);
+        let remedy = if name == "ls" { "for a command: titan map -- ls\n" } else { "titan run --help" };
+        assert!(outcome.stderr.contains(remedy), "no remedy: {}", outcome.stderr);
         assert!(!outcome.stderr.contains("Usage: titan [COMMAND]"), "another's usage: {}", outcome.stderr);
     }
     assert_refusal(&desk, &desk.run("frobnicate"), &["frobnicate"]);

@@ -10,8 +10,6 @@
 //! - [`machine`]: what this machine can do.
 //! - [`faults`]: makes chosen tasks misbehave, for tests.
 
-#![forbid(unsafe_code)]
-
 mod compute;
 pub mod core;
 pub mod descriptors;

@@ -433,6 +433,9 @@ impl Server {
         if self.parent.is_some() {
             reap_orphans();
         }
+        if let Some(pool) = &self.pool {
+            pool.end_overdue();
+        }
         if self.parent.is_some() && rustix::process::getppid() != self.parent {
             self.exit = Some(Exit::Protocol { reason: "its watcher has ended".to_owned() });
         }
@@ -477,7 +480,9 @@ impl Server {
                 self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
             }
             Effect::Prepare { job, work } => match (work, &mut self.pool, &mut self.processes) {
-                (Work::Kernel { name, params }, Some(pool), _) => pool.prepare(job, &name, &params),
+                (Work::Kernel { name, params, timeout_ms }, Some(pool), _) => {
+                    pool.prepare(job, &name, &params, timeout_ms);
+                }
                 (Work::Command(spec), _, Some(processes)) => processes.prepare(job, spec),
                 _ => {}
             },

@@ -11,7 +11,7 @@ use crate::config::cluster::parse_policy;
 use crate::config::jobs::{Jobs, parse_jobs};
 use crate::config::place::{PlaceArgs, parse_local};
 use crate::config::rules::{Wanted, parse_halt, parse_load, parse_resource, parse_where};
-use crate::config::units::{parse_duration, parse_size};
+use crate::config::units::{parse_duration, parse_size, parse_timeout};
 use titan_manager::policy::PolicyKind;
 use titan_manager::{Halt, LoadLimit};
 
@@ -99,10 +99,15 @@ pub(crate) struct GnuOptions {
     pub(crate) eta: bool,
     #[arg(long, hide = true)]
     pub(crate) pipe: bool,
-    #[arg(long, hide = true)]
+    #[arg(long, alias = "pipe-part", hide = true)]
     pub(crate) pipepart: bool,
-    #[arg(short = 'X', hide = true)]
+    #[arg(short = 'X', long, hide = true)]
     pub(crate) xargs: bool,
+    #[arg(long, hide = true)]
+    pub(crate) transfer: bool,
+    /// There is nothing to be quiet about
+    #[arg(long, hide = true)]
+    pub(crate) will_cite: bool,
     #[arg(short = 'm', hide = true)]
     pub(crate) many: bool,
     #[arg(long, hide = true)]
@@ -161,8 +166,8 @@ pub(crate) struct BatchArgs {
     /// Tell all that is wrong with the file, and run nothing
     #[arg(long)]
     pub(crate) check: bool,
-    /// Run this job alone; what it is given has to be there
-    #[arg(long, value_name = "JOB")]
+    /// Run this job alone, or the N-th of its array; what it is given has to be there
+    #[arg(long, value_name = "JOB[:N]")]
     pub(crate) only: Option<String>,
     /// A job may have more than ten million tasks
     #[arg(long)]
@@ -178,6 +183,7 @@ Examples:
   titan batch --check nightly.toml              all that is wrong with it, with line and column
   titan batch --dry-run nightly.toml | less     each of its tasks
   titan batch --only stamp film.toml            one job again
+  titan batch --only stamp:7 film.toml          the 7th of its array again
 
 A file, whose keys are all in docs/batch-file.md:
   [[job]]
@@ -210,13 +216,20 @@ pub(crate) struct ValueOptions {
     #[arg(short = 'r', long)]
     pub(crate) no_run_if_empty: bool,
     /// N values for each task; 0: one value, which isn't appended
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(
+        short = 'n',
+        short_alias = 'N',
+        long,
+        alias = "max-replace-args",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     pub(crate) max_args: Option<u32>,
     /// This instead of {}
     #[arg(short = 'I', long, value_name = "STR")]
     pub(crate) replace: Option<OsString>,
     /// Take all sources in step, not their product
-    #[arg(long)]
+    #[arg(long, alias = "xapply")]
     pub(crate) link: bool,
     /// This instead of :::
     #[arg(long, value_name = "STR")]
@@ -273,31 +286,31 @@ pub(crate) struct ProcessOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) stdin: Option<OsString>,
     /// End a task that runs longer than this
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
     /// From SIGTERM to SIGKILL when a task is ended
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s", allow_hyphen_values = true)]
     pub(crate) kill_after: Duration,
     /// When to end early: now|soon, then fail=N, fail=N%, success=N or done=N
-    #[arg(long, value_name = "WHEN,WHY", value_parser = parse_halt)]
+    #[arg(long, alias = "halt-on-error", value_name = "WHEN,WHY", value_parser = parse_halt)]
     pub(crate) halt: Option<Halt>,
     /// Least time between two starts
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
     pub(crate) delay: Option<Duration>,
     /// Added to the niceness of tasks
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(-20..=19), allow_negative_numbers = true)]
     pub(crate) nice: Option<i32>,
     /// No new task on a host whose load average is above this; N% of its cores
-    #[arg(long, value_name = "N|N%", value_parser = parse_load)]
+    #[arg(long, value_name = "N|N%", value_parser = parse_load, allow_hyphen_values = true)]
     pub(crate) load: Option<LoadLimit>,
     /// No new task on a host with less free memory
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true)]
     pub(crate) memfree: Option<u64>,
     /// Cores for each task, which it is kept on
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096), allow_negative_numbers = true)]
     pub(crate) cpus: Option<u32>,
     /// Memory for each task: reserved, and a task that takes more is ended
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true)]
     pub(crate) memory: Option<u64>,
     /// So many of a host's named resources for each task
     #[arg(long = "resource", value_name = "NAME=N", value_parser = parse_resource)]
@@ -330,7 +343,7 @@ pub(crate) struct PrintingOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) joblog: Option<PathBuf>,
     /// Show each task as it could be pasted into sh, and run none
-    #[arg(long)]
+    #[arg(long, alias = "dryrun")]
     pub(crate) dry_run: bool,
 }
 
@@ -391,6 +404,7 @@ pub(crate) struct PlaceOptions {
         short,
         long,
         visible_alias = "slots",
+        alias = "max-procs",
         short_alias = 'P',
         value_name = "N",
         value_parser = parse_jobs,

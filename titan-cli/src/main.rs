@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
     let outcome = panic::catch_unwind(|| match commands::is_version_asked_for() {
         true => commands::version(),
-        false => dispatch(Cli::parse()),
+        false => Cli::try_parse().map_err(|error| commands::told_by_parser(&error)).and_then(dispatch),
     });
     let code = match outcome {
         Ok(Ok(code)) => code,

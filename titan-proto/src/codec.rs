@@ -105,7 +105,7 @@ mod tests {
         let words = vec![Word { text: vec![1], slot_at: vec![2] }];
         let outputs = vec![OutputPattern { text: vec![6], is_glob: true }];
         let inputs = vec![FileSet::Job(JobId(7)), FileSet::Attempt(attempt())];
-        CommandTask { words, env: vec![(vec![3], vec![4])], stdin: Some(vec![5]), inputs, outputs }
+        CommandTask { words, env: vec![(vec![3], vec![4])], folder: None, stdin: Some(vec![5]), inputs, outputs }
     }
 
     fn entries() -> Vec<Entry> {
@@ -131,13 +131,16 @@ mod tests {
     #[test]
     fn messages_to_agents_keep_their_bytes_within_a_protocol_version() {
         let task = TaskId { job: JobId(3), index: 4 };
-        let work = Work::Kernel { name: "m".into(), params: vec![9] };
+        let work = Work::Kernel { name: "m".into(), params: vec![9], timeout_ms: 0 };
         let golden = [
             (
                 ToAgent::Configure(configure()),
                 "000000000100000000000000620100000000000000680200000003000000000000000400000000000000050000000000000001",
             ),
-            (ToAgent::Job { job: JobId(3), work }, "01000000030000000000000001000000000000006d010000000000000009"),
+            (
+                ToAgent::Job { job: JobId(3), work },
+                "01000000030000000000000001000000000000006d0100000000000000090000000000000000",
+            ),
             (
                 ToAgent::Start { attempt: attempt(), task, tried: 5, part: Part::OfJob },
                 "02000000010000000200000003000000040000000500000000000000",
@@ -148,7 +151,7 @@ mod tests {
             ),
             (
                 ToAgent::Start { attempt: attempt(), task, tried: 5, part: Part::Command(Box::new(command_task())) },
-                "02000000010000000200000003000000040000000500000002000000010000000000000001000000000000000101000000000000000200000001000000000000000100000000000000030100000000000000040101000000000000000502000000000000000000000007000000010000000100000002000000010000000000000001000000000000000601",
+                "0200000001000000020000000300000004000000050000000200000001000000000000000100000000000000010100000000000000020000000100000000000000010000000000000003010000000000000004000101000000000000000502000000000000000000000007000000010000000100000002000000010000000000000001000000000000000601",
             ),
             (
                 ToAgent::Job { job: JobId(3), work: Work::Command(command_job()) },
@@ -219,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_message_beyond_the_limit_is_refused_before_it_is_sent() {
-        let work = Work::Kernel { name: "m".into(), params: vec![0; MAX_MESSAGE_BYTES] };
+        let work = Work::Kernel { name: "m".into(), params: vec![0; MAX_MESSAGE_BYTES], timeout_ms: 0 };
         assert!(matches!(encode(&ToAgent::Job { job: JobId(0), work }), Err(CodecError::Encode { .. })));
     }
 

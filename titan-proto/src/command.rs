@@ -53,6 +53,8 @@ pub struct CommandTask {
     pub words: Vec<Word>,
     /// Added to the environment after the job's.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The folder of the host that it runs in, where that isn't what its job says.
+    pub folder: Option<Vec<u8>>,
     /// A file of the host that is its stdin; None: /dev/null.
     pub stdin: Option<Vec<u8>>,
     /// What is put into its folder before it starts; told before.

@@ -91,6 +91,8 @@ pub enum Work {
         name: String,
         /// Its parameters, opaque to everybody but the kernel.
         params: Vec<u8>,
+        /// How long a task may compute, in ms; 0: as long as it likes.
+        timeout_ms: u64,
     },
     /// A program that is started; each task brings its own words.
     Command(CommandJob),

@@ -210,6 +210,7 @@ impl Model {
             ToManager::Finished { attempt, outcome, .. } => {
                 let ended = self.held(worker, *attempt).map(|tried| {
                     tried.is_open = false;
+                    tried.never_began = *outcome == Outcome::Cancelled && !tried.has_started;
                     tried.task
                 });
                 let counts = ended.is_some_and(|task| self.tasks[&task].is_open());

@@ -230,7 +230,7 @@ impl fmt::Display for Scenario {
 }
 
 fn work() -> Work {
-    Work::Kernel { name: "simulated".into(), params: vec![] }
+    Work::Kernel { name: "simulated".into(), params: vec![], timeout_ms: 0 }
 }
 
 /// The first host is there from the beginning, and large enough for every task but those that are for none.

@@ -18,7 +18,7 @@ impl Host {
     fn new(slots: u32) -> Self {
         let mut host = Self { agent: Agent::new(Timestamp::default()), now: Timestamp::default() };
         host.told(ToAgent::Configure(configure(slots, 10_000, 60_000)));
-        let work = Work::Kernel { name: "test".into(), params: vec![] };
+        let work = Work::Kernel { name: "test".into(), params: vec![], timeout_ms: 0 };
         host.told(ToAgent::Job { job: JobId(0), work });
         host
     }

@@ -23,11 +23,16 @@ const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Everything that a task sees in its environment.
 pub(super) type Variables = BTreeMap<OsString, OsString>;
 
-/// The attempt's program, ready to be spawned in that folder.
+/// The attempt's program, ready to be spawned in that folder; `by_shell`: as a script that doesn't name its interpreter.
 ///
 /// # Errors
 /// It can't be: the outcome says whose fault that is.
-pub(super) fn build(attempt: &Attempt, variables: &Variables, folder: Option<&Path>) -> Result<Command, Outcome> {
+pub(super) fn build(
+    attempt: &Attempt,
+    variables: &Variables,
+    folder: Option<&Path>,
+    by_shell: bool,
+) -> Result<Command, Outcome> {
     let words: Vec<OsString> =
         attempt.command.words.iter().map(|word| OsString::from_vec(word.for_slot(attempt.slot))).collect();
     if words.iter().any(|word| word.as_bytes().contains(&0)) {
@@ -37,8 +42,15 @@ pub(super) fn build(attempt: &Attempt, variables: &Variables, folder: Option<&Pa
         return Err(Outcome::failed("it has no words"));
     };
     let program = find(name, variables, folder).ok_or_else(|| not_found(name, variables, &attempt.here.host))?;
-    let mut command = Command::new(program);
-    command.arg0(name).args(arguments).env_clear().envs(variables).process_group(0).stdin(stdin(attempt, folder)?);
+    let mut command = match by_shell {
+        true => Command::new("/bin/sh"),
+        false => Command::new(&program),
+    };
+    match by_shell {
+        true => command.arg(&program),
+        false => command.arg0(name),
+    };
+    command.args(arguments).env_clear().envs(variables).process_group(0).stdin(stdin(attempt, folder)?);
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
@@ -59,7 +71,8 @@ fn stdin(attempt: &Attempt, folder: Option<&Path>) -> Result<Stdio, Outcome> {
 /// The folder that the attempt runs in; None: where the agent is.
 pub(super) fn folder(attempt: &Attempt) -> Result<Option<PathBuf>, Outcome> {
     let here = &attempt.here.host;
-    match &attempt.job.spec.workdir {
+    let own = attempt.command.folder.clone().map(Workdir::Folder);
+    match own.as_ref().unwrap_or(&attempt.job.spec.workdir) {
         Workdir::Inherited => Ok(None),
         Workdir::Folder(path) => {
             let path = PathBuf::from(OsStr::from_bytes(path));

@@ -80,6 +80,14 @@ pub(crate) struct Attempt {
     pub(crate) sink: Sink,
 }
 
+/// What is said of a task that took longer than it may.
+pub(crate) fn timed_out(timeout_ms: u64) -> String {
+    match timeout_ms.is_multiple_of(1_000) {
+        true => format!("timed out after {}s", timeout_ms / 1_000),
+        false => format!("timed out after {timeout_ms}ms"),
+    }
+}
+
 /// The commands that run.
 pub(crate) struct Processes {
     here: Here,

@@ -77,12 +77,18 @@ fn prepare(attempt: &Attempt) -> Result<Running, Outcome> {
     let mut variables = command::variables(attempt, inherited);
     let share = attempt.shares.take(&attempt.job.spec);
     share.tell(&mut variables);
-    let mut program = command::build(attempt, &variables, folder.as_deref())?;
+    let mut program = command::build(attempt, &variables, folder.as_deref(), false)?;
     // This thread is the attempt's own: what is set for it is inherited, and goes with it.
     share.apply(attempt.job.spec.nice);
     // Before the spawn: the agent may move for it, and only what is born beside it may be moved on.
     let cgroup = attempt.shares.bound_memory(attempt);
-    let mut child = spawn(&mut program, attempt)?;
+    let mut child = match spawn(&mut program, attempt) {
+        // As shells do it with a script that begins with no interpreter.
+        Err(Unspawned::NoFormat(_)) => {
+            spawn(&mut command::build(attempt, &variables, folder.as_deref(), true)?, attempt)
+        }
+        spawned => spawned,
+    }?;
     let pid = Pid::from_child(&child);
     let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
         let _ = child.kill();
@@ -110,7 +116,22 @@ fn give_files(attempt: &Attempt, folder: Option<&Path>) -> Result<(), Outcome> {
     Ok(())
 }
 
-fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child, Outcome> {
+/// Why there is no process.
+enum Unspawned {
+    /// The file is no program that the system knows.
+    NoFormat(Outcome),
+    Failed(Outcome),
+}
+
+impl From<Unspawned> for Outcome {
+    fn from(unspawned: Unspawned) -> Self {
+        match unspawned {
+            Unspawned::NoFormat(outcome) | Unspawned::Failed(outcome) => outcome,
+        }
+    }
+}
+
+fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child, Unspawned> {
     let name = || {
         let first = attempt.command.words.first().map(|word| &word.text[..]).unwrap_or_default();
         String::from_utf8_lossy(first).into_owned()
@@ -122,18 +143,20 @@ fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child
                 std::thread::sleep(Duration::from_millis(10));
             }
             Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
-                return Err(Outcome::failed("its arguments are longer than the system allows"));
+                return Err(Unspawned::Failed(Outcome::failed("its arguments are longer than the system allows")));
             }
             Err(error) => {
                 let reason = format!("cannot start {} on {}: {error}{}", name(), attempt.here.host, hint(&error));
+                let is_no_format = error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::NOEXEC);
                 return Err(match error.kind() {
-                    io::ErrorKind::PermissionDenied => Outcome::failed(reason),
-                    _ => Outcome::failed_by_host(reason),
+                    io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason)),
+                    _ if is_no_format => Unspawned::NoFormat(Outcome::failed(reason)),
+                    _ => Unspawned::Failed(Outcome::failed_by_host(reason)),
                 });
             }
         }
     }
-    Err(Outcome::failed(format!("{} is being written", name())))
+    Err(Unspawned::Failed(Outcome::failed(format!("{} is being written", name()))))
 }
 
 /// What helps, where that is known.
@@ -323,7 +346,7 @@ fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Op
     let outcome = match ending {
         Some(Ending::Stopped) => Outcome::Cancelled,
         Some(Ending::Incomplete { problem }) => failed(problem.clone()),
-        Some(Ending::TimedOut) => failed(format!("timed out after {}", shown(attempt.job.spec.timeout_ms))),
+        Some(Ending::TimedOut) => failed(super::timed_out(attempt.job.spec.timeout_ms)),
         Some(Ending::TooLarge { used_bytes }) => {
             let most = attempt.job.spec.memory_bytes;
             let used = if *used_bytes > most { limits::human_bytes(*used_bytes) } else { "all".to_owned() };
@@ -352,11 +375,6 @@ fn process_end(used: &ResUse, wall_us: u64) -> ProcessEnd {
 
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// `300ms`, `10s`.
-fn shown(timeout_ms: u64) -> String {
-    if timeout_ms.is_multiple_of(1_000) { format!("{}s", timeout_ms / 1_000) } else { format!("{timeout_ms}ms") }
 }
 
 /// `9 (SIGKILL)`, for those that people meet.

@@ -28,7 +28,7 @@ pub(super) fn environment(attempt: &Attempt) -> Result<Environment, String> {
 fn run(attempt: &Attempt, setup: &[u8]) -> Result<Environment, String> {
     let here = &attempt.here.host;
     let cannot = |error: std::io::Error| format!("setup can't run on {here}: {error}");
-    let file = attempt.scratch.file("environment").map_err(cannot)?;
+    let file = attempt.scratch.file(&format!("environment-{}", attempt.task.job.0)).map_err(cannot)?;
     let left = Command::new("/bin/sh")
         .arg("-c")
         .arg(OsStr::from_bytes(&[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()))
@@ -40,7 +40,10 @@ fn run(attempt: &Attempt, setup: &[u8]) -> Result<Environment, String> {
         .map_err(cannot)?;
     let environment = fs::read(&file).unwrap_or_default();
     let _ = fs::remove_file(&file);
-    if !left.status.success() || environment.is_empty() {
+    if left.status.success() && environment.is_empty() {
+        return Err(format!("setup failed on {here}: it ended before its end; is there an exit or a return in it?"));
+    }
+    if !left.status.success() {
         let stderr = String::from_utf8_lossy(&left.stderr);
         let lines: Vec<&str> = stderr.lines().rev().take(TOLD_LINES).collect();
         let told = lines.into_iter().rev().collect::<Vec<_>>().join(" / ");

@@ -25,6 +25,7 @@ const LOOK_SPAN: Duration = Duration::from_millis(5);
 /// # Errors
 /// It can't be started.
 pub(crate) fn watch() -> std::io::Result<ExitCode> {
+    crate::descriptors::close_others_on_exec();
     let word = format!("{}-{:016x}", std::process::id(), RandomState::new().hash_one(0));
     let mut words = std::env::args_os();
     let mut agent = Command::new("/proc/self/exe");

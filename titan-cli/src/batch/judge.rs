@@ -55,6 +55,8 @@ impl Judged {
             ended: Instant::now(),
         };
         let text = batch.manner.is_summary_wanted(self.code).then(|| summary.text(&batch.manner));
+        let is_empty = ended.verdict.is_some_and(|verdict| verdict.completed + verdict.failed + verdict.cancelled == 0);
+        let text = if is_empty && self.code == exit::SUCCESS { Some("titan: nothing to do".to_owned()) } else { text };
         let json = summary.json();
         if let Some(text) = text
             && ended.ending.is_none()
@@ -83,6 +85,7 @@ fn judge(
     if let Some(ending) = ended.ending {
         let done = progress.tally.completed;
         let total = ended.verdict.map_or(done, |verdict| verdict.completed + verdict.failed + verdict.cancelled);
+        let total = if ended.is_open { "?".to_owned() } else { total.to_string() };
         progress.say(&format!("interrupted: {done} of {total} done"));
         return Ok((exit::of_signal(ending), Vec::new()));
     }
@@ -92,6 +95,8 @@ fn judge(
             explain_no_workers(batch, progress);
             exit::NO_WORKERS
         }
+        // What the task that it failed says, is said.
+        _ if ended.unwritten.is_some() => exit::CANNOT_WRITE,
         Some(verdict) if verdict.end == End::Halted(true) => exit::SUCCESS,
         Some(verdict) if verdict.failed + verdict.cancelled == 0 => exit::SUCCESS,
         _ => exit::TASKS_FAILED,

@@ -26,7 +26,7 @@ use crate::driver::host::{Common, HostTask, News};
 use crate::driver::signals::Signals;
 use crate::driver::sink::{JobSink, SinkThread};
 use crate::driver::staging::Staging;
-use crate::driver::{BatchJob, Driver, Ended, Fed, Inlets, MAX_NEWS, Spans};
+use crate::driver::{BatchJob, Driver, Ended, Fed, Inlets, MAX_NEWS, Settings};
 use crate::exit::{self, Failure};
 use crate::files::Committed;
 use crate::launch::{Binaries, Gates, Launching, launcher_for};
@@ -57,6 +57,8 @@ pub(crate) struct Work {
     pub(crate) examples: Examples,
     /// The longest result that a task can have, in bytes.
     pub(crate) max_result_bytes: u64,
+    /// Its tasks make one thing: what can't be kept of it ends the batch, and doesn't only fail a task.
+    pub(crate) is_one: bool,
 }
 
 /// A batch whose arguments are all right.
@@ -122,7 +124,7 @@ impl Batch<'_> {
         let ended = self.drive(work, &mut progress, &mut signals).await?;
         let is_done = ended.verdict.is_some_and(|verdict| verdict.end == titan_manager::End::Done);
         let committed = match ended.written {
-            Some(_) if is_done && ended.ending.is_none() => commit().map(|files| [files, in_place.paths()].concat()),
+            Some(_) if is_done && ended.ending.is_none() => commit().map(|files| [files, in_place.files()].concat()),
             _ => Ok(Vec::new()),
         };
         progress.clear();
@@ -146,15 +148,16 @@ impl Batch<'_> {
         let sink = SinkThread::start(work.sinks, self.directory.spool()).map_err(cannot)?;
         let clock = Clock::start();
         let (news_sender, news) = mpsc::channel(MAX_NEWS);
-        let (stop, stopped) = watch::channel(false);
+        let (end, stopped) = watch::channel(false);
         let config = self.manager_config();
         let hosts = self.host_tasks(clock, config.epoch, news_sender, stopped, work.max_result_bytes)?;
         let manager = Manager::new(config);
-        let spans = Spans { tick: self.cluster.scheduler.tick, stop: self.rules.kill_after + STOP_MARGIN };
+        let (tick, stop) = (self.cluster.scheduler.tick, self.rules.kill_after + STOP_MARGIN);
+        let settings = Settings { tick, stop, is_one: work.is_one };
         let staging = Staging::new(work.root, work.committed);
         let inlets = Inlets { news, fed: work.fed };
         let driver = Driver::new(manager, clock, self.directory, sink, inlets, staging, progress);
-        Ok(driver.run(work.jobs, hosts, spans, stop, signals).await)
+        Ok(driver.run(work.jobs, hosts, settings, end, signals).await)
     }
 
     fn manager_config(&self) -> titan_manager::Config {

@@ -61,7 +61,7 @@ fn number(value: f64) -> Vec<u8> {
 const SET: Rules = Rules {
     name: "a set",
     keys: &["range", "step", "linear", "geometric", "count", "lines", "glob"],
-    instead_of: &[("file", "lines"), ("files", "glob"), ("log", "geometric"), ("steps", "count"), ("num", "count")],
+    instead_of: &[("file", "lines"), ("files", "glob"), ("log", "geometric"), ("num", "count")],
 };
 
 /// Reads the axes of an array, in the order in which they were written.

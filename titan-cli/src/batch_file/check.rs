@@ -3,16 +3,22 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ops::Range;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use titan_proto::files::OutputPattern;
+
+use super::template::Template;
 use super::{After, InputSpec, Job, MAX_UNASKED_TASKS, Surroundings, What, requests};
 use crate::config::text::printable;
 use crate::config::toml_file::{Problem, Problems};
-use crate::files::{Input, Output};
+use crate::files::{Input, Output, has_anchor};
 
 /// Tasks of a job whose files are looked at: an array of more is looked at in part.
 const MAX_LOOKED_AT: u64 = 100_000;
+/// The same for a job whose outputs are patterns: each is held against each input.
+const MAX_PATTERNS: u64 = 1_000;
 /// Most tasks of a job.
 const MAX_TASKS: u64 = u32::MAX as u64 - 1;
 
@@ -123,29 +129,39 @@ fn check_counts(jobs: &[Job], number: usize, yes: bool, problems: &mut Problems)
     }
 }
 
-/// The order in which each job comes after those that it waits for; None: there is none, which has been noted.
+/// The order in which each job comes after those that it waits for; None: there is none, and all that stands in its way has
+/// been noted.
 fn order(jobs: &[Job], problems: &mut Problems) -> Option<Vec<usize>> {
     let mut order = Vec::new();
     let mut done: BTreeSet<usize> = BTreeSet::new();
-    while order.len() < jobs.len() {
+    let mut has_cycle = false;
+    while done.len() < jobs.len() {
         let is_ready = |number: &usize| jobs[*number].after.iter().all(|after| done.contains(&after.job));
-        let Some(next) = (0..jobs.len()).filter(|number| !done.contains(number)).find(is_ready) else {
-            note_cycle(jobs, &done, problems);
-            return None;
-        };
-        done.insert(next);
-        order.push(next);
+        match (0..jobs.len()).filter(|number| !done.contains(number)).find(is_ready) {
+            Some(next) => {
+                done.insert(next);
+                order.push(next);
+            }
+            None => {
+                has_cycle = true;
+                // As if it weren't one: what else there is shows then.
+                done.extend(note_cycle(jobs, &done, problems));
+            }
+        }
     }
-    Some(order)
+    (!has_cycle).then_some(order)
 }
 
-fn note_cycle(jobs: &[Job], done: &BTreeSet<usize>, problems: &mut Problems) {
+/// Notes a cycle among the jobs that aren't done, and returns it.
+fn note_cycle(jobs: &[Job], done: &BTreeSet<usize>, problems: &mut Problems) -> Vec<usize> {
     let first = (0..jobs.len()).find(|number| !done.contains(number)).unwrap_or_default();
     let mut path = vec![first];
     // Whoever isn't done waits for somebody who isn't: sooner or later somebody comes twice.
     let begin = loop {
         let last = path[path.len() - 1];
-        let Some(next) = jobs[last].after.iter().map(|after| after.job).find(|job| !done.contains(job)) else { return };
+        let waits_for = jobs[last].after.iter().map(|after| after.job);
+        let next =
+            waits_for.into_iter().find(|job| !done.contains(job)).expect("whoever isn't ready waits for somebody");
         if let Some(begin) = path.iter().position(|job| *job == next) {
             break begin;
         }
@@ -157,6 +173,7 @@ fn note_cycle(jobs: &[Job], done: &BTreeSet<usize>, problems: &mut Problems) {
     let place = first.after.iter().find(|after| !done.contains(&after.job)).map(|after| after.place.clone());
     let message = format!("these jobs wait for each other: {}", names.join(" after "));
     problems.add(place.unwrap_or_default(), message, "leave one of them out");
+    cycle.to_vec()
 }
 
 fn sorted(jobs: Vec<Job>, order: &[usize]) -> Vec<Job> {
@@ -179,73 +196,100 @@ fn sorted(jobs: Vec<Job>, order: &[usize]) -> Vec<Job> {
 
 /// Who makes what.
 struct Made {
-    /// Paths, and the job and task that make them.
+    /// Paths below the base folder, and the job and task that make them.
     paths: HashMap<Vec<u8>, (usize, u32)>,
-    /// Patterns and folders, and the job that makes them.
-    others: Vec<(Output, usize)>,
+    /// The folders that these are in, and one of the jobs that make them.
+    folders: HashMap<Vec<u8>, usize>,
+    /// Patterns, and the job that makes what they match.
+    patterns: Vec<(OutputPattern, usize)>,
     /// Whether that is all: of an unsound job nobody knows.
     is_all: bool,
 }
 
+/// What is wrong, and what to do.
+type Wrong = (String, String);
+
 impl Made {
     fn of(jobs: &[Job], problems: &mut Problems) -> Self {
         let is_all = jobs.iter().all(|job| job.is_sound);
-        let mut made = Self { paths: HashMap::new(), others: Vec::new(), is_all };
+        let mut made = Self { paths: HashMap::new(), folders: HashMap::new(), patterns: Vec::new(), is_all };
         for (number, job) in jobs.iter().enumerate().filter(|(_, job)| job.is_sound) {
             for (place, template) in job.outputs.iter().enumerate() {
                 let span = job.places.outputs.get(place).cloned().unwrap_or_default();
-                for index in 0..job.count().min(MAX_LOOKED_AT) as u32 {
-                    let values = job.values(index);
-                    let is_glob = template.has_glob();
-                    let text = if is_glob { template.pattern(&values, index) } else { template.text(&values, index) };
-                    let output = match Output::new(&text, is_glob) {
-                        Ok(output) => output,
-                        Err(problem) => {
-                            problems.add(span.clone(), problem, "");
-                            break;
-                        }
-                    };
-                    if is_glob {
-                        made.others.push((output, number));
-                        break;
-                    }
-                    if index == 0 {
-                        made.others.push((output, number));
-                    }
-                    match made.paths.entry(text) {
-                        Entry::Vacant(free) => drop(free.insert((number, index))),
-                        Entry::Occupied(taken) => {
-                            let (other, task) = *taken.get();
-                            let path = printable(&String::from_utf8_lossy(taken.key()));
-                            let message = format!(
-                                "task {} of '{}' and task {} of '{}' have the same output {path}",
-                                u64::from(task) + 1,
-                                jobs[other].name,
-                                u64::from(index) + 1,
-                                job.name
-                            );
-                            let related = jobs[other].places.outputs.first().cloned().map(|place| (place, "the other"));
-                            let related = related.filter(|_| other != number);
-                            let label = "name an axis in it".to_owned();
-                            problems.add_related(Problem { span: span.clone(), message, label, related });
-                            break;
-                        }
-                    }
+                if let Some(problem) = made.note(jobs, number, template, &span) {
+                    problems.add_related(problem);
                 }
             }
         }
         made
     }
 
+    /// Notes an output of a job, for all of its tasks that are looked at.
+    fn note(&mut self, jobs: &[Job], number: usize, template: &Template, span: &Range<usize>) -> Option<Problem> {
+        let (job, is_glob) = (&jobs[number], template.has_glob());
+        let simple = |message, label: &str| Problem { span: span.clone(), message, label: label.into(), related: None };
+        if is_glob && matches!(job.what, What::Kernel { .. }) {
+            return Some(simple("a kernel's output is one file or folder, no pattern".into(), "name it"));
+        }
+        let most = if is_glob { MAX_PATTERNS } else { MAX_LOOKED_AT };
+        self.is_all &= job.count() <= most;
+        for index in 0..job.count().min(most) as u32 {
+            let values = job.values(index);
+            let text = if is_glob { template.pattern(&values, index) } else { template.text(&values, index) };
+            let output = match Output::new(&text, is_glob) {
+                Ok(output) => output,
+                Err(problem) => return Some(simple(problem, "")),
+            };
+            if is_glob {
+                self.patterns.extend(output.folder.as_os_str().is_empty().then_some((output.pattern, number)));
+                continue;
+            }
+            let path = output.target(&output.pattern.text).into_os_string().into_vec();
+            for end in path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at) {
+                self.folders.entry(path[..end].to_vec()).or_insert(number);
+            }
+            match self.paths.entry(path) {
+                Entry::Vacant(free) => drop(free.insert((number, index))),
+                Entry::Occupied(taken) => {
+                    let ((other, task), path) = (*taken.get(), printable(&String::from_utf8_lossy(taken.key())));
+                    let message = format!(
+                        "task {} of '{}' and task {} of '{}' have the same output {path}",
+                        u64::from(task) + 1,
+                        jobs[other].name,
+                        u64::from(index) + 1,
+                        job.name
+                    );
+                    let related = jobs[other].places.outputs.first().cloned().map(|place| (place, "the other"));
+                    let related = related.filter(|_| other != number);
+                    let label = match (other == number, task == index) {
+                        (true, true) => "leave one of them out",
+                        (true, false) => "name an axis in it whose values differ",
+                        (false, _) => "give each a name of its own",
+                    };
+                    return Some(Problem { related, ..simple(message, label) });
+                }
+            }
+        }
+        None
+    }
+
     fn check_inputs(&self, jobs: &[Job], number: usize, base: &Path, problems: &mut Problems) {
         let job = &jobs[number];
         let before = all_before(jobs, number);
-        for (place, input) in job.inputs.iter().enumerate() {
-            let (InputSpec::Path(template) | InputSpec::Mapped { from: template, .. }) = input else { continue };
-            let span = job.places.inputs.get(place).cloned().unwrap_or_default();
+        let spans = job.places.inputs.iter().cloned().chain(std::iter::repeat(0..0));
+        let stdin = job.stdin.iter().map(|stdin| (Given::Stdin(stdin), job.places.stdin.clone()));
+        let inputs = job.inputs.iter().zip(spans).filter_map(|(input, span)| match input {
+            InputSpec::OfJob(_) => None,
+            InputSpec::Path(path) => Some((Given::Path(path), span)),
+            InputSpec::Mapped { from, to } => Some((Given::Mapped { from, to }, span)),
+        });
+        for (given, span) in inputs.chain(stdin) {
             for index in 0..job.count().min(MAX_LOOKED_AT) as u32 {
-                let values = job.values(index);
-                if let Err((problem, remedy)) = self.check_input(jobs, template, &values, index, &before, base) {
+                let wrong = given.input(&job.values(index), index).and_then(|input| match input {
+                    Some(input) => self.check_input(jobs, &input, &before, base),
+                    None => Ok(()),
+                });
+                if let Err((problem, remedy)) = wrong {
                     problems.add(span.clone(), problem, remedy);
                     break;
                 }
@@ -253,28 +297,10 @@ impl Made {
         }
     }
 
-    fn check_input(
-        &self,
-        jobs: &[Job],
-        template: &super::Template,
-        values: &[Vec<u8>],
-        index: u32,
-        before: &BTreeSet<usize>,
-        base: &Path,
-    ) -> Result<(), (String, String)> {
-        let text = template.text(values, index);
-        let shown = printable(&String::from_utf8_lossy(&text));
-        // A pattern is looked at when its task is ready.
-        let is_glob = template.has_glob();
-        let pattern = if is_glob { template.pattern(values, index) } else { text.clone() };
-        Input::new(&pattern, is_glob).map_err(|problem| (problem, String::new()))?;
-        let maker = self.paths.get(&text).map(|(job, _)| *job);
-        let maker = maker.or_else(|| {
-            let covers =
-                |(output, _): &&(Output, usize)| output.pattern.covers(&text) && output.folder.as_os_str().is_empty();
-            self.others.iter().find(covers).map(|(_, job)| *job)
-        });
-        match maker {
+    fn check_input(&self, jobs: &[Job], input: &Input, before: &BTreeSet<usize>, base: &Path) -> Result<(), Wrong> {
+        let path = &input.text;
+        let shown = printable(&String::from_utf8_lossy(path));
+        match self.maker(input) {
             Some(maker) if before.contains(&maker) => Ok(()),
             Some(maker) => {
                 let name = &jobs[maker].name;
@@ -283,9 +309,63 @@ impl Made {
                     format!("add after = [\"{name}\"]"),
                 ))
             }
-            None if !self.is_all || is_glob || base.join(OsStr::from_bytes(&text)).exists() => Ok(()),
+            // A pattern is looked at when its task is ready.
+            None if !self.is_all || input.is_glob || base.join(OsStr::from_bytes(path)).exists() => Ok(()),
             None => Err((format!("'{shown}' isn't there, and no job makes it"), String::new())),
         }
+    }
+
+    /// The job that makes what an input names, or a part of it, or the folder that it is in.
+    fn maker(&self, input: &Input) -> Option<usize> {
+        let path = &input.text;
+        if input.is_glob {
+            let pattern = OutputPattern { text: path.clone(), is_glob: true };
+            let matching = self.paths.iter().take(MAX_LOOKED_AT as usize).find(|(made, _)| pattern.matches(made));
+            return matching.map(|(_, (job, _))| *job);
+        }
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        let of_folder = || ends.chain([path.len()]).find_map(|end| self.paths.get(&path[..end])).map(|(job, _)| *job);
+        let of_part = || self.folders.get(path).copied();
+        let of_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.covers(path)).map(|(_, job)| *job);
+        of_folder().or_else(of_part).or_else(of_pattern)
+    }
+}
+
+/// A file that a task is given.
+enum Given<'j> {
+    Path(&'j Template),
+    Mapped { from: &'j Template, to: &'j Template },
+    Stdin(&'j Template),
+}
+
+impl Given<'_> {
+    /// The input for a task's values; None: it is there everywhere.
+    fn input(&self, values: &[Vec<u8>], index: u32) -> Result<Option<Input>, Wrong> {
+        let plain = |problem| (problem, String::new());
+        match self {
+            Self::Path(path) if path.has_glob() => Input::new(&path.pattern(values, index), true),
+            Self::Path(path) => Input::new(&path.text(values, index), false),
+            Self::Mapped { from, .. } if from.has_glob() => {
+                return Err(("a pattern can't get another name".into(), "name one file or folder".into()));
+            }
+            Self::Mapped { from, to } => {
+                let to = to.text(values, index);
+                let shown = printable(&String::from_utf8_lossy(&to));
+                if Input::new(&to, false).is_err() || has_anchor(&to) {
+                    return Err((
+                        format!("'{shown}' is no path below the task's folder"),
+                        "write a name, or FOLDER/NAME".into(),
+                    ));
+                }
+                Input::from_anywhere(&from.text(values, index))
+            }
+            Self::Stdin(file) => match &file.text(values, index)[..] {
+                b"/dev/null" => return Ok(None),
+                file => Input::from_anywhere(file),
+            },
+        }
+        .map(Some)
+        .map_err(plain)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use titan_manager::{Condition, Rerun};
@@ -87,7 +87,7 @@ pub(super) struct Shared {
     timeout: Option<Duration>,
     retries: Option<u32>,
     priority: Option<i32>,
-    workdir: Option<PathBuf>,
+    workdir: Option<String>,
     setup: Option<String>,
 }
 
@@ -106,7 +106,7 @@ impl Shared {
             timeout: section.duration("timeout"),
             retries: section.integer("retries", 0..=1_000_000),
             priority: priority(section),
-            workdir: section.path("workdir"),
+            workdir: section.string("workdir"),
             setup: section.parsed("setup", |text| no_nul(text).map(|()| text.to_owned())),
         }
     }
@@ -210,6 +210,7 @@ pub(super) fn read<'t>(
         Some((name.clone(), template))
     });
     let env = env.collect();
+    let workdir = shared.workdir.as_ref().and_then(|text| reader.parse(text, reader.section.key_span("workdir")));
     let axes = reader.axes;
     Some(Job {
         name,
@@ -220,7 +221,7 @@ pub(super) fn read<'t>(
         outputs,
         stdin,
         env,
-        workdir: shared.workdir,
+        workdir,
         setup: shared.setup,
         cpus: shared.cpus,
         memory: shared.memory,
@@ -233,6 +234,7 @@ pub(super) fn read<'t>(
         after,
         places,
         is_sound: problems.len() == before,
+        only: None,
     })
 }
 
@@ -266,6 +268,7 @@ impl Reader<'_, '_, '_> {
             cpus: self.section.value_span("cpus"),
             memory: self.section.value_span("memory"),
             params: if self.section.has("params") { self.section.value_span("params") } else { self.section.span() },
+            stdin: self.section.value_span("stdin"),
             workdir: if self.section.has("workdir") { self.section.value_span("workdir") } else { self.section.span() },
         }
     }
@@ -333,6 +336,10 @@ impl Reader<'_, '_, '_> {
 
     fn shell(&mut self) -> Option<What> {
         let text = self.section.string("shell")?;
+        if text.trim().is_empty() {
+            self.section.refuse("shell", "an empty line does nothing", "write what sh is to run");
+            return None;
+        }
         let place = self.section.value_span("shell");
         let axes: Vec<&str> = self.axes.iter().map(|axis| axis.name.as_str()).collect();
         let parsed = no_nul(&text).and_then(|()| ShellTemplate::parse(&text, &axes));

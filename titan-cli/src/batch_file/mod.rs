@@ -65,7 +65,7 @@ pub(crate) struct Job {
     pub(crate) outputs: Vec<Template>,
     pub(crate) stdin: Option<Template>,
     pub(crate) env: Vec<(String, Template)>,
-    pub(crate) workdir: Option<PathBuf>,
+    pub(crate) workdir: Option<Template>,
     pub(crate) setup: Option<String>,
     pub(crate) cpus: Option<u32>,
     pub(crate) memory: Option<u64>,
@@ -79,6 +79,8 @@ pub(crate) struct Job {
     pub(crate) places: Places,
     /// Nothing is wrong with it by itself.
     is_sound: bool,
+    /// This one of its array alone.
+    pub(crate) only: Option<u32>,
 }
 
 /// Where in the file things are, for what is found wrong later.
@@ -94,6 +96,7 @@ pub(crate) struct Places {
     pub(crate) wanted: Range<usize>,
     pub(crate) params: Range<usize>,
     pub(crate) workdir: Range<usize>,
+    pub(crate) stdin: Range<usize>,
 }
 
 /// What the tasks of a job run.
@@ -135,8 +138,18 @@ impl Job {
         }
     }
 
+    /// The place in its array of the task of that index.
+    pub(crate) fn number(&self, index: u32) -> u32 {
+        self.only.unwrap_or(index)
+    }
+
     /// How many tasks it has.
     pub(crate) fn count(&self) -> u64 {
+        if self.only.is_some() { 1 } else { self.whole_count() }
+    }
+
+    /// How many its array has.
+    pub(crate) fn whole_count(&self) -> u64 {
         if self.link {
             return self.axes.first().map_or(1, |axis| axis.set.count());
         }
@@ -145,7 +158,7 @@ impl Job {
 
     /// The values of the task of that index, an axis each.
     pub(crate) fn values(&self, index: u32) -> Vec<Vec<u8>> {
-        let mut rest = u64::from(index);
+        let mut rest = u64::from(self.number(index));
         let mut values: Vec<Vec<u8>> = Vec::with_capacity(self.axes.len());
         for axis in self.axes.iter().rev() {
             let count = axis.set.count();

@@ -46,7 +46,8 @@ impl KnownHost {
         Self { capacity, is_here }
     }
 
-    fn may_meet(&self, request: &Request) -> bool {
+    /// Whether it may have what a task asks for: what isn't known may be there.
+    pub(crate) fn may_meet(&self, request: &Request) -> bool {
         let mut request = request.clone();
         if !self.is_here {
             request.wanted.retain(|condition| !["os", "arch"].contains(&condition.label.as_str()));

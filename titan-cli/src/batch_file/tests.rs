@@ -168,6 +168,41 @@ fn files_that_two_make_or_nobody_makes_are_refused() {
 }
 
 #[test]
+fn what_is_given_may_be_a_part_of_what_another_makes_or_hold_it() {
+    let made = "[[job]]\nname = 'a'\nshell = 'x {n}'\narray = { n = [1, 2] }\noutputs = ['e/{n}']\n";
+    let given = |keys: &str| format!("{made}[[job]]\nname = 'b'\nshell = 'y'\n{keys}");
+    let folder = folder();
+    for keys in
+        ["inputs = ['e/2/deep/file']", "inputs = ['e']", "inputs = ['e/*']", "stdin = 'e/1'", "inputs = ['./e//1']"]
+    {
+        let waits = given(&format!("{keys}\nafter = ['a']"));
+        assert!(read_text_in(folder.path(), &waits).is_ok(), "{keys}: {:?}", read_text_in(folder.path(), &waits).err());
+        assert_refused(&given(keys), "is made by 'a', which isn't waited for");
+    }
+    assert_refused(&given("stdin = 'nowhere'"), "'nowhere' isn't there, and no job makes it");
+    assert_refused(&given("outputs = ['./e//2']"), "have the same output e/2");
+}
+
+#[test]
+fn a_file_from_anywhere_gets_the_name_that_it_is_given_if_that_is_one() {
+    let job = |to: &str| format!("[[job]]\nname = 'a'\nshell = 'x'\ninputs = [{{ from = '/etc/hosts', to = '{to}' }}]");
+    let folder = folder();
+    read_text_in(folder.path(), &job("h/osts")).unwrap();
+    for to in ["../x", ".", "/x", ""] {
+        assert_refused(&job(to), "no path below the task's folder");
+    }
+}
+
+#[test]
+fn every_cycle_is_told() {
+    let job = |name: &str, after: &str| format!("[[job]]\nname = '{name}'\nshell = 'x'\nafter = ['{after}']\n");
+    let text = [job("a", "b"), job("b", "a"), job("self", "self"), job("c", "d"), job("d", "c")].concat();
+    for cycle in ["a after b after a", "self after self", "c after d after c"] {
+        assert_refused(&text, cycle);
+    }
+}
+
+#[test]
 fn a_program_that_lies_here_and_is_not_given_is_refused() {
     let job = |keys: &str| format!("[[job]]\nname = 'a'\ncommand = ['./stamp.sh']\n{keys}");
     assert_refused(

@@ -109,6 +109,15 @@ fn output(spec: &'static OutputSpec) -> Arg {
     }
 }
 
+/// Whether a shell would find a program of that name.
+fn is_program(name: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    match name.contains('/') {
+        true => std::path::Path::new(name).is_file(),
+        false => std::env::split_paths(&paths).any(|folder| folder.join(name).is_file()),
+    }
+}
+
 impl KernelChoice {
     /// The kernel, or what `titan run` is for.
     pub(crate) fn known(&self) -> Result<&KernelCommand, Failure> {
@@ -117,6 +126,12 @@ impl KernelChoice {
             Self::Unknown(name) => name,
         };
         let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
+        if is_program(name) {
+            let kernels = names.join(", ");
+            let problem =
+                format!("titan run is for kernels ({kernels}); for a command: titan map -- {}", shorten(name));
+            return Err(Failure::plain(exit::USAGE, problem));
+        }
         let problem = format!("titan run is for kernels ({}), and '{}' is none", names.join(", "), shorten(name));
         let near = nearest(name, names).map(|near| format!("did you mean '{near}'? ")).unwrap_or_default();
         Err(Failure::hinted(exit::USAGE, problem, format!("{near}titan run --help lists the kernels")))

@@ -70,6 +70,14 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<u8, Failure> {
     }
 }
 
+/// Help that was asked for, or what is wrong with what was typed.
+pub(crate) fn told_by_parser(error: &clap::Error) -> Failure {
+    match error.print() {
+        Err(problem) if !error.use_stderr() => stdout_failure(&problem),
+        _ => Failure::silent(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE)),
+    }
+}
+
 /// What a failed write to stdout means.
 pub(crate) fn stdout_failure(error: &io::Error) -> Failure {
     match error.kind() {

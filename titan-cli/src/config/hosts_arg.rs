@@ -41,7 +41,7 @@ pub(crate) enum HostsError {
     #[error("--hosts: {0}")]
     Destination(#[from] DestinationError),
     /// A host is in the list two times.
-    #[error("--hosts names '{host}' twice (hint: for more tasks at once there write N/{host})")]
+    #[error("--hosts names '{host}' twice (hint: for more tasks at once there write N/{})", if host == "localhost" { ":" } else { host })]
     Twice {
         /// The host's name.
         host: String,

@@ -45,8 +45,6 @@ pub(crate) enum End {
     GivenUp,
     /// titan ends: the goodbye is out.
     Stopped,
-    /// This machine can't keep results.
-    Here(io::Error),
 }
 
 /// What the loop woke up for.
@@ -64,6 +62,8 @@ enum Step {
 pub(crate) enum Given {
     /// It may send what it makes of it, which is looked through as it comes.
     Open(Option<OutputCheck>),
+    /// What it sends can't be kept here, for this reason.
+    Unkept(String),
     /// It has told its outcome: nothing more comes.
     Over,
 }
@@ -231,19 +231,13 @@ impl Connection {
                         }
                         _ => {}
                     }
-                    let message = self.check_result(message)?;
+                    let message = self.check_result(message);
                     *last_heard = self.now();
                     self.tell(News::Message { worker: self.worker, message }).await;
                 }
                 Incoming::Bulk { stream, data } => {
                     let attempt = AttemptId::from_stream(stream);
-                    let Some(Given::Open(check)) = self.given.get_mut(&attempt) else {
-                        return Err(broken(format!("a result of {attempt}, which it doesn't run")));
-                    };
-                    if let Some(check) = check {
-                        check.push(&data);
-                    }
-                    self.spool.append(attempt, &data).map_err(spool_end)?;
+                    self.take(attempt, &data).await?;
                 }
                 Incoming::Heartbeat => {}
             }
@@ -256,28 +250,56 @@ impl Connection {
         Ok(())
     }
 
+    /// Keeps what an attempt sends. A disk that is full here fails that attempt alone.
+    async fn take(&mut self, attempt: AttemptId, data: &[u8]) -> Result<(), End> {
+        match self.given.get_mut(&attempt) {
+            Some(Given::Open(check)) => {
+                if let Some(check) = check {
+                    check.push(data);
+                }
+            }
+            Some(Given::Unkept(_)) => return Ok(()),
+            Some(Given::Over) | None => {
+                return Err(broken(format!("a result of {attempt}, which it doesn't run")));
+            }
+        }
+        match self.spool.append(attempt, data) {
+            Ok(()) => Ok(()),
+            Err(SpoolError::Sender { reason }) => Err(broken(reason)),
+            Err(SpoolError::Here { path, cause }) => {
+                self.spool.abandon(attempt);
+                self.given.insert(attempt, Given::Unkept(format!("what it sends can't be kept here: {cause}")));
+                self.tell(News::CannotKeep { error: named(&path, &cause) }).await;
+                Ok(())
+            }
+        }
+    }
+
     /// A result that didn't arrive whole is a failed attempt, and so is one that isn't what was declared.
-    fn check_result(&mut self, message: ToManager) -> Result<ToManager, End> {
-        let ToManager::Finished { attempt, outcome, process } = message else {
-            return Ok(message);
-        };
+    fn check_result(&mut self, message: ToManager) -> ToManager {
+        let ToManager::Finished { attempt, outcome, process } = message else { return message };
         let given = self.given.get_mut(&attempt).map(|given| std::mem::replace(given, Given::Over));
-        let Some(Given::Open(check)) = given else {
+        let check = match given {
+            Some(Given::Open(check)) => check,
+            Some(Given::Unkept(reason)) => {
+                let outcome = if outcome == Outcome::Cancelled { outcome } else { Outcome::failed(reason) };
+                return ToManager::Finished { attempt, outcome, process };
+            }
             // It wasn't given, or was told before: the manager knows that it counts for nothing.
-            return Ok(ToManager::Finished { attempt, outcome, process });
+            Some(Given::Over) | None => return ToManager::Finished { attempt, outcome, process },
         };
         let Some(summary) = outcome.result() else {
             self.spool.abandon(attempt);
-            return Ok(ToManager::Finished { attempt, outcome, process });
+            return ToManager::Finished { attempt, outcome, process };
         };
-        let is_whole = self.spool.finish(attempt, summary).map_err(spool_end)?;
+        let is_whole = self.spool.finish(attempt, summary);
         let outcome = match (outcome, check.map(OutputCheck::finish)) {
             _ if !is_whole => Outcome::failed("its result arrived damaged"),
             (Outcome::Completed(_), Some(Err(Refused::OfTask(problem)))) => Outcome::failed(problem),
             (Outcome::Completed(_), Some(Err(Refused::OfHost(problem)))) => Outcome::failed_by_host(problem),
             (outcome, _) => outcome,
         };
-        Ok(ToManager::Finished { attempt, outcome, process })
+        ToManager::Finished { attempt, outcome, process }
     }
 
     async fn tell(&self, news: News) {
@@ -315,11 +337,4 @@ async fn flush(writer: &mut (dyn AsyncWrite + Send + Unpin)) -> Result<(), End> 
 
 fn broken(error: impl std::fmt::Display) -> End {
     End::Lost(format!("it broke the protocol: {error}"))
-}
-
-fn spool_end(error: SpoolError) -> End {
-    match error {
-        SpoolError::Sender { reason } => broken(reason),
-        SpoolError::Here { path, cause } => End::Here(named(&path, &cause)),
-    }
 }

@@ -55,7 +55,7 @@ pub(crate) enum News {
     Trouble { host: HostId, error: LaunchError },
     /// A host is given up.
     Down { host: HostId, error: LaunchError },
-    /// This machine can't keep results.
+    /// This machine can't keep what an attempt sends.
     CannotKeep { error: io::Error },
 }
 
@@ -218,10 +218,6 @@ impl HostTask {
             End::Stopped => {
                 drop(link.writer);
                 let _ = timeout(CLOSE_SPAN, link.way.closed()).await;
-                return None;
-            }
-            End::Here(error) => {
-                self.tell(News::CannotKeep { error }).await;
                 return None;
             }
             End::GivenUp => "it was silent for too long".to_owned(),

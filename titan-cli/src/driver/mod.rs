@@ -24,8 +24,8 @@ pub(crate) mod spool;
 pub(crate) mod staging;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::time::Duration;
+use std::{fmt, io};
 
 use kernels::SinkReport;
 use tokio::sync::{mpsc, watch};
@@ -44,7 +44,7 @@ use host::{Command, HostTask, News};
 use journal::{Journal, Line};
 use note::Note;
 use signals::{Ending, Signals};
-use sink::{SinkNews, SinkThread};
+use sink::{SinkNews, SinkThread, Written};
 use spool::Spool;
 use staging::{StagedStart, Staging, Start};
 
@@ -55,36 +55,44 @@ const PART_SPAN: Duration = Duration::from_secs(5);
 /// Progress is redrawn this often.
 const REDRAW_SPAN: Duration = Duration::from_millis(100);
 
-/// How long things take, as the batch's settings say.
+/// What the batch's settings say.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Spans {
+pub(crate) struct Settings {
     /// Between two ticks of the manager.
     pub(crate) tick: Duration,
     /// How long tasks may take to stop when the batch is cancelled.
     pub(crate) stop: Duration,
+    /// What can't be kept of a result ends the batch, and doesn't only fail its task.
+    pub(crate) is_one: bool,
 }
 
 /// Who is told what happens.
 pub(crate) trait Observer {
     /// Something happened.
     fn note(&mut self, note: &Note);
+    /// Whether it wants to know what is said on sessions.
+    fn wants_sessions(&self) -> bool;
     /// Time has passed.
     fn tick(&mut self, manager: &Manager);
 }
 
 /// How a batch came to its end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Ended {
     /// What the manager says; None if it never came to an end.
     pub(crate) verdict: Option<Verdict>,
     /// The signal that ended it.
     pub(crate) ending: Option<Ending>,
-    /// What couldn't be written here.
+    /// What couldn't be written here, and ended the batch.
     pub(crate) write_error: Option<io::Error>,
+    /// What couldn't be written here, and failed a task.
+    pub(crate) unwritten: Option<io::Error>,
     /// What the sinks have written, if they came to their end.
     pub(crate) written: Option<Vec<SinkReport>>,
     /// Why no more tasks could be made.
     pub(crate) feed_error: Option<String>,
+    /// Whether there would have been more tasks.
+    pub(crate) is_open: bool,
 }
 
 /// What the tasks of a job run.
@@ -134,6 +142,7 @@ pub(crate) enum Fed {
 
 /// A worker that can be talked to.
 struct Connected {
+    host: HostId,
     commands: mpsc::UnboundedSender<Command>,
     /// On this machine: it reads files where they are.
     is_local: bool,
@@ -163,6 +172,8 @@ pub(crate) struct Driver<'a> {
     /// What has happened while effects were carried out.
     events: VecDeque<Event>,
     fed: mpsc::Receiver<Fed>,
+    /// What can't be kept ends it.
+    is_one: bool,
     ended: Ended,
 }
 
@@ -176,10 +187,25 @@ impl<'a> Driver<'a> {
         staging: Staging,
         observer: &'a mut dyn Observer,
     ) -> Self {
-        let ended = Ended { verdict: None, ending: None, write_error: None, written: None, feed_error: None };
+        let ended = Ended::default();
         let (journal, spool) = (directory.journal(), directory.spool());
         let (connections, sources, events) = (BTreeMap::new(), Vec::new(), VecDeque::new());
-        Self { manager, clock, journal, spool, sink, observer, connections, news, sources, staging, events, fed, ended }
+        Self {
+            manager,
+            clock,
+            journal,
+            spool,
+            sink,
+            observer,
+            connections,
+            news,
+            sources,
+            staging,
+            events,
+            fed,
+            is_one: false,
+            ended,
+        }
     }
 
     /// Runs these jobs on these hosts until all have ended, and parts from the hosts.
@@ -187,10 +213,11 @@ impl<'a> Driver<'a> {
         mut self,
         jobs: Vec<BatchJob>,
         hosts: Vec<HostTask>,
-        Spans { tick, stop: stop_span }: Spans,
+        Settings { tick, stop: stop_span, is_one }: Settings,
         stop: watch::Sender<bool>,
         signals: &mut Signals,
     ) -> Ended {
+        self.is_one = is_one;
         for host in &hosts {
             self.handle(Event::HostStarting { host: host.id });
         }
@@ -200,6 +227,7 @@ impl<'a> Driver<'a> {
         let mut tasks: JoinSet<()> = hosts.into_iter().map(HostTask::run).collect();
         let hurried = self.decide(tick, stop_span, &mut tasks, signals).await;
         self.handle(Event::Abandon);
+        self.ended.is_open = self.manager.counts().is_growing;
         // From here on nobody is needed any more; the sink may still have much to do.
         let _ = stop.send(true);
         if !hurried {
@@ -281,7 +309,10 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 SinkNews::Ended(end) = self.sink.next() => {
                     match end {
-                        Ok(reports) => self.ended.written = Some(reports),
+                        Ok(Written { reports, unwritten }) => {
+                            self.ended.written = Some(reports);
+                            self.ended.unwritten = self.ended.unwritten.take().or(unwritten);
+                        }
                         Err(error) => self.ended.write_error = Some(error),
                     }
                     return;
@@ -300,14 +331,17 @@ impl<'a> Driver<'a> {
     fn on_news(&mut self, news: News) {
         match news {
             News::Joined { host, worker, capacity, commands, joined, is_local } => {
-                self.connections.insert(worker, Connected { commands, is_local, slots: capacity.slots });
+                self.connections.insert(worker, Connected { host, commands, is_local, slots: capacity.slots });
                 // What an attempt sends is a file of the spool until it is whole.
                 let slots = self.connections.values().map(|connected| u64::from(connected.slots)).sum();
                 descriptors::make_room(slots, 1);
                 self.tell(&Note::Joined { host, joined });
                 self.handle(Event::WorkerJoined { host, worker, capacity });
             }
-            News::Message { worker, message } => self.handle(Event::Message { worker, message }),
+            News::Message { worker, message } => {
+                self.tell_said(worker, false, &message);
+                self.handle(Event::Message { worker, message });
+            }
             News::Heard { worker } => self.handle(Event::Heard { worker }),
             News::Lost { host, worker, reason, is_dead } => {
                 self.connections.remove(&worker);
@@ -317,7 +351,8 @@ impl<'a> Driver<'a> {
             }
             News::Trouble { host, error } => self.tell(&Note::Trouble { host, error }),
             News::Down { host, error } => self.on_down(host, error),
-            News::CannotKeep { error } => self.ended.write_error = Some(error),
+            News::CannotKeep { error } if self.is_one => self.ended.write_error = Some(error),
+            News::CannotKeep { error } => drop(self.ended.unwritten.get_or_insert(error)),
         }
     }
 
@@ -416,7 +451,10 @@ impl<'a> Driver<'a> {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { worker, message } => self.send(worker, message),
+            Effect::Send { worker, message } => {
+                self.tell_said(worker, true, &message);
+                self.send(worker, message);
+            }
             Effect::Keep { attempt, task } => {
                 if let Err(error) = self.spool.keep(attempt, task) {
                     self.ended.write_error = Some(error);
@@ -438,6 +476,15 @@ impl<'a> Driver<'a> {
             }
             Effect::Report(report) => self.tell(&Note::Manager(report)),
             Effect::Finished(verdict) => self.ended.verdict = Some(verdict),
+        }
+    }
+
+    fn tell_said(&mut self, worker: WorkerId, is_ours: bool, message: &impl fmt::Debug) {
+        if self.observer.wants_sessions()
+            && let Some(host) = self.connections.get(&worker).map(|connected| connected.host)
+        {
+            let message = format!("{message:?}");
+            self.tell(&Note::Said { host, is_ours, message });
         }
     }
 

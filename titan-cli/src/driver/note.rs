@@ -46,6 +46,15 @@ pub(crate) enum Note {
         /// Why.
         reason: String,
     },
+    /// What is said on a session, for those who want to see that.
+    Said {
+        /// The host.
+        host: HostId,
+        /// Whether titan says it.
+        is_ours: bool,
+        /// The message.
+        message: String,
+    },
     /// A signal asks titan to end.
     Stopping(Ending),
 }

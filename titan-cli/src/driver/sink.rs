@@ -81,8 +81,16 @@ pub(crate) enum SinkNews {
         /// Why its files aren't in their places.
         problem: Option<String>,
     },
-    /// Nothing more comes. Early if something can't be written.
-    Ended(io::Result<Vec<SinkReport>>),
+    /// Nothing more comes. An error comes early: nothing can be written any more.
+    Ended(io::Result<Written>),
+}
+
+/// What the sinks have written.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub(crate) reports: Vec<SinkReport>,
+    /// The first file that couldn't be put in its place; its task has FAILED.
+    pub(crate) unwritten: Option<io::Error>,
 }
 
 /// The running thread.
@@ -153,7 +161,7 @@ fn write(
     spool: &Spool,
     announced: &mpsc::Receiver<Announcement>,
     told: &async_mpsc::UnboundedSender<SinkNews>,
-) -> io::Result<Vec<SinkReport>> {
+) -> io::Result<Written> {
     let mut unwritten: Option<io::Error> = None;
     let looks = sinks.iter().any(|sink| sink.looks());
     let mut next_look = Instant::now() + LOOK_SPAN;
@@ -183,8 +191,7 @@ fn write(
             Announcement::Ended(end) => sinks[end.task.job.0 as usize].ended(end)?,
             Announcement::Finish { complete } => {
                 let reports: io::Result<Vec<_>> = sinks.iter_mut().map(|sink| sink.finish(complete)).collect();
-                let reports = reports?.into_iter().flatten().collect();
-                return unwritten.map_or(Ok(reports), Err);
+                return Ok(Written { reports: reports?.into_iter().flatten().collect(), unwritten });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a task left → its places here: all of it under temporary names beside them, then, when all of it is there, renamed.
 //! What was there before stays until then. Only what [`super::check`] has admitted comes here.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -35,6 +36,16 @@ pub(crate) struct Committer {
     used: u64,
 }
 
+/// A file, link or empty folder that is in its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Placed {
+    /// As a person would name it.
+    pub(crate) path: PathBuf,
+    /// Its place in the task's folder.
+    pub(crate) place: Vec<u8>,
+    pub(crate) is_folder: bool,
+}
+
 /// Something that is there under a temporary name, or is to be.
 struct Pending {
     /// None for a folder, which is made where it is.
@@ -53,22 +64,18 @@ impl Committer {
         Self { root, batch, temporaries, journal, number, used: 0 }
     }
 
-    /// Puts in place what a task left, and says what that is, as a person would name it, and its place in the task's
-    /// folder.
+    /// Puts in place what a task left, and says what that is.
     ///
     /// # Errors
     /// It can't be written; what was there before is still there, unless the renaming had begun.
-    pub(crate) fn commit(
-        &mut self,
-        task: TaskId,
-        result: &mut File,
-        outputs: &[Output],
-    ) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+    pub(crate) fn commit(&mut self, task: TaskId, result: &mut File, outputs: &[Output]) -> io::Result<Vec<Placed>> {
         let mut pending = Vec::new();
         let unpacked = self.unpack(result, outputs, &mut pending);
         let put_all = |()| {
             self.journal.append(Line::Manifest { task, files: manifest(&pending) });
             pending.iter().try_for_each(|file| self.put(file).map_err(|error| named(&file.target, &error)))?;
+            // The innermost first: what is put into a folder changes its time.
+            pending.iter().rev().try_for_each(|file| self.end(file).map_err(|error| named(&file.target, &error)))?;
             self.journal.append(Line::Committed { task });
             Ok(())
         };
@@ -80,8 +87,13 @@ impl Committer {
             }
             return Err(error);
         }
-        let is_file = |file: &Pending| file.entry.kind != EntryKind::Folder;
-        Ok(pending.into_iter().filter(is_file).map(|file| (file.target, file.entry.place)).collect())
+        let holds_others: BTreeSet<PathBuf> =
+            pending.iter().filter_map(|file| file.target.parent().map(Path::to_owned)).collect();
+        // A folder that holds something comes with what it holds.
+        let is_placed = |file: &Pending| file.temporary.is_some() || !holds_others.contains(&file.target);
+        let placed =
+            |file: Pending| Placed { is_folder: file.temporary.is_none(), path: file.target, place: file.entry.place };
+        Ok(pending.into_iter().filter(is_placed).map(placed).collect())
     }
 
     fn unpack(&mut self, result: &mut File, outputs: &[Output], pending: &mut Vec<Pending>) -> io::Result<()> {
@@ -162,6 +174,18 @@ impl Committer {
         fs::rename(temporary, &place)?;
         self.temporaries.forget(temporary);
         Ok(())
+    }
+}
+
+impl Committer {
+    /// Folders get their times and permissions when all is in them.
+    fn end(&self, Pending { temporary, target, entry, .. }: &Pending) -> io::Result<()> {
+        if temporary.is_some() {
+            return Ok(());
+        }
+        let folder = File::open(self.root.join(target))?;
+        folder.set_times(FileTimes::new().set_modified(entry.modified()))?;
+        folder.set_permissions(Permissions::from_mode(entry.mode & 0o777))
     }
 }
 

@@ -22,6 +22,7 @@ use titan_proto::files::{OutputPattern, escape_glob, is_inside, without_escapes}
 use titan_proto::id::JobId;
 
 use crate::config::text::printable;
+use commit::Placed;
 
 /// What separates the folder here from the place in a task's folder, as rsync has it.
 const ANCHOR: &[u8] = b"/./";
@@ -65,8 +66,8 @@ impl Input {
     /// Its place would be outside of the task's folder: a sentence.
     pub(crate) fn new(text: &[u8], is_glob: bool) -> Result<Self, String> {
         let (folder, place) = split(text);
-        check_place(text, place)?;
-        let text = if folder.is_empty() { place.to_vec() } else { [folder, b"/", place].concat() };
+        check_place(text, &place)?;
+        let text = if folder.is_empty() { place.clone() } else { [folder, b"/", &place].concat() };
         Ok(Self { anchor: text.len() - place.len(), text, is_glob, place: None })
     }
 
@@ -91,37 +92,41 @@ impl Input {
     }
 }
 
-/// Paths by the job that made them, each with the bytes before its place.
-type ByJob = BTreeMap<JobId, BTreeSet<(Vec<u8>, usize)>>;
+/// What is in its place by the job that made it.
+type ByJob = BTreeMap<JobId, BTreeSet<Made>>;
+
+/// A path, with the bytes before its place in a task's folder.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Made {
+    path: Vec<u8>,
+    anchor: usize,
+    is_folder: bool,
+}
 
 /// What the tasks of each job have left, once it is in place. A clone is the same list.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Committed(Arc<Mutex<ByJob>>);
 
 impl Committed {
-    /// Notes a file that is in place; its place in a task's folder is the end of its path.
-    pub(crate) fn add(&self, job: JobId, path: &Path, place: &[u8]) {
-        let text = path.as_os_str().as_bytes().to_vec();
-        let anchor = text.len().saturating_sub(place.len());
-        self.lock().entry(job).or_default().insert((text, anchor));
+    /// Notes what is in place; its place in a task's folder is the end of its path.
+    pub(crate) fn add(&self, job: JobId, Placed { path, place, is_folder }: &Placed) {
+        let path = path.as_os_str().as_bytes().to_vec();
+        let anchor = path.len().saturating_sub(place.len());
+        self.lock().entry(job).or_default().insert(Made { path, anchor, is_folder: *is_folder });
     }
 
-    /// All that is in place.
-    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+    /// All files that are in place.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let noted = self.lock();
-        noted.values().flatten().map(|(path, _)| PathBuf::from(OsStr::from_bytes(path))).collect()
+        let files = noted.values().flatten().filter(|made| !made.is_folder);
+        files.map(|made| PathBuf::from(OsStr::from_bytes(&made.path))).collect()
     }
 
     /// All of these jobs, as inputs.
     pub(crate) fn of(&self, jobs: &[JobId]) -> Vec<Input> {
         let noted = self.lock();
         let of_jobs = jobs.iter().filter_map(|job| noted.get(job)).flatten();
-        let input = |(text, anchor): &(Vec<u8>, usize)| Input {
-            text: text.clone(),
-            is_glob: false,
-            anchor: *anchor,
-            place: None,
-        };
+        let input = |made: &Made| Input { text: made.path.clone(), is_glob: false, anchor: made.anchor, place: None };
         of_jobs.map(input).collect()
     }
 
@@ -137,10 +142,10 @@ impl Output {
     /// Its place would be outside of the task's folder: a sentence.
     pub(crate) fn new(text: &[u8], is_glob: bool) -> Result<Self, String> {
         let (folder, place) = split(text);
-        check_place(text, place)?;
+        check_place(text, &place)?;
         let folder = if is_glob { without_escapes(folder) } else { folder.to_vec() };
         let folder = PathBuf::from(OsStr::from_bytes(&folder));
-        Ok(Self { pattern: OutputPattern { text: place.to_vec(), is_glob }, folder })
+        Ok(Self { pattern: OutputPattern { text: place, is_glob }, folder })
     }
 
     /// The part of its path here that a person has written: all of it, or what comes before a pattern.
@@ -156,15 +161,27 @@ impl Output {
 }
 
 /// The folder here and the place there. Without an anchor, or with one at the beginning, the folder is empty.
-fn split(text: &[u8]) -> (&[u8], &[u8]) {
+fn split(text: &[u8]) -> (&[u8], Vec<u8>) {
     let anchor = text.windows(ANCHOR.len()).position(|window| window == ANCHOR);
     let (folder, place) = match anchor {
         Some(0) => (&b"/."[..], &text[ANCHOR.len()..]),
         Some(at) => (&text[..at], &text[at + ANCHOR.len()..]),
         None => (&b""[..], text),
     };
-    let place = place.strip_prefix(b"./").unwrap_or(place);
-    (folder, place.strip_suffix(b"/").filter(|place| !place.is_empty()).unwrap_or(place))
+    (folder, tidy(place))
+}
+
+/// Whether a path says what its place in the task's folder is.
+pub(crate) fn has_anchor(text: &[u8]) -> bool {
+    text.windows(ANCHOR.len()).any(|window| window == ANCHOR)
+}
+
+/// A path without what changes nothing in it: empty names, and `.`.
+fn tidy(place: &[u8]) -> Vec<u8> {
+    let is_absolute = place.starts_with(b"/");
+    let names = place.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".");
+    let tidy = names.collect::<Vec<_>>().join(&b'/');
+    if is_absolute { [b"/", &tidy[..]].concat() } else { tidy }
 }
 
 fn check_place(text: &[u8], place: &[u8]) -> Result<(), String> {
@@ -172,10 +189,11 @@ fn check_place(text: &[u8], place: &[u8]) -> Result<(), String> {
         return Ok(());
     }
     let shown = printable(&String::from_utf8_lossy(text));
-    let has_anchor = text.windows(ANCHOR.len()).any(|window| window == ANCHOR);
+    let climbs = place.split(|byte| *byte == b'/').any(|name| name == b"..") && !place.starts_with(b"../");
     Err(match text {
         b"" => "an empty path is no file".to_owned(),
-        _ if has_anchor => format!("'{shown}': what follows /./ has to be a path below it"),
+        _ if climbs => format!("'{shown}': write it without '..'"),
+        _ if has_anchor(text) => format!("'{shown}': what follows /./ has to be a path below it"),
         _ => {
             let (folder, name) = match shown.rsplit_once('/') {
                 Some((folder, name)) => (folder, name),

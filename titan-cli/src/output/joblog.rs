@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use super::record::TaskRecord;
 use crate::driver::spool::named;
 
+/// What this machine is called where nobody has named it.
+const LOCALHOST: &str = "localhost";
+
 const HEADER: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\tSignal\tCommand\n";
 
 /// The open log.
@@ -27,14 +30,22 @@ impl JobLog {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// A task that ran, and how many bytes came back from it.
+    /// A task that ran, and how many bytes it wrote.
     pub(crate) fn put(&mut self, record: &TaskRecord, received_bytes: u64) -> io::Result<()> {
         let process = record.end.process.unwrap_or_default();
-        let host = record.host.as_deref().unwrap_or(":");
+        // This machine has no name there.
+        let host = record.host.as_deref().filter(|host| *host != LOCALHOST).unwrap_or(":");
         let started = record.started().unwrap_or(record.ended).as_secs_f64();
         let runtime = record.wall().unwrap_or_default().as_secs_f64();
-        let (exit, signal) =
-            (process.exit.unwrap_or(if process.signal.is_some() { 0 } else { -1 }), process.signal.unwrap_or(0));
+        let reason = record.end.reason.as_deref().unwrap_or_default();
+        let exit = match process.exit {
+            _ if reason.starts_with("timed out") => -1,
+            Some(exit) => exit,
+            None if process.signal.is_some() => 0,
+            None if reason.contains("isn't found on") => 127,
+            None => -1,
+        };
+        let signal = process.signal.unwrap_or(0);
         let front = format!(
             "{}\t{host}\t{started:.3}\t{runtime:10.3}\t0\t{received_bytes}\t{exit}\t{signal}\t",
             record.sequence()

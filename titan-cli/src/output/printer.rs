@@ -197,10 +197,10 @@ impl Printer {
     fn put_in_place(&mut self, task: TaskId, outputs: &[Output]) -> io::Result<Vec<PathBuf>> {
         let Some(mut result) = self.spool.open(task)? else { return Ok(Vec::new()) };
         let files = self.committer.commit(task, &mut result, outputs)?;
-        for (path, place) in &files {
-            self.committed.add(task.job, path, place);
+        for file in &files {
+            self.committed.add(task.job, file);
         }
-        Ok(files.into_iter().map(|(path, _)| path).collect())
+        Ok(files.into_iter().filter(|file| !file.is_folder).map(|file| file.path).collect())
     }
 
     fn print(&mut self, record: &TaskRecord) -> io::Result<()> {
@@ -246,8 +246,14 @@ fn open(spool: &Spool, record: &TaskRecord) -> io::Result<Option<File>> {
     if record.end.has_result { spool.open(record.end.task) } else { Ok(None) }
 }
 
+/// Bytes that it wrote to stdout and stderr.
 fn result_bytes(spool: &Spool, record: &TaskRecord) -> io::Result<u64> {
-    open(spool, record)?.map_or(Ok(0), |file| file.metadata().map(|data| data.len()))
+    let mut total = 0;
+    each_piece(spool, record, |_, bytes| {
+        total += bytes.len() as u64;
+        Ok(())
+    })?;
+    Ok(total)
 }
 
 /// titan's own stdout and stderr, as tasks write to them.

@@ -77,8 +77,10 @@ impl TaskRecord {
             Ok(())
         })?;
         let mut object = self.object();
-        object["stdout"] = text(&streams.stdout);
-        object["stderr"] = text(&streams.stderr);
+        if self.end.has_result {
+            object["stdout"] = text(&streams.stdout);
+            object["stderr"] = text(&streams.stderr);
+        }
         object["truncated"] = json!(streams.truncated);
         Ok(line("task", object))
     }
@@ -101,7 +103,7 @@ impl TaskRecord {
             "host": self.host,
             "exit": process.and_then(|process| process.exit),
             "signal": process.and_then(|process| process.signal),
-            "reason": reason,
+            "reason": reason.as_deref().or((self.end.state == Lifecycle::Cancelled).then_some("the batch was stopped")),
             "started": self.started().map(time),
             "ended": process.map(|_| time(self.ended)),
             "seconds": process.map(|process| seconds(process.wall_us)),

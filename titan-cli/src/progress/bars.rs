@@ -89,7 +89,10 @@ impl Screen for Bars {
             self.draw_first();
         }
         let View { whereabouts, counts, hosts } = view;
-        self.whole.set_length(counts.total);
+        match counts.is_growing {
+            true => self.whole.unset_length(),
+            false => self.whole.set_length(counts.total),
+        }
         self.whole.set_position(counts.completed + counts.failed);
         self.whole.set_message(whereabouts.clone());
         let width = hosts.iter().map(|host| columns(&printable(&host.name))).max().unwrap_or(0);

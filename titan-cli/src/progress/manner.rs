@@ -12,6 +12,10 @@ use crate::exit;
 pub(crate) trait TaskNames: Send + Sync {
     /// What a task is called.
     fn label(&self, task: TaskId) -> String;
+    /// A command that runs it again by itself, where that is another one than its own.
+    fn alone(&self, _task: TaskId) -> Option<String> {
+        None
+    }
     /// What it runs, as it could be pasted into sh; None if that isn't known any more.
     fn command(&self, task: TaskId) -> Option<Vec<u8>>;
 }

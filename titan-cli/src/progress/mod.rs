@@ -39,6 +39,8 @@ const MAX_TOLD_FAILURES: u32 = 10;
 
 /// Characters of a command that are shown in one line.
 const MAX_COMMAND_CHARS: usize = 120;
+/// Characters of what is said on a session.
+const MAX_SAID_CHARS: usize = 200;
 /// Reasons why tasks wait that are shown at once.
 const MAX_SHOWN_WAITS: usize = 3;
 
@@ -166,6 +168,10 @@ impl Progress {
             Note::Stopping(_) => Some("stopping; once more to stop at once".to_owned()),
             Note::Manager(report) => self.manager_line(report),
             Note::Missed(end) => self.missed_line(end),
+            Note::Said { host, is_ours, message } => {
+                let arrow = if *is_ours { "<-" } else { "->" };
+                Some(format!("{} {arrow} {}", name(host), cut(&printable(message), MAX_SAID_CHARS)))
+            }
             _ => None,
         }
     }
@@ -200,7 +206,7 @@ impl Progress {
             Report::SetupFailed { task, host, reason } => {
                 let is_new = self.told_setups.insert((task.job, *host)) && self.tally.hosts.len() > 1;
                 let (host, number) = (name(host), self.label(*task));
-                is_new.then(|| format!("{host}: no more tasks of task {number}'s job: {}", printable(reason)))
+                is_new.then(|| format!("{host}: not used for task {number} and those like it: {}", printable(reason)))
             }
             Report::Held { host, tasks, span } => Some(format!(
                 "{}: {tasks} of its tasks may still run there, and may not run twice: waiting up to {} for its lease",
@@ -261,6 +267,10 @@ impl Observer for Progress {
         }
     }
 
+    fn wants_sessions(&self) -> bool {
+        self.verbose > 1
+    }
+
     fn tick(&mut self, manager: &Manager) {
         let tally = &self.tally;
         self.screen.tick(|| {
@@ -290,14 +300,19 @@ pub(crate) fn to_stderr(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
+/// How many tasks there are; `?` as long as there may be more.
+fn total_of(counts: &Counts) -> String {
+    if counts.is_growing { "?".to_owned() } else { counts.total.to_string() }
+}
+
 /// `12 of 64, 3.1/s, about 20 s left`: where a batch is.
 pub(crate) fn whereabouts(tally: &Tally, counts: &Counts) -> String {
     if tally.is_stopping {
-        return format!("{} of {} done, stopping", counts.completed, counts.total);
+        return format!("{} of {} done, stopping", counts.completed, total_of(counts));
     }
     let ended = counts.completed + counts.failed + counts.cancelled;
     let waiting = counts.total - ended - counts.running;
-    let mut text = format!("{ended}/{}", counts.total);
+    let mut text = format!("{ended}/{}", total_of(counts));
     if let Some(first) = tally.first_start
         && tally.completed > 0
     {
@@ -309,6 +324,9 @@ pub(crate) fn whereabouts(tally: &Tally, counts: &Counts) -> String {
     }
     if ended < counts.total && !tally.hosts.iter().any(|host| host.state == HostState::Healthy) {
         text.push_str(", no host is up");
+        return text;
+    }
+    if counts.is_growing {
         return text;
     }
     match tally.remaining(waiting) {

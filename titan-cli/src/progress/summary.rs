@@ -18,6 +18,9 @@ use crate::output::failures::{Example, Examples};
 /// Tasks of one kind of failure that are listed.
 const MAX_LISTED_TASKS: usize = 10;
 
+/// Characters of a command that are shown.
+const MAX_COMMAND_CHARS: usize = 2_000;
+
 /// Characters of a task's stderr that are shown.
 const MAX_EXCERPT_CHARS: usize = 200;
 
@@ -71,7 +74,16 @@ impl Summary<'_> {
             [] => self.name.to_owned(),
             outputs => outputs_named(outputs),
         };
-        let mut text = format!("{made}: {} in {seconds:.2} s", counted(self.tally.completed, "task"));
+        let tasks = match self.verdict {
+            Some(Verdict { completed, failed, cancelled, .. }) if failed + cancelled > 0 => {
+                format!("{completed} of {}", counted(completed + failed + cancelled, "task"))
+            }
+            _ => counted(self.tally.completed, "task"),
+        };
+        let mut text = format!("{made}: {tasks} in {seconds:.2} s");
+        if let Some(Verdict { end: titan_manager::End::Halted(_), cancelled, .. }) = self.verdict {
+            text.push_str(&format!(", halted: {cancelled} not run to their end"));
+        }
         if self.tally.retries > 0 {
             text.push_str(&format!(", {} retried", self.tally.retries));
         }
@@ -87,7 +99,9 @@ impl Summary<'_> {
             None => task.index.to_string(),
         };
         let kind = |kind: &super::tally::FailureKind| {
-            let tasks: Vec<String> = kind.tasks.iter().take(MAX_LISTED_TASKS).map(label).collect();
+            let mut sorted = kind.tasks.clone();
+            sorted.sort_unstable();
+            let tasks: Vec<String> = sorted.iter().take(MAX_LISTED_TASKS).map(label).collect();
             let more = if kind.tasks.len() > MAX_LISTED_TASKS { ", …" } else { "" };
             let plural = if kind.tasks.len() == 1 { "task" } else { "tasks" };
             let state = if kind.is_cancelled { "CANCELLED" } else { "FAILED" };
@@ -96,13 +110,15 @@ impl Summary<'_> {
             let mut lines = vec![format!(
                 "  {} {plural} {state}{hosts}: {} ({plural} {}{more})",
                 kind.tasks.len(),
-                printable(&kind.reason),
+                printable(&kind.reason) + if kind.is_varied { ", and the like" } else { "" },
                 tasks.join(", ")
             )];
             let example = self.examples.of(&kind.reason).filter(|_| !kind.is_cancelled);
             if let Some(Example { stderr, command }) = example {
                 lines.extend(stderr.map(|line| format!("    stderr: {}", cut(&printable(&line), MAX_EXCERPT_CHARS))));
-                lines.push(format!("    one alone: {}", printable(&command)));
+                let alone = sorted.first().and_then(|task| manner.names.as_ref()?.alone(*task));
+                let alone = alone.unwrap_or_else(|| cut(&printable(&command), MAX_COMMAND_CHARS));
+                lines.push(format!("    one alone: {alone}"));
             }
             lines.join("\n")
         };

@@ -56,7 +56,10 @@ impl HostState {
 pub(crate) struct FailureKind {
     /// CANCELLED, because something that they waited for ended badly; otherwise FAILED.
     pub(crate) is_cancelled: bool,
+    /// Of the first of them.
     pub(crate) reason: String,
+    /// Whether others name other things.
+    pub(crate) is_varied: bool,
     pub(crate) tasks: Vec<TaskId>,
     /// Where they were tried last.
     pub(crate) hosts: BTreeSet<HostId>,
@@ -141,7 +144,7 @@ impl Tally {
             Note::Manager(report) => self.report(report),
             Note::Missed(end) => self.add_missed(end),
             Note::Stopping(_) => self.is_stopping = true,
-            Note::NoMoreTasks { .. } => {}
+            Note::NoMoreTasks { .. } | Note::Said { .. } => {}
         }
     }
 
@@ -220,13 +223,18 @@ impl Tally {
         let is_cancelled = end.state == Lifecycle::Cancelled;
         // What was cancelled as a whole is told as a whole.
         let Some(reason) = &end.reason else { return };
-        let known = self.failures.iter_mut().find(|kind| kind.reason == *reason && kind.is_cancelled == is_cancelled);
-        if let Some(kind) = known {
+        let like = kind_of(reason);
+        let is_like = |kind: &&mut FailureKind| {
+            kind.is_cancelled == is_cancelled && (kind.reason == *reason || kind_of(&kind.reason) == like)
+        };
+        if let Some(kind) = self.failures.iter_mut().find(is_like) {
+            kind.is_varied |= kind.reason != *reason;
             kind.tasks.push(end.task);
             kind.hosts.extend(end.host);
         } else if self.failures.len() < MAX_FAILURE_KINDS {
             let hosts = end.host.into_iter().collect();
-            self.failures.push(FailureKind { is_cancelled, reason: reason.clone(), tasks: vec![end.task], hosts });
+            let (reason, is_varied, tasks) = (reason.clone(), false, vec![end.task]);
+            self.failures.push(FailureKind { is_cancelled, reason, is_varied, tasks, hosts });
         }
     }
 
@@ -255,6 +263,14 @@ impl Tally {
         let compute = work.mul_f64(share);
         Division { start_up: first - self.begun, compute, transfer: work - compute, encoding: ended - last }
     }
+}
+
+/// A reason without the names in it and the number of a task: what failures of one kind have in common.
+fn kind_of(reason: &str) -> String {
+    let numbered = |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
+    let reason =
+        reason.strip_prefix("task ").map_or_else(|| reason.to_owned(), |rest| format!("task{}", numbered(rest)));
+    reason.split('\'').step_by(2).collect::<Vec<_>>().join("''")
 }
 
 /// The parts of the wall time; together they are all of it.

@@ -143,15 +143,18 @@ impl Language<'_> {
         Some(Hole::Values { which: Some(which), part })
     }
 
-    /// `2` → 1; `-1` → the last.
+    /// `2` → 1; `-1` → the last; `usize::MAX`: one that isn't there.
     fn place(&self, number: &str) -> Option<usize> {
         if !number.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
         match number.parse::<i64>().ok()? {
             positive @ 1.. => usize::try_from(positive - 1).ok(),
-            negative @ ..0 => self.values?.checked_sub(usize::try_from(-negative).ok()?),
-            0 => None,
+            negative @ ..0 => {
+                let from_the_end = usize::try_from(negative.unsigned_abs()).ok()?;
+                Some(self.values?.checked_sub(from_the_end).unwrap_or(usize::MAX))
+            }
+            0 => Some(usize::MAX),
         }
     }
 }
@@ -218,7 +221,8 @@ impl Pattern {
 
 fn chosen(values: &[Vec<u8>], which: Option<usize>) -> impl Iterator<Item = &Vec<u8>> {
     // A task whose line has fewer columns has an empty value there.
-    let range = which.map_or(0..values.len(), |place| place.min(values.len())..(place + 1).min(values.len()));
+    let range =
+        which.map_or(0..values.len(), |place| place.min(values.len())..place.saturating_add(1).min(values.len()));
     values[range].iter()
 }
 
@@ -229,13 +233,23 @@ pub(crate) fn take(value: &[u8], part: Part) -> Vec<u8> {
     match part {
         Part::Whole => value.to_vec(),
         Part::BaseName => base.to_vec(),
-        Part::Folder => match slash {
-            None => b".".to_vec(),
-            Some(0) => b"/".to_vec(),
-            Some(at) => value[..at].to_vec(),
-        },
+        Part::Folder => folder(value),
         Part::WithoutExtension => value[..value.len() - extension_bytes(base)].to_vec(),
         Part::BaseNameWithoutExtension => base[..base.len() - extension_bytes(base)].to_vec(),
+    }
+}
+
+/// As `dirname` has it.
+fn folder(value: &[u8]) -> Vec<u8> {
+    let without_slashes = |path: &[u8]| path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    let named = &value[..without_slashes(value)];
+    match named.iter().rposition(|byte| *byte == b'/') {
+        None if value.first() == Some(&b'/') && named.is_empty() => b"/".to_vec(),
+        None => b".".to_vec(),
+        Some(at) => match without_slashes(&named[..at]) {
+            0 => b"/".to_vec(),
+            end => named[..end].to_vec(),
+        },
     }
 }
 
@@ -266,7 +280,8 @@ mod tests {
             ("dir.d/file", "dir.d/file file dir.d file"),
             (".bashrc", " .bashrc . "),
             ("/x", "/x x / x"),
-            ("a/", "a/  a "),
+            ("a/", "a/  . "),
+            ("//a//b.c", "//a//b b.c //a b"),
         ] {
             assert_eq!(expand("{.} {/} {//} {/.}", &[value]), [expected], "{value}");
         }
@@ -282,7 +297,7 @@ mod tests {
 
     #[test]
     fn other_braces_stay() {
-        for word in ["{print $1}", "{", "}", "{0}", "{x}", "{{", "a{b", "{-}", "${x}", "{1x}"] {
+        for word in ["{print $1}", "{", "}", "{x}", "{{", "a{b", "{-}", "${x}", "{1x}"] {
             assert_eq!(expand(word, &["v"]), [word]);
         }
     }
@@ -291,6 +306,7 @@ mod tests {
     fn a_value_that_isnt_there_is_refused_with_its_place() {
         let error = language(1).parse(b"ab{2.}").unwrap_err();
         assert_eq!((error.hole.as_str(), error.at, error.values), ("{2.}", 2, 1));
+        assert!(language(1).parse(b"{0}").is_err() && language(2).parse(b"{-3/}").is_err());
     }
 
     #[test]

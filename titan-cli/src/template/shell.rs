@@ -383,8 +383,31 @@ pub(crate) fn for_paste(words: &[Vec<u8>]) -> Vec<u8> {
     words.iter().map(|word| for_paste_one(word)).collect::<Vec<_>>().join(&b' ')
 }
 
+/// On one line: newlines are spelled out, unless the word ends in one, which no shell would keep.
 fn for_paste_one(word: &[u8]) -> Vec<u8> {
-    if is_bare(word) { word.to_vec() } else { within_quotes(word) }
+    match word {
+        _ if is_bare(word) => word.to_vec(),
+        [.., b'\n'] => within_quotes(word),
+        _ if word.contains(&b'\n') => {
+            let spelled = word.iter().flat_map(|byte| match byte {
+                b'\n' => b"\\n".to_vec(),
+                b'\\' => b"\\\\".to_vec(),
+                other => vec![*other],
+            });
+            let spelled: Vec<u8> = spelled.collect();
+            [b"\"$(printf %b ", &within_quotes(&spelled)[..], b")\""].concat()
+        }
+        _ => within_quotes(word),
+    }
+}
+
+/// A line of sh as it can be pasted; several as one word for `sh -c`.
+pub(crate) fn script_for_paste(script: &[u8]) -> Vec<u8> {
+    let script = script.trim_ascii_end();
+    match script.contains(&b'\n') {
+        false => script.to_vec(),
+        true => for_paste(&[b"sh".to_vec(), b"-c".to_vec(), script.to_vec()]),
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ use crate::event::HostId;
 use crate::task::{TaskState, Tried};
 use crate::worker::{Health, Phase};
 
+/// A task that was lost so often isn't given again to the host that lost it last, where there is another.
+const LOSSES_TO_AVOID: u32 = 2;
+
 /// How an attempt failed.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -88,10 +91,13 @@ impl Manager {
             return None;
         }
         self.detach(held.task, attempt);
-        self.troubles.entry(held.task).or_default().avoid = Some(host);
         let task = self.task_mut(held.task);
         task.losses += u32::from(held.phase == Phase::Running);
         let (losses, state) = (task.losses, task.state);
+        // One may be the network's; a task that goes with its host again and again goes elsewhere.
+        if losses >= LOSSES_TO_AVOID {
+            self.troubles.entry(held.task).or_default().avoid = Some(host);
+        }
         if losses < self.config.crash_limit || state != TaskState::Pending {
             return Some(held.task);
         }

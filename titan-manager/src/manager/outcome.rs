@@ -81,14 +81,17 @@ impl Manager {
         effects: &mut Vec<Effect>,
     ) {
         let host = self.workers[&worker].host;
-        let live = self.held_mut(worker, attempt).map(|held| held.phase.is_live());
-        if live.is_some() {
-            let task = self.release(attempt).task;
-            if live == Some(true) {
-                self.on_live_outcome(Tried { task, attempt, host, process }, outcome, effects);
-            }
+        let held = self.held_mut(worker, attempt).map(|held| *held);
+        if held.is_some() {
+            self.release(attempt);
         }
-        if live != Some(true) {
+        if let Some(Attempt { task, phase, .. }) = held.filter(|held| held.phase.is_live()) {
+            if outcome == Outcome::Cancelled && phase != Phase::Running {
+                // It never began.
+                self.task_mut(task).tried -= 1;
+            }
+            self.on_live_outcome(Tried { task, attempt, host, process }, outcome, effects);
+        } else {
             // What another worker sends under that name is that worker's.
             if !self.attempts.contains_key(&attempt) {
                 effects.push(Effect::Discard { attempt });

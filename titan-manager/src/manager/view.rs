@@ -24,6 +24,8 @@ pub struct Counts {
     pub failed: u64,
     /// CANCELLED.
     pub cancelled: u64,
+    /// Whether there may be more than those.
+    pub is_growing: bool,
 }
 
 /// What can be told of a worker.
@@ -67,7 +69,9 @@ impl Manager {
     pub fn counts(&self) -> Counts {
         let Ended { completed, failed, cancelled } = self.ended;
         let running = self.commits.len() as u64;
-        let mut counts = Counts { total: self.total(), running, completed, failed, cancelled, ..Counts::default() };
+        let is_growing = self.jobs.iter().any(|job| !job.spec.closed);
+        let mut counts =
+            Counts { total: self.total(), is_growing, running, completed, failed, cancelled, ..Counts::default() };
         for (&id, attempt) in &self.attempts {
             let TaskState::Live(live) = self.task(attempt.task).state else { continue };
             if live.first == id {
@@ -103,6 +107,10 @@ impl Manager {
         }
         if !self.held.is_empty() {
             waits.push("what ran on a lost host waits until it has certainly ended there".to_owned());
+        }
+        let mut up = self.workers.values().filter(|worker| worker.health == Health::Healthy).peekable();
+        if !self.queue.is_empty() && up.peek().is_some() && up.all(|worker| worker.is_throttled(&self.config)) {
+            waits.push("every host is busier, or has less memory free, than it may for a new task".to_owned());
         }
         let has_workers = self.workers.values().any(|worker| worker.health == Health::Healthy);
         if !self.queue.is_empty() && !has_workers {

@@ -36,12 +36,17 @@ use crate::files::Committed;
 use crate::output::failures::Examples;
 use crate::output::printer::{Desk, Manners};
 use crate::progress::{Manner, Progress, TaskNames};
+use crate::template::shell;
 
 use runs::{KernelRuns, RunsSink};
 use tasks::CommandTasks;
 
 /// Runs a batch file.
 pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
+    if (args.check || args.dry_run) && args.common.noise.json {
+        let hint = "leave out --json: a dry run prints each task, a check what is wrong";
+        return Err(Failure::hinted(exit::USAGE, "neither a dry run nor a check has JSON", hint));
+    }
     let Place { source, mut cluster } = crate::commands::resolve_place(&args.common.place)?;
     crate::commands::run::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
     let surroundings = Surroundings { yes: args.yes, hosts: KnownHost::all(&cluster) };
@@ -51,17 +56,18 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
     if args.check {
         let tasks = plan.jobs.iter().map(|job| u64::from(job.tasks())).sum();
         let (jobs, tasks) = (counted(plan.jobs.len() as u64, "job"), counted(tasks, "task"));
-        return crate::commands::print(&format!("{}: {jobs}, {tasks}, nothing wrong\n", args.file.display()));
-    }
-    if args.dry_run && args.common.noise.json {
-        let hint = "leave out --json: a dry run prints each task";
-        return Err(Failure::hinted(exit::USAGE, "a dry run has no JSON", hint));
+        crate::progress::to_stderr(&format!("{}: {jobs}, {tasks}, nothing wrong", args.file.display()));
+        return Ok(exit::SUCCESS);
     }
     if args.dry_run {
         return dry_run::dry_run(&plan, &source.to_string(), &cluster);
     }
     let directory = crate::batch::create_directory()?;
-    let names = Arc::new(Names(plan.jobs.iter().map(|job| (Arc::clone(&job.job), job.group())).collect()));
+    let file = shell::for_paste(&[args.file.as_os_str().as_bytes().to_vec()]);
+    let names = Arc::new(Names {
+        jobs: plan.jobs.iter().map(|job| (Arc::clone(&job.job), job.group())).collect(),
+        file: String::from_utf8_lossy(&file).into_owned(),
+    });
     let batch = Batch {
         name: &plan.name,
         noise: &args.common.noise,
@@ -76,9 +82,10 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
     batch.run(work, || Ok(Vec::new()))
 }
 
-/// Leaves one job, which then waits for nothing: what it is given has to be there.
+/// Leaves one job, or one of its array, which then waits for nothing: what it is given has to be there.
 fn only(mut file: BatchFile, name: Option<&str>) -> Result<BatchFile, Failure> {
     let Some(name) = name else { return Ok(file) };
+    let (name, number) = name.split_once(':').map_or((name, None), |(name, number)| (name, Some(number)));
     let Some(place) = file.jobs.iter().position(|job| job.name == name) else {
         let names = file.jobs.iter().map(|job| job.name.as_str());
         let hint = match crate::config::suggest::nearest(name, names.clone()) {
@@ -101,6 +108,15 @@ fn only(mut file: BatchFile, name: Option<&str>) -> Result<BatchFile, Failure> {
     };
     let named: Vec<InputSpec> = file.jobs[place].inputs.iter().flat_map(of_others).collect();
     let mut job = file.jobs.swap_remove(place);
+    if let Some(number) = number {
+        let count = job.whole_count();
+        let index = number.parse::<u64>().ok().filter(|number| (1..=count).contains(number));
+        let index = index.and_then(|number| u32::try_from(number - 1).ok());
+        job.only = Some(index.ok_or_else(|| {
+            let problem = format!("--only: job '{name}' has no task {}", printable(number));
+            Failure::hinted(exit::USAGE, problem, format!("it has 1 to {count}"))
+        })?);
+    }
     job.inputs.retain(|input| !matches!(input, InputSpec::OfJob(_)));
     job.inputs.extend(named);
     job.after.clear();
@@ -124,7 +140,11 @@ pub(super) struct PlannedJob {
 
 /// What its tasks are.
 enum Kind {
-    Commands { workdir: Workdir },
+    /// `root`: what a relative workdir is relative to, where it isn't the host's affair.
+    Commands {
+        workdir: Workdir,
+        root: Option<PathBuf>,
+    },
     Runs(Arc<KernelRuns>),
 }
 
@@ -160,7 +180,10 @@ impl Plan {
                     let kernel = kernels::find(name).expect("the file was checked to name one");
                     KernelRuns::new(Arc::clone(&job), kernel, params).map(|runs| Kind::Runs(Arc::new(runs)))
                 }
-                _ => Ok(Kind::Commands { workdir: workdir(&job, in_scratch, &root) }),
+                _ => Ok(Kind::Commands {
+                    workdir: workdir(&job, in_scratch, &root),
+                    root: (!in_scratch).then(|| root.clone()),
+                }),
             };
             match kind {
                 Err((problem, remedy)) => problems.add(job.places.params.clone(), problem, remedy),
@@ -191,8 +214,9 @@ impl Plan {
                     jobs.push(BatchJob { spec, source: Box::new(Arc::clone(runs)) });
                     sinks.push(Box::new(RunsSink::new(Arc::clone(runs), id, &desk)));
                 }
-                Kind::Commands { workdir } => {
-                    let tasks = Arc::new(CommandTasks::new(Arc::clone(&planned.job), *workdir == Workdir::Scratch));
+                Kind::Commands { workdir, root } => {
+                    let in_scratch = *workdir == Workdir::Scratch;
+                    let tasks = Arc::new(CommandTasks::new(Arc::clone(&planned.job), in_scratch, root.clone()));
                     sinks.push(Box::new(desk.printer(number, Arc::clone(&tasks) as _)?));
                     jobs.push(BatchJob { spec, source: Box::new(tasks) });
                 }
@@ -200,7 +224,7 @@ impl Plan {
         }
         let (_, fed) = mpsc::channel(1);
         let Desk { root, committed, examples, .. } = desk;
-        Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX })
+        Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX, is_one: false })
     }
 
     fn spec(&self, planned: &PlannedJob, cluster: &Cluster) -> JobSpec {
@@ -215,7 +239,7 @@ impl Plan {
             Kind::Runs(runs) => {
                 (runs.first_work(), runs.task_memory_bytes(), Rerun::Anytime, crate::commands::run::KERNEL_RETRIES)
             }
-            Kind::Commands { workdir } => {
+            Kind::Commands { workdir, .. } => {
                 let may_rerun = *workdir == Workdir::Scratch && !job.outputs.is_empty();
                 let rerun = if may_rerun { Rerun::Anytime } else { Rerun::Lost };
                 (TaskWork::Command(command_job(job, workdir.clone())), 0, rerun, 0)
@@ -239,11 +263,11 @@ impl Plan {
 }
 
 fn workdir(job: &Job, in_scratch: bool, root: &Path) -> Workdir {
-    let folder = |path: &Path| Workdir::Folder(path.as_os_str().as_bytes().to_vec());
     match &job.workdir {
-        Some(path) => folder(&if in_scratch { path.clone() } else { root.join(path) }),
+        // Each task says its own.
+        Some(_) => Workdir::Inherited,
         None if in_scratch => Workdir::Scratch,
-        None => folder(root),
+        None => Workdir::Folder(root.as_os_str().as_bytes().to_vec()),
     }
 }
 
@@ -254,7 +278,7 @@ fn command_job(job: &Job, workdir: Workdir) -> CommandJob {
         env: Vec::new(),
         setup: job.setup.as_ref().map(|setup| setup.as_bytes().to_vec()),
         workdir,
-        timeout_ms: job.timeout.map_or(0, |span| millis(span).max(1)),
+        timeout_ms: timeout_ms(job),
         kill_after_ms: millis(KILL_AFTER),
         nice: 0,
         cpus: job.cpus.unwrap_or(0),
@@ -264,19 +288,36 @@ fn command_job(job: &Job, workdir: Workdir) -> CommandJob {
     }
 }
 
-/// How people know tasks of a batch: by jobs, and by how many tasks belong together.
-struct Names(Vec<(Arc<Job>, u32)>);
+/// How long a task of a job may run; 0: as long as it likes.
+fn timeout_ms(job: &Job) -> u64 {
+    job.timeout.map_or(0, |span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX).max(1))
+}
+
+/// How people know tasks of a batch.
+struct Names {
+    /// Each job, and how many tasks make one of its array.
+    jobs: Vec<(Arc<Job>, u32)>,
+    /// The batch file, as it can be pasted into sh.
+    file: String,
+}
 
 impl TaskNames for Names {
     fn label(&self, task: TaskId) -> String {
-        let (job, group) = &self.0[task.job.0 as usize];
-        let (index, part) = (u64::from(task.index / group) + 1, task.index % group + 1);
+        let (job, group) = &self.jobs[task.job.0 as usize];
+        let (index, part) = (u64::from(job.number(task.index / group)) + 1, task.index % group + 1);
         let index = if job.axes.is_empty() { String::new() } else { format!(" {index}") };
         let part = if *group == 1 { String::new() } else { format!(", {part} of {group}") };
         format!("{}{index}{part}", job.name)
     }
 
+    fn alone(&self, task: TaskId) -> Option<String> {
+        let (job, group) = &self.jobs[task.job.0 as usize];
+        let number = u64::from(job.number(task.index / group)) + 1;
+        let number = if job.axes.is_empty() { String::new() } else { format!(":{number}") };
+        Some(format!("titan batch --only {}{number} {}", job.name, self.file))
+    }
+
     fn command(&self, task: TaskId) -> Option<Vec<u8>> {
-        tasks::command_line(&self.0[task.job.0 as usize].0, task.index)
+        tasks::command_line(&self.jobs[task.job.0 as usize].0, task.index)
     }
 }

@@ -18,8 +18,9 @@ use crate::driver::TaskSource;
 use crate::driver::batch_dir::Temporaries;
 use crate::driver::outputs::{Outputs, Target, folder_of};
 use crate::driver::sink::JobSink;
-use crate::driver::spool::{Reader, Spool};
+use crate::driver::spool::{Reader, Spool, named};
 use crate::files::Committed;
+use crate::files::commit::Placed;
 use crate::output::printer::Desk;
 
 /// The option that splits a run into tasks: a frame of a film is one task unless more is asked for.
@@ -88,11 +89,13 @@ impl KernelRuns {
 
     /// The work of the first run.
     pub(super) fn first_work(&self) -> Work {
-        Work::Kernel { name: self.kernel.name().to_owned(), params: self.first.clone() }
+        let timeout_ms = super::timeout_ms(&self.job);
+        Work::Kernel { name: self.kernel.name().to_owned(), params: self.first.clone(), timeout_ms }
     }
 
     /// The options of a run, as a person would type them.
     pub(super) fn options(&self, run: u32) -> BTreeMap<String, String> {
+        let run = self.job.number(run);
         let values = self.job.values(run);
         let text = |template: &Template| String::from_utf8_lossy(&template.text(&values, run)).into_owned();
         let mut options: BTreeMap<String, String> =
@@ -105,6 +108,7 @@ impl KernelRuns {
 
     /// Where the output of a run goes.
     pub(super) fn target(&self, run: u32) -> PathBuf {
+        let run = self.job.number(run);
         let values = self.job.values(run);
         let text = self.job.outputs.first().map(|output| output.text(&values, run)).unwrap_or_default();
         PathBuf::from(std::ffi::OsStr::from_bytes(&text))
@@ -186,7 +190,7 @@ impl RunsSink {
         let path = self.root.join(self.runs.target(run));
         let target = match output.kind {
             OutputKind::File => {
-                std::fs::create_dir_all(folder_of(&path))?;
+                std::fs::create_dir_all(folder_of(&path)).map_err(|error| named(&path, &error))?;
                 Target::File(path)
             }
             OutputKind::Folder => Target::Folder(path),
@@ -228,8 +232,9 @@ impl RunsSink {
     fn put(&self, Open { sink, outputs }: Open) -> io::Result<()> {
         sink.finish()?;
         for path in outputs.commit()? {
-            let path = path.strip_prefix(&self.root).unwrap_or(&path);
-            self.committed.add(self.job, path, path.as_os_str().as_bytes());
+            let path = path.strip_prefix(&self.root).unwrap_or(&path).to_owned();
+            let place = path.as_os_str().as_bytes().to_vec();
+            self.committed.add(self.job, &Placed { path, place, is_folder: false });
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 //! What each task of a command's job runs, is given and leaves: worked out from its index when it is needed.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use titan_proto::command::{CommandTask, Word};
@@ -13,21 +16,33 @@ use crate::files::{Input, Output, TaskFiles};
 use crate::output::{Book, Concluded};
 use crate::template::shell;
 
+/// It is there everywhere, and what a task reads anyway.
+const NOTHING: &[u8] = b"/dev/null";
+
 /// The tasks of a job.
 pub(super) struct CommandTasks {
     job: Arc<Job>,
     /// Each has a folder of its own.
     in_scratch: bool,
+    /// What a relative workdir is relative to, where it isn't the host's affair.
+    root: Option<PathBuf>,
 }
 
 impl CommandTasks {
-    pub(super) fn new(job: Arc<Job>, in_scratch: bool) -> Self {
-        Self { job, in_scratch }
+    pub(super) fn new(job: Arc<Job>, in_scratch: bool, root: Option<PathBuf>) -> Self {
+        Self { job, in_scratch, root }
+    }
+
+    fn folder(&self, values: &[Vec<u8>], index: u32) -> Option<Vec<u8>> {
+        let folder = self.job.workdir.as_ref()?.text(values, index);
+        let Some(root) = &self.root else { return Some(folder) };
+        Some(root.join(OsStr::from_bytes(&folder)).into_os_string().into_vec())
     }
 }
 
 /// The words of a task; None for a kernel's.
 fn words(job: &Job, index: u32) -> Option<Vec<Vec<u8>>> {
+    let index = job.number(index);
     let values = job.values(index);
     match &job.what {
         What::Command(words) => Some(words.iter().map(|word| word.text(&values, index)).collect()),
@@ -40,7 +55,7 @@ fn words(job: &Job, index: u32) -> Option<Vec<Vec<u8>>> {
 pub(super) fn command_line(job: &Job, index: u32) -> Option<Vec<u8>> {
     let words = words(job, index)?;
     Some(match &job.what {
-        What::Shell(_) => words.into_iter().next_back().unwrap_or_default(),
+        What::Shell(_) => shell::script_for_paste(words.last().map(Vec::as_slice).unwrap_or_default()),
         _ => shell::for_paste(&words),
     })
 }
@@ -50,6 +65,7 @@ pub(super) fn command_line(job: &Job, index: u32) -> Option<Vec<u8>> {
 /// # Errors
 /// A value makes a path that can't be: a sentence.
 pub(super) fn files(job: &Job, index: u32, in_scratch: bool) -> Result<TaskFiles, String> {
+    let index = job.number(index);
     let values = job.values(index);
     let mut files = TaskFiles::default();
     for input in &job.inputs {
@@ -63,14 +79,26 @@ pub(super) fn files(job: &Job, index: u32, in_scratch: bool) -> Result<TaskFiles
             }
         }
     }
-    if in_scratch && let Some(stdin) = &job.stdin {
-        files.inputs.push(Input::new(&stdin.text(&values, index), false)?);
+    if let Some(stdin) = job.stdin.as_ref().map(|stdin| stdin.text(&values, index))
+        && in_scratch
+        && stdin != NOTHING
+    {
+        files.inputs.push(Input::from_anywhere(&stdin)?);
     }
     for output in &job.outputs {
         let text = |is_glob| if is_glob { output.pattern(&values, index) } else { output.text(&values, index) };
         files.outputs.push(Output::new(&text(output.has_glob()), output.has_glob())?);
     }
     Ok(files)
+}
+
+/// What a task reads, as it finds it where it runs.
+fn stdin(job: &Job, values: &[Vec<u8>], index: u32, in_scratch: bool) -> Option<Vec<u8>> {
+    let file = job.stdin.as_ref()?.text(values, index);
+    if !in_scratch || file == NOTHING {
+        return (file != NOTHING).then_some(file);
+    }
+    Input::from_anywhere(&file).map(|input| input.own_place().to_vec()).ok()
 }
 
 fn input(path: &Template, values: &[Vec<u8>], index: u32) -> Result<Input, String> {
@@ -82,12 +110,14 @@ fn input(path: &Template, values: &[Vec<u8>], index: u32) -> Result<Input, Strin
 
 impl TaskSource for Arc<CommandTasks> {
     fn part(&self, index: u32) -> Part {
+        let index = self.job.number(index);
         let values = self.job.values(index);
         let env = self.job.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.text(&values, index)));
         Part::Command(Box::new(CommandTask {
             words: words(&self.job, index).unwrap_or_default().iter().map(|word| Word::from(&word[..])).collect(),
             env: env.collect(),
-            stdin: self.job.stdin.as_ref().map(|stdin| stdin.text(&values, index)),
+            folder: self.folder(&values, index),
+            stdin: stdin(&self.job, &values, index, self.in_scratch),
             inputs: Vec::new(),
             outputs: Vec::new(),
         }))

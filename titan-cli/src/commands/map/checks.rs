@@ -12,7 +12,8 @@ type Variable = (Vec<u8>, Vec<u8>);
 
 /// Options of GNU parallel that aren't offered, and titan's way.
 fn check_gnu(args: &MapArgs) -> Result<(), Failure> {
-    let GnuOptions { pipe, pipepart, xargs, many, tmux, semaphore, ungroup, nonall, plus, files, .. } = args.gnu;
+    let GnuOptions { pipe, pipepart, xargs, transfer, many, tmux, semaphore, ungroup, nonall, plus, files, .. } =
+        args.gnu;
     let GnuOptions { sshloginfile, max_lines, tagstring, rpl, trim, .. } = &args.gnu;
     let fixed = "give each task so many values: -n 100";
     let refused = [
@@ -23,6 +24,7 @@ fn check_gnu(args: &MapArgs) -> Result<(), Failure> {
             "split the file first: split -l 1000 FILE part. && titan map -i {} COMMAND ::: part.*",
         ),
         (xargs, "-X", fixed),
+        (transfer, "--transfer", "give each task its value's file: -i {}"),
         (many, "-m", fixed),
         (tmux, "--tmux", "watch it with -v, or look into --results DIR"),
         (ungroup, "--ungroup", "lines as they come: --line-buffer"),

@@ -60,6 +60,7 @@ impl TaskSource for OnHost {
         Part::Command(Box::new(CommandTask {
             words: self.all.template.words(&[], 1),
             env: Vec::new(),
+            folder: None,
             stdin: self.all.files.stdin(&[], 1, self.all.in_scratch),
             inputs: Vec::new(),
             outputs: Vec::new(),
@@ -112,5 +113,5 @@ pub(super) fn work(
     }
     let (_, fed) = mpsc::channel(1);
     let Desk { root, committed, examples, .. } = desk;
-    Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX })
+    Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX, is_one: false })
 }

@@ -172,7 +172,9 @@ pub(super) fn check_staged(
     let is_unstaged = |word: &[u8]| {
         let path = Path::new(OsStr::from_bytes(word));
         let place = word.strip_prefix(b"./").unwrap_or(word);
-        path.is_file() && !staged.iter().any(|local| local.place == place)
+        // Paths are the same whether they say where their place begins, or not.
+        let here = std::fs::canonicalize(path).unwrap_or_default();
+        path.is_file() && !staged.iter().any(|local| local.place == place || local.path == here)
     };
     let refusal = |word: &[u8], option: &str| {
         let word = printable(&String::from_utf8_lossy(word));

@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::args::{MapArgs, ProcessOptions};
 use crate::batch::{Batch, Rules, Work};
+use crate::batch_file::KnownHost;
 use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::{Place, PlaceSource};
 use crate::driver::BatchJob;
@@ -89,6 +90,7 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
         files.set_stdin(keep_stdin(&directory)?);
     }
     if args.process.each_host {
+        leave_out_others(&mut cluster, &spec.request)?;
         let hosts = cluster.hosts.iter().map(|host| host.name.clone()).collect();
         let all = Arc::new(OnHosts { template, files, in_scratch, hosts });
         let batch = batch(args, &source, &cluster, &directory, Manner::commands(Arc::clone(&all) as _));
@@ -101,6 +103,17 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
     batch.run(work, || Ok(Vec::new()))
 }
 
+/// Leaves the hosts that a command is for.
+fn leave_out_others(cluster: &mut Cluster, request: &Request) -> Result<(), Failure> {
+    let known = KnownHost::all(cluster);
+    let mut known = known.iter();
+    cluster.hosts.retain(|_| known.next().is_some_and(|host| host.may_meet(request)));
+    match cluster.hosts.is_empty() {
+        true => Err(Failure::plain(exit::USAGE, "no host has what is asked for")),
+        false => Ok(()),
+    }
+}
+
 fn batch<'a>(
     args: &'a MapArgs,
     source: &PlaceSource,
@@ -109,7 +122,8 @@ fn batch<'a>(
     manner: Manner,
 ) -> Batch<'a> {
     // Where nobody looks, and where it is as always, nothing is said of it.
-    let is_told = *source != PlaceSource::Default && io::IsTerminal::is_terminal(&io::stderr());
+    let is_looked_at = io::IsTerminal::is_terminal(&io::stderr()) || args.common.noise.verbose > 0;
+    let is_told = *source != PlaceSource::Default && is_looked_at;
     Batch {
         name: "map",
         noise: &args.common.noise,
@@ -172,6 +186,7 @@ fn work(
         committed: desk.committed,
         examples: desk.examples,
         max_result_bytes: u64::MAX,
+        is_one: false,
     })
 }
 

@@ -115,7 +115,14 @@ impl TaskSource for TableSource {
         let sequence = u64::from(index) + 1;
         let words = values.as_ref().map(|values| self.0.template.words(values, sequence)).unwrap_or_default();
         let stdin = self.0.files.stdin(values.as_deref().unwrap_or_default(), sequence, self.0.in_scratch);
-        Part::Command(Box::new(CommandTask { words, env: Vec::new(), stdin, inputs: Vec::new(), outputs: Vec::new() }))
+        Part::Command(Box::new(CommandTask {
+            words,
+            env: Vec::new(),
+            folder: None,
+            stdin,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        }))
     }
 
     fn files(&self, index: u32) -> Result<TaskFiles, String> {

@@ -47,6 +47,7 @@ impl Asked {
         let options = &args.values;
         let separator = options.arg_sep.clone().unwrap_or_else(|| ":::".into());
         let words = sources::split(&args.words, &separator);
+        check_texts(options)?;
         check_command(&words.command, options, cluster)?;
         let mut specs: Vec<SourceSpec> = options.arg_files.iter().map(file_spec).collect();
         specs.extend(words.sources);
@@ -63,6 +64,9 @@ impl Asked {
         }
         let count = (specs.len() > 1 || options.colsep.is_none()).then_some(specs.len() * at_once(options));
         let reading = reading(options)?;
+        if reading.skips_empty {
+            specs.iter_mut().for_each(skip_empty);
+        }
         let tasks = combine(opened(specs, args)?, &reading).map_err(|reason| Failure::plain(exit::USAGE, reason))?;
         let language = Language {
             whole: options.replace.as_deref().map_or(b"{}", OsStrExt::as_bytes),
@@ -82,6 +86,12 @@ impl Asked {
         let mut values = values.peekable();
         let first = total.and_then(|_| values.peek().and_then(|first| first.clone().ok()));
         Ok(Self { template, files, first, values: Box::new(values), total })
+    }
+}
+
+fn skip_empty(source: &mut SourceSpec) {
+    if let SourceKind::Values(values) = &mut source.kind {
+        values.retain(|value| !value.is_empty());
     }
 }
 
@@ -168,6 +178,23 @@ fn shuffled(values: Source) -> Result<(Source, Option<u64>), Failure> {
     Ok((Box::new(all.into_iter().map(Ok)), Some(total)))
 }
 
+/// A text that stands for something can't be empty.
+fn check_texts(options: &ValueOptions) -> Result<(), Failure> {
+    let texts = [
+        ("-I", &options.replace),
+        ("--arg-sep", &options.arg_sep),
+        ("--colsep", &options.colsep),
+        ("-s", &options.script),
+    ];
+    match texts.into_iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.is_empty())) {
+        Some((option, _)) => {
+            let hint = "write what it stands for, or leave it out";
+            Err(Failure::hinted(exit::USAGE, format!("{option} '' is empty"), hint))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Whether there is something to run, and that it isn't a line of sh.
 fn check_command(command: &[OsString], options: &ValueOptions, cluster: &Cluster) -> Result<(), Failure> {
     match (command, &options.script) {
@@ -177,8 +204,11 @@ fn check_command(command: &[OsString], options: &ValueOptions, cluster: &Cluster
             Err(Failure::hinted(exit::USAGE, problem, "put it into the script, or after :::"))
         }
         ([], None) => {
-            let hint = "titan map COMMAND ::: VALUE…, or titan map --help";
+            let hint = "titan map COMMAND ::: VALUE…, or for lines of sh as values: titan map sh -c {} ::: 'LINE'…";
             Err(Failure::hinted(exit::USAGE, "there is no command", hint))
+        }
+        ([first, ..], None) if first.is_empty() => {
+            Err(Failure::hinted(exit::USAGE, "the command is empty", "titan map COMMAND ::: VALUE…"))
         }
         ([only], None) => check_only_word(only, cluster),
         _ => Ok(()),
@@ -252,7 +282,7 @@ impl Template {
     pub(super) fn shown(&self, words: &[Vec<u8>]) -> Vec<u8> {
         match self {
             Self::Command(_) => shell::for_paste(words),
-            Self::Script { .. } => words.last().cloned().unwrap_or_default(),
+            Self::Script { .. } => shell::script_for_paste(words.last().map(Vec::as_slice).unwrap_or_default()),
         }
     }
 }

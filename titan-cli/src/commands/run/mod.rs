@@ -52,7 +52,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let outputs = Outputs::new(targets, directory.id().to_string(), directory.temporaries());
     let spec = JobSpec {
         name: name.to_owned(),
-        work: TaskWork::Kernel { name: name.to_owned(), params: plan.params() },
+        work: TaskWork::Kernel { name: name.to_owned(), params: plan.params(), timeout_ms: 0 },
         tasks: plan.tasks(),
         closed: true,
         retries: cluster.scheduler.retries.unwrap_or(KERNEL_RETRIES),
@@ -86,6 +86,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             committed: Committed::default(),
             examples: Examples::default(),
             max_result_bytes: (0..plan.tasks()).map(|task| plan.result_bytes(task)).max().unwrap_or(0),
+            is_one: true,
         })
     };
     batch.run(|_| work(), || outputs.commit())

@@ -8,7 +8,7 @@ use super::excerpt::Excerpt;
 use crate::config::units::human_size;
 
 /// So many problems of one file are told; whoever has more begins with these.
-const MOST_TOLD: usize = 20;
+const MOST_TOLD: usize = 100;
 
 /// A file that can't be used. Its text is complete: it begins with `error: ` and ends without a newline.
 #[derive(Debug, thiserror::Error)]

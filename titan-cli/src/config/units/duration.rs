@@ -34,6 +34,17 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     parse(text).map_err(|problem| format!("{problem}: write a duration such as 90s, 10m, 2h, 1d or 500ms"))
 }
 
+/// Reads how long something may take: longer than no time.
+///
+/// # Errors
+/// What is wrong, and how durations are written.
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("would end every task at once: leave it out for no limit".to_owned()),
+        timeout => Ok(timeout),
+    }
+}
+
 fn parse(text: &str) -> Result<Duration, String> {
     let quantity = Quantity::split(text)?;
     let unit_ns = unit_ns(quantity.unit)?;

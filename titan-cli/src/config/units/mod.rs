@@ -8,7 +8,7 @@ use super::text::shorten;
 mod duration;
 mod size;
 
-pub(crate) use duration::{exact_duration, human_duration, parse_duration};
+pub(crate) use duration::{exact_duration, human_duration, parse_duration, parse_timeout};
 pub(crate) use size::{human_size, parse_size};
 
 /// How many parts a unit is cut in, so that `1.5h` is exact without floating point: nine decimal digits.

@@ -128,7 +128,7 @@ impl Cluster {
 }
 
 fn spec(tasks: u32) -> JobSpec {
-    let work = Work::Kernel { name: "test".into(), params: vec![] };
+    let work = Work::Kernel { name: "test".into(), params: vec![], timeout_ms: 0 };
     JobSpec {
         name: "job".to_owned(),
         work,
