@@ -23,15 +23,39 @@ const MARK_SPAN: Duration = Duration::from_secs(60);
 /// A half-written content that is older than this belongs to nobody any more.
 const ABANDONED_SPAN: Duration = Duration::from_secs(24 * 3_600);
 
+/// What the name of a folder of half-written contents begins with.
+const INCOMING: &str = ".incoming-";
+
 /// The folder of contents.
 #[derive(Debug)]
 pub(super) struct Store {
     folder: PathBuf,
+    /// What this agent is writing, until it is whole; goes with the agent.
+    incoming: PathBuf,
     max_bytes: u64,
     /// Bytes that are there, as far as this agent knows.
     bytes: u64,
     /// Checked by this agent: whole; and when they were last marked as used.
     verified: BTreeMap<BlobId, Instant>,
+}
+
+/// Where contents lie if the folder of the agent's own file is ours alone.
+fn beside() -> Option<PathBuf> {
+    let file = std::env::current_exe().ok()?;
+    file.parent().filter(|folder| own_folder::is_ours(folder)).map(|folder| folder.join("blobs"))
+}
+
+/// Several hosts may share the folder.
+fn incoming_name(agent: u32) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{INCOMING}{host}-{agent}")
+}
+
+/// Removes what an agent of that number, which has ended, was writing.
+pub(crate) fn clean_up(agent: u32) {
+    if let Some(folder) = beside() {
+        let _ = fs::remove_dir_all(folder.join(incoming_name(agent)));
+    }
 }
 
 /// A content that is being written.
@@ -48,8 +72,7 @@ pub(super) struct Incoming {
 impl Store {
     /// The store of this user on this host: beside the agent's own file if that folder is ours alone, else in `scratch`.
     pub(super) fn open(scratch: &Path, max_bytes: u64) -> io::Result<Self> {
-        let beside = std::env::current_exe().ok().and_then(|file| file.parent().map(Path::to_owned));
-        let folder = match beside.filter(|folder| own_folder::is_ours(folder)).map(|folder| folder.join("blobs")) {
+        let folder = match beside() {
             Some(folder) if own_folder::make(&folder).is_ok() => folder,
             _ => {
                 own_folder::make(scratch)?;
@@ -62,7 +85,8 @@ impl Store {
     }
 
     fn at(folder: PathBuf, max_bytes: u64) -> io::Result<Self> {
-        let mut store = Self { folder, max_bytes, bytes: 0, verified: BTreeMap::new() };
+        let incoming = folder.join(incoming_name(std::process::id()));
+        let mut store = Self { folder, incoming, max_bytes, bytes: 0, verified: BTreeMap::new() };
         for entry in store.entries()? {
             let Ok(data) = entry.metadata() else { continue };
             let is_temporary = entry.file_name().as_encoded_bytes().starts_with(b".");
@@ -70,6 +94,13 @@ impl Store {
                 let _ = fs::remove_file(entry.path());
             } else if !is_temporary {
                 store.bytes += data.len();
+            }
+        }
+        // Of agents whose watcher has died too.
+        for folder in fs::read_dir(&store.folder)?.flatten() {
+            let is_incoming = folder.file_name().as_encoded_bytes().starts_with(INCOMING.as_bytes());
+            if is_incoming && folder.metadata().is_ok_and(|data| age(&data) > ABANDONED_SPAN) {
+                let _ = fs::remove_dir(folder.path());
             }
         }
         Ok(store)
@@ -106,11 +137,8 @@ impl Store {
 
     /// Begins to write a content.
     pub(super) fn begin(&self, id: BlobId) -> io::Result<Incoming> {
-        // Several hosts may share the folder.
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let name = format!(".{id}-{host}-{}", std::process::id());
-        let path = path_of(&self.folder, id).with_file_name(name);
-        own_folder::make(path.parent().unwrap_or(&self.folder))?;
+        own_folder::make(&self.incoming)?;
+        let path = self.incoming.join(format!(".{id}"));
         let _ = fs::remove_file(&path);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Incoming { id, path, file, hash: Sha256::new(), bytes: 0, is_kept: false })
@@ -121,7 +149,9 @@ impl Store {
         if BlobId(incoming.hash.clone().finalize().into()) != incoming.id {
             return Ok(false);
         }
-        fs::rename(&incoming.path, path_of(&self.folder, incoming.id))?;
+        let path = path_of(&self.folder, incoming.id);
+        own_folder::make(path.parent().unwrap_or(&self.folder))?;
+        fs::rename(&incoming.path, path)?;
         incoming.is_kept = true;
         self.verified.insert(incoming.id, Instant::now());
         self.bytes += incoming.bytes;

@@ -23,6 +23,7 @@ use titan_proto::id::AttemptId;
 use titan_proto::message::Outcome;
 
 use blobs::Store;
+pub(crate) use blobs::clean_up;
 use fetch::Fetcher;
 
 /// What is to be put into one task's folder, and where contents are found for it.

@@ -11,6 +11,7 @@ use rustix::process::{Signal, WaitOptions, getpid, kill_process, set_child_subre
 use super::cgroup;
 use super::scratch::ScratchRoot;
 use super::tree::descendants;
+use crate::files;
 
 /// The variable that makes a process the watched one; its value names the scratch folder of both.
 pub(crate) const VARIABLE: &str = "TITAN_AGENT_WATCHED";
@@ -35,8 +36,10 @@ pub(crate) fn watch() -> std::io::Result<ExitCode> {
     let _ = set_child_subreaper(Some(getpid()));
     let mut agent = agent.args(words).arg(WORD).env(VARIABLE, &word).spawn()?;
     leave_streams()?;
+    let number = agent.id();
     let status = agent.wait()?;
     end_all_that_is_left();
+    files::clean_up(number);
     ScratchRoot::named(&word).remove_all();
     cgroup::clean_up(&word);
     Ok(code(status))
