@@ -223,12 +223,14 @@ fn a_run_of_a_kernel_that_cannot_be_is_refused_with_its_place_before_anything_st
 
 #[test]
 fn a_run_that_cannot_be_planned_fails_its_own_tasks_alone() {
-    let job = "[[job]]\nname = 'a'\nkernel = 'mandelbrot'\narray = { w = [3, -1, 2] }\nretries = 0\n\
-               params = { width = '{w}', size = '32x32', iterations = 50, tiles = '2x2' }\noutputs = ['{w}.png']\n";
+    let job = "[[job]]\nname = 'a'\nkernel = 'mandelbrot'\narray = { w = { lines = 'w.txt' } }\nretries = 0\n\
+               params = { width = '{w}', size = '8x8', iterations = 5 }\noutputs = ['o/{#}.png']\n";
     let desk = desk(job);
+    // More than are looked at before anything starts.
+    desk.write("w.txt", "1\n".repeat(1_000) + "-1\n2\n");
     let outcome = desk.run("batch b.toml").expect(1);
-    assert!(outcome.stderr.contains("4 tasks FAILED"), "{}", outcome.stderr);
-    assert!(desk.path("3.png").exists() && desk.path("2.png").exists() && !desk.path("-1.png").exists());
+    assert!(outcome.stderr.contains("1 task FAILED on localhost: --width: -1 is not a positive"), "{}", outcome.stderr);
+    assert!(desk.path("o/1000.png").exists() && desk.path("o/1002.png").exists() && !desk.path("o/1001.png").exists());
 }
 
 #[test]
@@ -239,7 +241,11 @@ fn a_run_whose_picture_cannot_be_written_is_told_and_the_others_go_on() {
     );
     std::fs::create_dir_all(desk.path("f/3.png")).unwrap();
     let outcome = desk.run("batch b.toml").expect(4);
-    assert!(outcome.stderr.contains("titan: task frame 3, 2 of 2: cannot write its output"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("titan: task frame 3 (2 of 2) on localhost: cannot write its output"),
+        "{}",
+        outcome.stderr
+    );
     for picture in ["f/1.png", "f/2.png", "f/4.png"] {
         assert!(desk.read(picture).starts_with(b"\x89PNG"), "{picture}");
     }
@@ -304,4 +310,36 @@ fn folders_keep_their_modes_and_times_and_empty_ones_go_on_to_who_is_given_them(
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&data) & 0o777, 0o700);
     let age = data.modified().unwrap().elapsed().unwrap();
     assert!(age.as_secs() > 20 * 365 * 24 * 3_600, "{age:?}");
+}
+
+#[test]
+fn a_task_alone_runs_as_it_runs_among_the_others() {
+    let jobs = "[[job]]\nname = 'a'\nshell = 'echo $TITAN_TASK_ID {#}; pwd'\narray = { x = ['p', 'q'] }\nworkdir = 'in'\n\
+                [[job]]\nname = 'b'\nshell = 'echo > out'\noutputs = ['out']\n";
+    let desk = desk(jobs);
+    std::fs::create_dir(desk.path("in")).unwrap();
+    let whole = desk.run("batch b.toml").expect(0).text();
+    let alone = desk.run("batch --only a:2 b.toml").expect(0).text();
+    assert!(alone.starts_with("2 2\n") && alone.ends_with("/in\n"), "{alone}");
+    assert!(whole.contains(&alone), "{whole}");
+}
+
+#[test]
+fn a_kernels_picture_is_given_to_who_waits_wherever_it_lies() {
+    let jobs = "[[job]]\nname = 'a'\nkernel = 'mandelbrot'\nparams = { size = '16x16', iterations = 20 }\n\
+                outputs = ['../work/./f.png']\n[[job]]\nname = 'b'\nshell = 'ls > seen'\n\
+                inputs = [{ job = 'a' }]\noutputs = ['seen']\n";
+    let (desk, _) = batch(jobs, "", 0);
+    assert_eq!(desk.read("seen"), b"f.png\nseen\n");
+}
+
+#[test]
+fn failures_of_one_kind_are_one_line() {
+    let job = "[[job]]\nname = 'a'\nshell = 'true {n}'\narray = { n = { range = [1, 30] } }\noutputs = ['o/{n}']\n\
+               [[job]]\nname = 'b'\nshell = 'true {n}'\narray = { n = { range = [1, 30] } }\n\
+               after = [{ job = 'a', each = true }]\n";
+    let (_, outcome) = batch(job, "", 1);
+    assert!(outcome.stderr.contains("30 tasks FAILED on localhost: it made no output o/"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("30 tasks CANCELLED: task "), "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches(", and the like").count(), 2, "{}", outcome.stderr);
 }

@@ -192,7 +192,11 @@ fn an_output_that_has_no_place_here_ends_its_task_badly_and_the_rest_goes_on() {
     let desk = Desk::new();
     desk.write("full/inside", "x");
     let outcome = sh(&desk, "$titan map -j1 -o {} -s 'echo new > {}' ::: full other").expect(4);
-    assert!(outcome.stderr.contains("task 1: cannot write its output full: there is a folder"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("task 1 on localhost: cannot write its output full: there is a folder"),
+        "{}",
+        outcome.stderr
+    );
     assert_eq!((read(&desk, "other"), read(&desk, "full/inside")), ("new\n".to_owned(), "x".to_owned()));
     assert_eq!(sh(&desk, "ls -A").expect(0).text(), "full\nother\n");
 }
@@ -207,6 +211,10 @@ fn a_full_disk_here_takes_what_fits() {
     let script = "cd small; $titan map -j1 -o {}.out -s 'head -c {}00000 /dev/zero > {}.out' ::: 7 8 1; code=$?
         ls -A; cd ..; umount small; exit $code";
     let outcome = sh(&desk, script).expect(4);
-    assert!(outcome.stderr.contains("task 2: cannot write its output 8.out: No space left"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("task 2 on localhost: cannot write its output 8.out: No space left"),
+        "{}",
+        outcome.stderr
+    );
     assert_eq!(outcome.text(), "1.out\n7.out\n");
 }

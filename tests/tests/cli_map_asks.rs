@@ -190,3 +190,32 @@ fn a_full_state_directory_fails_what_it_has_no_room_for_and_the_rest_goes_on() {
     );
     desk.wait_until_tidy();
 }
+
+#[test]
+fn a_program_for_another_kind_of_machine_is_not_taken_for_a_script() {
+    let desk = Desk::new();
+    let outcome = sh(&desk, "printf '\\177ELFgarbage' > bad; chmod +x bad; $titan map ./bad ::: 1").expect(1);
+    assert!(outcome.stderr.contains("cannot start ./bad on localhost: Exec format error"), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_a_task_printed_is_told_though_another_has_its_output() {
+    let desk = Desk::new();
+    let outcome = sh(&desk, "$titan map -j1 -o same -s 'echo {}; echo {} > same' ::: one two").expect(1);
+    assert_eq!(outcome.text(), "one\ntwo\n");
+    assert!(outcome.stderr.contains("its output same is task 1's already"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_reader_that_reads_nothing_does_not_keep_titan_from_ending() {
+    let desk = Desk::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut titan = desk.titan("map -v -j1 --kill-after 1s");
+    titan.args(["-s", "head -c 300000 /dev/zero; [ {} = 1 ] || sleep 60", ":::", "1", "2"]);
+    let mut running = Running::start_with_stdout(&mut titan, std::fs::File::from(std::os::fd::OwnedFd::from(writer)));
+    running.wait_for("task 2 starts");
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.wait().code, 143);
+    drop(reader);
+    desk.wait_until_tidy();
+}

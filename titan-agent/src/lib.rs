@@ -10,6 +10,9 @@
 //! - [`machine`]: what this machine can do.
 //! - [`faults`]: makes chosen tasks misbehave, for tests.
 
+// Not forbidden: one system call takes a bare number.
+#![deny(unsafe_code)]
+
 mod compute;
 pub mod core;
 pub mod descriptors;

@@ -105,7 +105,15 @@ mod tests {
         let words = vec![Word { text: vec![1], slot_at: vec![2] }];
         let outputs = vec![OutputPattern { text: vec![6], is_glob: true }];
         let inputs = vec![FileSet::Job(JobId(7)), FileSet::Attempt(attempt())];
-        CommandTask { words, env: vec![(vec![3], vec![4])], folder: None, stdin: Some(vec![5]), inputs, outputs }
+        CommandTask {
+            words,
+            number: 9,
+            env: vec![(vec![3], vec![4])],
+            folder: None,
+            stdin: Some(vec![5]),
+            inputs,
+            outputs,
+        }
     }
 
     fn entries() -> Vec<Entry> {
@@ -151,7 +159,7 @@ mod tests {
             ),
             (
                 ToAgent::Start { attempt: attempt(), task, tried: 5, part: Part::Command(Box::new(command_task())) },
-                "0200000001000000020000000300000004000000050000000200000001000000000000000100000000000000010100000000000000020000000100000000000000010000000000000003010000000000000004000101000000000000000502000000000000000000000007000000010000000100000002000000010000000000000001000000000000000601",
+                "02000000010000000200000003000000040000000500000002000000010000000000000001000000000000000101000000000000000200000009000000000000000100000000000000010000000000000003010000000000000004000101000000000000000502000000000000000000000007000000010000000100000002000000010000000000000001000000000000000601",
             ),
             (
                 ToAgent::Job { job: JobId(3), work: Work::Command(command_job()) },

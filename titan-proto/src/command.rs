@@ -51,6 +51,8 @@ pub enum Workdir {
 pub struct CommandTask {
     /// The program and its arguments; never empty.
     pub words: Vec<Word>,
+    /// The number by which people and the task itself know it, from 1.
+    pub number: u64,
     /// Added to the environment after the job's.
     pub env: Vec<(Vec<u8>, Vec<u8>)>,
     /// The folder of the host that it runs in, where that isn't what its job says.

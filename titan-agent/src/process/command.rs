@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -19,6 +20,9 @@ use super::Attempt;
 const OWN_VARIABLES: [&str; 3] = [crate::faults::VARIABLE, super::watcher::VARIABLE, crate::descriptors::VARIABLE];
 /// Where programs are looked for if there is no PATH.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Of a file's first line so much is looked at.
+const FIRST_LINE_BYTES: u64 = 256;
 
 /// Everything that a task sees in its environment.
 pub(super) type Variables = BTreeMap<OsString, OsString>;
@@ -109,7 +113,7 @@ fn own(attempt: &Attempt) -> [(&'static str, String); 6] {
     [
         ("TITAN_BATCH_ID", attempt.here.batch.clone()),
         ("TITAN_JOB_ID", attempt.job.spec.name.clone()),
-        ("TITAN_TASK_ID", (u64::from(attempt.task.index) + 1).to_string()),
+        ("TITAN_TASK_ID", attempt.command.number.to_string()),
         ("TITAN_ATTEMPT", attempt.tried.to_string()),
         ("TITAN_SLOT", attempt.slot.to_string()),
         ("TITAN_HOST", attempt.here.host.clone()),
@@ -131,6 +135,15 @@ fn find(name: &OsStr, variables: &Variables, folder: Option<&Path>) -> Option<Pa
     }
     let path = variables.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| USUAL_PATH.into());
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))
+}
+
+/// Whether a file is text as far as its first line, as shells ask before they take it for a script: a program for another
+/// kind of machine isn't.
+pub(super) fn may_be_script(program: &OsStr) -> bool {
+    let mut first = Vec::new();
+    let read = File::open(program).and_then(|file| file.take(FIRST_LINE_BYTES).read_to_end(&mut first));
+    let line = first.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    read.is_ok() && !line.contains(&0) && !first.starts_with(b"\x7fELF")
 }
 
 fn is_program(path: &Path) -> bool {

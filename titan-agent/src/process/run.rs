@@ -147,7 +147,8 @@ fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child
             }
             Err(error) => {
                 let reason = format!("cannot start {} on {}: {error}{}", name(), attempt.here.host, hint(&error));
-                let is_no_format = error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::NOEXEC);
+                let is_no_format = error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::NOEXEC)
+                    && command::may_be_script(program.get_program());
                 return Err(match error.kind() {
                     io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason)),
                     _ if is_no_format => Unspawned::NoFormat(Outcome::failed(reason)),

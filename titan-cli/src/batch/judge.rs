@@ -96,7 +96,7 @@ fn judge(
             exit::NO_WORKERS
         }
         // What the task that it failed says, is said.
-        _ if ended.unwritten.is_some() => exit::CANNOT_WRITE,
+        Some(verdict) if ended.unwritten.is_some() && verdict.failed > 0 => exit::CANNOT_WRITE,
         Some(verdict) if verdict.end == End::Halted(true) => exit::SUCCESS,
         Some(verdict) if verdict.failed + verdict.cancelled == 0 => exit::SUCCESS,
         _ => exit::TASKS_FAILED,

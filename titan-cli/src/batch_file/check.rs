@@ -1,5 +1,6 @@
 //! What only several jobs, or their tasks, can be wrong in: cycles, counts, outputs that two have, inputs that nobody makes.
 
+use std::cell::Cell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -13,19 +14,22 @@ use super::template::Template;
 use super::{After, InputSpec, Job, MAX_UNASKED_TASKS, Surroundings, What, requests};
 use crate::config::text::printable;
 use crate::config::toml_file::{Problem, Problems};
+use crate::files::listing::expand;
 use crate::files::{Input, Output, has_anchor};
 
 /// Tasks of a job whose files are looked at: an array of more is looked at in part.
 const MAX_LOOKED_AT: u64 = 100_000;
 /// The same for a job whose outputs are patterns: each is held against each input.
 const MAX_PATTERNS: u64 = 1_000;
+/// Comparisons of patterns with paths for a whole file: about a second. What is beyond is seen when it runs.
+const MAX_COMPARISONS: u64 = 2_000_000;
 /// Most tasks of a job.
 const MAX_TASKS: u64 = u32::MAX as u64 - 1;
 
 /// Checks all jobs together, and puts them in the order in which they can be submitted.
 pub(super) fn check(mut jobs: Vec<Job>, base: &Path, surroundings: &Surroundings, problems: &mut Problems) -> Vec<Job> {
     jobs.iter_mut().for_each(imply);
-    let in_folders = jobs.iter().any(has_files) || surroundings.hosts.iter().any(|host| !host.is_here);
+    let is_elsewhere = surroundings.hosts.iter().any(|host| !host.is_here);
     for number in 0..jobs.len() {
         let job = &jobs[number];
         requests::check(job, &surroundings.hosts, problems);
@@ -33,7 +37,7 @@ pub(super) fn check(mut jobs: Vec<Job>, base: &Path, surroundings: &Surroundings
         // What is wrong within a job makes the rest guesswork.
         if job.is_sound {
             check_counts(&jobs, number, surroundings.yes, problems);
-            if in_folders {
+            if is_elsewhere || has_files(&jobs[number]) {
                 check_program(job, base, problems);
             }
         }
@@ -105,6 +109,7 @@ fn check_counts(jobs: &[Job], number: usize, yes: bool, problems: &mut Problems)
     let job = &jobs[number];
     let count = job.count();
     if count > MAX_TASKS {
+        let count = if count == u64::MAX { "too many".to_owned() } else { count.to_string() };
         problems.add(
             job.places.name.clone(),
             format!("'{}' has {count} tasks", job.name),
@@ -198,12 +203,14 @@ fn sorted(jobs: Vec<Job>, order: &[usize]) -> Vec<Job> {
 struct Made {
     /// Paths below the base folder, and the job and task that make them.
     paths: HashMap<Vec<u8>, (usize, u32)>,
-    /// The folders that these are in, and one of the jobs that make them.
-    folders: HashMap<Vec<u8>, usize>,
+    /// The folders that these are in, and the jobs that make something in them.
+    folders: HashMap<Vec<u8>, BTreeSet<usize>>,
     /// Patterns, and the job that makes what they match.
     patterns: Vec<(OutputPattern, usize)>,
     /// Whether that is all: of an unsound job nobody knows.
     is_all: bool,
+    /// Comparisons of patterns with paths that may still be made.
+    budget: Cell<u64>,
 }
 
 /// What is wrong, and what to do.
@@ -212,7 +219,9 @@ type Wrong = (String, String);
 impl Made {
     fn of(jobs: &[Job], problems: &mut Problems) -> Self {
         let is_all = jobs.iter().all(|job| job.is_sound);
-        let mut made = Self { paths: HashMap::new(), folders: HashMap::new(), patterns: Vec::new(), is_all };
+        let budget = Cell::new(MAX_COMPARISONS);
+        let (paths, folders, patterns) = (HashMap::new(), HashMap::new(), Vec::new());
+        let mut made = Self { paths, folders, patterns, is_all, budget };
         for (number, job) in jobs.iter().enumerate().filter(|(_, job)| job.is_sound) {
             for (place, template) in job.outputs.iter().enumerate() {
                 let span = job.places.outputs.get(place).cloned().unwrap_or_default();
@@ -246,7 +255,7 @@ impl Made {
             }
             let path = output.target(&output.pattern.text).into_os_string().into_vec();
             for end in path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at) {
-                self.folders.entry(path[..end].to_vec()).or_insert(number);
+                self.folders.entry(path[..end].to_vec()).or_default().insert(number);
             }
             match self.paths.entry(path) {
                 Entry::Vacant(free) => drop(free.insert((number, index))),
@@ -276,6 +285,10 @@ impl Made {
     fn check_inputs(&self, jobs: &[Job], number: usize, base: &Path, problems: &mut Problems) {
         let job = &jobs[number];
         let before = all_before(jobs, number);
+        let is_later = |other: &usize| all_before(jobs, *other).contains(&number);
+        // What it makes itself, or what is made of that, it can't be waiting for.
+        let after: BTreeSet<usize> = (0..jobs.len()).filter(is_later).chain([number]).collect();
+        let place = Place { before, after, base };
         let spans = job.places.inputs.iter().cloned().chain(std::iter::repeat(0..0));
         let stdin = job.stdin.iter().map(|stdin| (Given::Stdin(stdin), job.places.stdin.clone()));
         let inputs = job.inputs.iter().zip(spans).filter_map(|(input, span)| match input {
@@ -286,7 +299,7 @@ impl Made {
         for (given, span) in inputs.chain(stdin) {
             for index in 0..job.count().min(MAX_LOOKED_AT) as u32 {
                 let wrong = given.input(&job.values(index), index).and_then(|input| match input {
-                    Some(input) => self.check_input(jobs, &input, &before, base),
+                    Some(input) => self.check_input(jobs, &input, &place),
                     None => Ok(()),
                 });
                 if let Err((problem, remedy)) = wrong {
@@ -297,38 +310,65 @@ impl Made {
         }
     }
 
-    fn check_input(&self, jobs: &[Job], input: &Input, before: &BTreeSet<usize>, base: &Path) -> Result<(), Wrong> {
-        let path = &input.text;
-        let shown = printable(&String::from_utf8_lossy(path));
-        match self.maker(input) {
-            Some(maker) if before.contains(&maker) => Ok(()),
+    fn check_input(&self, jobs: &[Job], input: &Input, place: &Place<'_>) -> Result<(), Wrong> {
+        let shown = printable(&String::from_utf8_lossy(&input.text));
+        let is_here = || match input.is_glob {
+            true => !expand(place.base, &input.text).is_empty(),
+            false => place.base.join(OsStr::from_bytes(&input.text)).exists(),
+        };
+        let (whole, part) = self.makers(input);
+        let others = |makers: &BTreeSet<usize>| -> Vec<usize> { makers.difference(&place.after).copied().collect() };
+        let (whole, part) = (others(&whole), others(&part));
+        if whole.iter().chain(&part).any(|maker| place.before.contains(maker)) {
+            return Ok(());
+        }
+        // Of what lies here already a part may be meant.
+        let unawaited = whole.first().or_else(|| part.first().filter(|_| !is_here()));
+        match unawaited {
             Some(maker) => {
-                let name = &jobs[maker].name;
+                let name = &jobs[*maker].name;
                 Err((
                     format!("'{shown}' is made by '{name}', which isn't waited for"),
                     format!("add after = [\"{name}\"]"),
                 ))
             }
             // A pattern is looked at when its task is ready.
-            None if !self.is_all || input.is_glob || base.join(OsStr::from_bytes(path)).exists() => Ok(()),
+            None if !self.is_all || input.is_glob || is_here() => Ok(()),
             None => Err((format!("'{shown}' isn't there, and no job makes it"), String::new())),
         }
     }
 
-    /// The job that makes what an input names, or a part of it, or the folder that it is in.
-    fn maker(&self, input: &Input) -> Option<usize> {
+    /// The jobs that make what an input names or the folder that it is in, and those that make a part of it.
+    fn makers(&self, input: &Input) -> (BTreeSet<usize>, BTreeSet<usize>) {
         let path = &input.text;
         if input.is_glob {
             let pattern = OutputPattern { text: path.clone(), is_glob: true };
-            let matching = self.paths.iter().take(MAX_LOOKED_AT as usize).find(|(made, _)| pattern.matches(made));
-            return matching.map(|(_, (job, _))| *job);
+            let looked_at = self.paths.iter().take(self.afford(self.paths.len()));
+            let matching = looked_at.filter(|(made, _)| pattern.matches(made)).map(|(_, (job, _))| *job);
+            return (BTreeSet::new(), matching.collect());
         }
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        let of_folder = || ends.chain([path.len()]).find_map(|end| self.paths.get(&path[..end])).map(|(job, _)| *job);
-        let of_part = || self.folders.get(path).copied();
-        let of_pattern = || self.patterns.iter().find(|(pattern, _)| pattern.covers(path)).map(|(_, job)| *job);
-        of_folder().or_else(of_part).or_else(of_pattern)
+        let by_path = ends.chain([path.len()]).filter_map(|end| self.paths.get(&path[..end])).map(|(job, _)| *job);
+        let looked_at = self.patterns.iter().take(self.afford(self.patterns.len()));
+        let by_pattern = looked_at.filter(|(pattern, _)| pattern.covers(path)).map(|(_, job)| *job);
+        (by_path.chain(by_pattern).collect(), self.folders.get(path).cloned().unwrap_or_default())
     }
+
+    /// So many comparisons, if there are so many left; otherwise none.
+    fn afford(&self, comparisons: usize) -> usize {
+        let left = self.budget.get().checked_sub(comparisons as u64);
+        self.budget.set(left.unwrap_or(0));
+        if left.is_some() { comparisons } else { 0 }
+    }
+}
+
+/// Where a job stands among the others.
+struct Place<'b> {
+    /// Jobs that have ended when it starts.
+    before: BTreeSet<usize>,
+    /// Jobs that start when it has ended, and itself.
+    after: BTreeSet<usize>,
+    base: &'b Path,
 }
 
 /// A file that a task is given.

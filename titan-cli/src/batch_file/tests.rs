@@ -194,6 +194,26 @@ fn a_file_from_anywhere_gets_the_name_that_it_is_given_if_that_is_one() {
 }
 
 #[test]
+fn what_a_job_makes_itself_or_later_is_nothing_to_wait_for() {
+    let folder = folder();
+    let one = |keys: &str| format!("[[job]]\nname = 'b'\nshell = 'y'\n{keys}\n");
+    for keys in [
+        "inputs = ['*.txt']\noutputs = ['all.txt']",
+        "inputs = ['langs.txt']\noutputs = ['langs.txt']",
+        "inputs = ['sound']\noutputs = ['sound/out.csv']",
+    ] {
+        read_text_in(folder.path(), &one(keys)).unwrap();
+    }
+    let later = "[[job]]\nname = 'c'\nshell = 'z'\nafter = ['b']\noutputs = ['sound/sum.csv']\n";
+    read_text_in(folder.path(), &[&one("inputs = ['sound']"), later].concat()).unwrap();
+    let waits = "[[job]]\nname = 'a'\nshell = 'x {n}'\narray = { n = [1, 2] }\noutputs = ['r{n}.txt']\n";
+    for _ in 0..20 {
+        let keys = "after = ['a']\ninputs = ['*.txt']\noutputs = ['sum.txt']";
+        read_text_in(folder.path(), &[waits, &one(keys)].concat()).unwrap();
+    }
+}
+
+#[test]
 fn every_cycle_is_told() {
     let job = |name: &str, after: &str| format!("[[job]]\nname = '{name}'\nshell = 'x'\nafter = ['{after}']\n");
     let text = [job("a", "b"), job("b", "a"), job("self", "self"), job("c", "d"), job("d", "c")].concat();

@@ -47,14 +47,15 @@ struct Noted {
 
 impl Temporaries {
     /// Notes a path and makes what is to be there. Its name must hold the batch's id, or the next titan won't touch it.
-    /// What `make` refuses to make isn't ours, and isn't noted any more.
+    /// What `make` refuses to make isn't ours; the note on the disk stays, and finds nothing of ours there.
     pub(crate) fn make<T>(&self, path: &Path, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         // Held until it is made: the batch's end removes all that there is, and nothing comes after it.
         let mut noted = self.lock();
         if noted.closed {
             return Err(io::Error::other("the batch is over"));
         }
-        noted.list.write_all(&[path.as_os_str().as_bytes(), b"\0"].concat())?;
+        // The zero before it ends what a full disk may have cut.
+        noted.list.write_all(&[b"\0", path.as_os_str().as_bytes(), b"\0"].concat())?;
         let made = make()?;
         noted.paths.insert(path.to_owned());
         Ok(made)

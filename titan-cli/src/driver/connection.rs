@@ -14,7 +14,7 @@ use titan_proto::codec;
 use titan_proto::command::SETUP_CHECK;
 use titan_proto::frame::{Decoder, Received};
 use titan_proto::id::{AttemptId, JobId};
-use titan_proto::message::{MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
+use titan_proto::message::{Fault, MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
@@ -231,7 +231,7 @@ impl Connection {
                         }
                         _ => {}
                     }
-                    let message = self.check_result(message);
+                    let message = self.check_result(message)?;
                     *last_heard = self.now();
                     self.tell(News::Message { worker: self.worker, message }).await;
                 }
@@ -276,30 +276,32 @@ impl Connection {
     }
 
     /// A result that didn't arrive whole is a failed attempt, and so is one that isn't what was declared.
-    fn check_result(&mut self, message: ToManager) -> ToManager {
-        let ToManager::Finished { attempt, outcome, process } = message else { return message };
+    fn check_result(&mut self, message: ToManager) -> Result<ToManager, End> {
+        let ToManager::Finished { attempt, outcome, process } = message else { return Ok(message) };
         let given = self.given.get_mut(&attempt).map(|given| std::mem::replace(given, Given::Over));
         let check = match given {
             Some(Given::Open(check)) => check,
             Some(Given::Unkept(reason)) => {
                 let outcome = if outcome == Outcome::Cancelled { outcome } else { Outcome::failed(reason) };
-                return ToManager::Finished { attempt, outcome, process };
+                return Ok(ToManager::Finished { attempt, outcome, process });
             }
-            // It wasn't given, or was told before: the manager knows that it counts for nothing.
-            Some(Given::Over) | None => return ToManager::Finished { attempt, outcome, process },
+            Some(Given::Over) | None => return Err(broken(format!("the outcome of {attempt}, which it doesn't run"))),
         };
         let Some(summary) = outcome.result() else {
             self.spool.abandon(attempt);
-            return ToManager::Finished { attempt, outcome, process };
+            return Ok(ToManager::Finished { attempt, outcome, process });
         };
         let is_whole = self.spool.finish(attempt, summary);
         let outcome = match (outcome, check.map(OutputCheck::finish)) {
             _ if !is_whole => Outcome::failed("its result arrived damaged"),
-            (Outcome::Completed(_), Some(Err(Refused::OfTask(problem)))) => Outcome::failed(problem),
+            // What it has printed is told all the same.
+            (Outcome::Completed(_), Some(Err(Refused::OfTask(reason)))) => {
+                Outcome::Failed { reason, fault: Fault::Task, result: Some(summary) }
+            }
             (Outcome::Completed(_), Some(Err(Refused::OfHost(problem)))) => Outcome::failed_by_host(problem),
             (outcome, _) => outcome,
         };
-        ToManager::Finished { attempt, outcome, process }
+        Ok(ToManager::Finished { attempt, outcome, process })
     }
 
     async fn tell(&self, news: News) {

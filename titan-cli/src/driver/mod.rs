@@ -231,7 +231,9 @@ impl<'a> Driver<'a> {
         // From here on nobody is needed any more; the sink may still have much to do.
         let _ = stop.send(true);
         if !hurried {
-            self.write_out(signals).await;
+            let span = if self.ended.ending.is_some() { stop_span } else { Duration::MAX };
+            // A reader of stdout that reads nothing holds up whoever has been told to end no longer than this.
+            let _ = timeout(span, self.write_out(signals)).await;
             let parting = async { while tasks.join_next().await.map(unwound).is_some() {} };
             let drain = async { while self.news.recv().await.is_some() {} };
             let _ = timeout(PART_SPAN, async {
@@ -254,7 +256,7 @@ impl<'a> Driver<'a> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut redraws = interval(REDRAW_SPAN);
         redraws.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut stop_by: Option<Instant> = None;
+        let (mut stop_by, mut has_given_up): (Option<Instant>, bool) = (None, false);
         let mut feeds = true;
         while self.ended.verdict.is_none() && self.ended.write_error.is_none() {
             let wake = self.manager.next_wake().map(|wake| Instant::from_std(self.clock.instant(wake)));
@@ -282,7 +284,11 @@ impl<'a> Driver<'a> {
                     SinkNews::Ended(end) => self.ended.write_error = end.err(),
                 },
                 () = sleep_until(stop_by.unwrap_or_else(Instant::now)), if stop_by.is_some() => {
-                    stop_by = None;
+                    if has_given_up {
+                        return false;
+                    }
+                    has_given_up = true;
+                    stop_by = Some(Instant::now() + stop_span);
                     self.give_up_workers();
                 }
             }
@@ -411,11 +417,17 @@ impl<'a> Driver<'a> {
                             self.on_ready(staged);
                         }
                     }
-                    part => {
-                        // Sending fails only if the connection has just ended, and `Lost` is on its way.
-                        let start = ToAgent::Start { attempt, task, tried, part };
-                        drop(connected.commands.send(Command::Send(start)));
-                    }
+                    part => match source.files(task.index) {
+                        Ok(_) => {
+                            // Sending fails only if the connection has just ended, and `Lost` is on its way.
+                            let start = ToAgent::Start { attempt, task, tried, part };
+                            drop(connected.commands.send(Command::Send(start)));
+                        }
+                        Err(reason) => {
+                            let outcome = Outcome::failed(reason);
+                            self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
+                        }
+                    },
                 }
             }
             ToAgent::Recall { attempt } if self.staging.withdraw(attempt) => {

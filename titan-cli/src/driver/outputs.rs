@@ -79,6 +79,14 @@ impl Outputs {
         Ok(written.into_iter().map(|file| file.named_as).collect())
     }
 
+    /// What was written goes, and gets no place.
+    pub(crate) fn abandon(&self) {
+        for file in std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner)) {
+            let _ = fs::remove_file(&file.temporary);
+            self.temporaries.forget(&file.temporary);
+        }
+    }
+
     fn create_file(&self, target: &Path) -> io::Result<Box<dyn Write + Send>> {
         // What a link leads to is replaced, not the link.
         let (named_as, target) = (target, &fs::canonicalize(target).unwrap_or_else(|_| target.to_owned()));

@@ -2,6 +2,7 @@
 //! declared paths below the task's own folder is taken, and no path from two tasks.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,9 @@ use titan_proto::id::TaskId;
 
 use super::Output;
 use crate::config::text::printable;
+
+/// Files that one task may leave: each takes some memory here.
+const MAX_FILES: usize = 2_000_000;
 
 /// Which task each output belongs to. A clone is the same claims.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +53,8 @@ pub(crate) struct OutputCheck {
     reader: EntryReader,
     /// Bytes of the last file that are still to come.
     left: u64,
+    /// Where what came goes: claimed when all of it is there.
+    targets: Vec<PathBuf>,
     /// Which outputs have been seen.
     seen: Vec<bool>,
     /// What is wrong, once something is.
@@ -59,7 +65,7 @@ impl OutputCheck {
     pub(crate) fn new(task: TaskId, outputs: Arc<Vec<Output>>, claims: Claims) -> Self {
         let seen = vec![false; outputs.len()];
         let (splitter, reader) = (Splitter::default(), EntryReader::default());
-        Self { task, outputs, claims, splitter, reader, left: 0, seen, problem: None }
+        Self { task, outputs, claims, splitter, reader, left: 0, targets: Vec::new(), seen, problem: None }
     }
 
     /// The next bytes of the stream.
@@ -95,7 +101,13 @@ impl OutputCheck {
                 let missing = shown(&self.outputs[missing].pattern.text);
                 Err(Refused::OfHost(format!("no output {missing} came")))
             }
-            None => Ok(()),
+            None => self.targets.into_iter().try_for_each(|target| {
+                self.claims.claim(target.clone(), self.task).map_err(|owner| {
+                    let (shown, number) = (shown(target.as_os_str().as_bytes()), u64::from(owner.index) + 1);
+                    let whose = if owner.job == self.task.job { "" } else { " of another job" };
+                    Refused::OfTask(format!("its output {shown} is task {number}'s{whose} already"))
+                })
+            }),
         }
     }
 
@@ -111,7 +123,11 @@ impl OutputCheck {
                 let entries = self.reader.push(bytes).map_err(|error| Refused::OfHost(error.to_string()))?;
                 entries.iter().try_for_each(|entry| {
                     let target = self.admit(entry).map_err(Refused::OfHost)?;
-                    self.claim(entry, target)
+                    self.targets.extend((entry.kind != EntryKind::Folder).then_some(target));
+                    match self.targets.len() > MAX_FILES {
+                        true => Err(Refused::OfTask(format!("it left more than {MAX_FILES} files"))),
+                        false => Ok(()),
+                    }
                 })
             }
         }
@@ -139,16 +155,6 @@ impl OutputCheck {
             *seen |= output.pattern.covers(&entry.place);
         }
         Ok(target)
-    }
-
-    fn claim(&self, entry: &Entry, target: PathBuf) -> Result<(), Refused> {
-        if entry.kind == EntryKind::Folder {
-            return Ok(());
-        }
-        self.claims.claim(target, self.task).map_err(|owner| {
-            let number = u64::from(owner.index) + 1;
-            Refused::OfTask(format!("its output {} is task {number}'s already", shown(&entry.place)))
-        })
     }
 }
 

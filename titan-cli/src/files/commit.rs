@@ -185,7 +185,8 @@ impl Committer {
         }
         let folder = File::open(self.root.join(target))?;
         folder.set_times(FileTimes::new().set_modified(entry.modified()))?;
-        folder.set_permissions(Permissions::from_mode(entry.mode & 0o777))
+        // One that its owner couldn't write would keep the next run out.
+        folder.set_permissions(Permissions::from_mode(entry.mode & 0o777 | 0o700))
     }
 }
 

@@ -23,6 +23,9 @@ pub(crate) trait Book: Send + Sync {
     /// That task has come to its end: what there is to know of it. Asked once.
     fn conclude(&self, index: u32) -> Concluded;
 
+    /// What that task has to leave, while it is under way.
+    fn outputs(&self, index: u32) -> Vec<Output>;
+
     /// What that task is made of, while it is under way.
     fn values(&self, index: u32) -> Vec<Vec<u8>>;
 }
@@ -34,6 +37,4 @@ pub(crate) struct Concluded {
     pub(crate) values: Vec<Vec<u8>>,
     /// What it ran; can be pasted into sh.
     pub(crate) command: Vec<u8>,
-    /// What it had to leave.
-    pub(crate) outputs: Vec<Output>,
 }

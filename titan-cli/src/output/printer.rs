@@ -13,13 +13,13 @@ use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::capture::{Channel, Splitter};
 use titan_proto::id::{AttemptId, TaskId};
 
+use super::Book;
 use super::failures::Examples;
 use super::joblog::JobLog;
 use super::live::Live;
 use super::record::{TaskRecord, tag};
 use super::results::ResultsFolder;
 use super::tagged::Tagged;
-use super::{Book, Concluded};
 use crate::config::cluster::Cluster;
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
@@ -73,7 +73,7 @@ pub(crate) struct Printer {
     committer: Committer,
     committed: Committed,
     /// Tasks that have run well, of which it hasn't been told how they ended: their files that are in place.
-    in_place: BTreeMap<u32, (Concluded, Vec<PathBuf>)>,
+    in_place: BTreeMap<u32, Vec<PathBuf>>,
     examples: Examples,
     live: Live,
     /// Ended, and to be told after others.
@@ -115,11 +115,9 @@ impl Printer {
 
 impl JobSink for Printer {
     fn commit(&mut self, task: TaskId) -> io::Result<()> {
-        let asked = self.book.conclude(task.index);
-        let put = self.put_in_place(task, &asked.outputs);
-        let files = put.as_ref().ok().cloned().unwrap_or_default();
-        self.in_place.insert(task.index, (asked, files));
-        put.map(drop)
+        let files = self.put_in_place(task, &self.book.outputs(task.index))?;
+        self.in_place.insert(task.index, files);
+        Ok(())
     }
 
     fn begun(&mut self, attempt: AttemptId, task: TaskId) {
@@ -148,8 +146,7 @@ impl JobSink for Printer {
             live.conclude(&end, spool, &mut |channel, bytes| streams.write(channel, bytes))?;
         }
         let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
-        let in_place = self.in_place.remove(&index);
-        let (asked, files) = in_place.unwrap_or_else(|| (self.book.conclude(index), Vec::new()));
+        let (asked, files) = (self.book.conclude(index), self.in_place.remove(&index).unwrap_or_default());
         let record = TaskRecord::new(&self.batch, end, host, asked, files);
         self.examples.look_at(&record, &self.spool)?;
         if !self.manners.keeps_order {

@@ -265,12 +265,24 @@ impl Tally {
     }
 }
 
-/// A reason without the names in it and the number of a task: what failures of one kind have in common.
+/// A reason without the names in it, which is what failures of one kind have in common: without what is in quotes, what
+/// follows "output", and the number after a "task" at its beginning.
 fn kind_of(reason: &str) -> String {
-    let numbered = |rest: &str| rest.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
-    let reason =
-        reason.strip_prefix("task ").map_or_else(|| reason.to_owned(), |rest| format!("task{}", numbered(rest)));
-    reason.split('\'').step_by(2).collect::<Vec<_>>().join("''")
+    let mut kind: Vec<&str> = Vec::new();
+    let mut in_quotes = false;
+    for word in reason.split(' ') {
+        let bare = word.trim_end_matches([':', ',', ';', '.']);
+        let begins = !in_quotes && word.starts_with('\'');
+        if in_quotes || begins {
+            in_quotes = !bare.ends_with('\'') || (begins && bare.len() == 1);
+            kind.extend(begins.then_some("''"));
+        } else if kind.last() == Some(&"output") || kind == ["task"] {
+            kind.push("''");
+        } else {
+            kind.push(word);
+        }
+    }
+    kind.join(" ")
 }
 
 /// The parts of the wall time; together they are all of it.
@@ -284,4 +296,26 @@ pub(crate) struct Division {
     pub(crate) transfer: Duration,
     /// After the last completion: encoding what hadn't been, flushing, renaming.
     pub(crate) encoding: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_of_one_kind_differ_in_names_only() {
+        for (one, other) in [
+            ("its input 'a b' isn't there", "its input 'c' isn't there"),
+            ("it made no output o/7", "it made no output o/8"),
+            ("cannot write its output a: No space left", "cannot write its output b: No space left"),
+            ("task 1 of a FAILED", "task 22 of a FAILED"),
+        ] {
+            assert_eq!(kind_of(one), kind_of(other));
+        }
+        for (one, other) in
+            [("exit 3", "exit 4"), ("can't open 'a' here", "can't open 'a' there"), ("task 1 of a", "task 1 of b")]
+        {
+            assert_ne!(kind_of(one), kind_of(other));
+        }
+    }
 }

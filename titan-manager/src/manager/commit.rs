@@ -6,7 +6,7 @@ use titan_proto::message::ResultSummary;
 use titan_proto::time::Timestamp;
 
 use super::Manager;
-use crate::effect::{Effect, Record};
+use crate::effect::{Effect, Record, Report};
 use crate::event::WorkerId;
 use crate::task::{TaskState, Tried};
 
@@ -32,7 +32,19 @@ impl Manager {
         let Some(Commit { tried, summary }) = self.commits.remove(&task) else { return };
         match problem {
             None => self.complete(tried, summary, effects),
-            Some(reason) => self.fail_task(task, reason, Some(tried), effects),
+            Some(reason) => {
+                let (Tried { host, process, .. }, number) = (tried, self.task(task).failures + 1);
+                let (report, reason) = (reason.clone(), reason);
+                effects.push(Effect::Report(Report::AttemptFailed {
+                    task,
+                    host,
+                    reason: report,
+                    attempt: number,
+                    of: number,
+                    process,
+                }));
+                self.fail_task(task, reason, Some(tried), effects);
+            }
         }
     }
 

@@ -147,7 +147,8 @@ impl Manager {
                 let by = TaskId { job: dependency.job, index };
                 match other.tasks.get(index) {
                     None if other.spec.closed => {
-                        return Wait::Never(format!("{} has no task {}", other.spec.name, u64::from(index) + 1));
+                        let number = u64::from(index / other.spec.group) + 1;
+                        return Wait::Never(format!("{} has no task {number}", other.spec.name));
                     }
                     None => wait = Wait::Longer,
                     Some(task) if !task.state.is_final() => wait = Wait::Longer,

@@ -114,7 +114,8 @@ fn only(mut file: BatchFile, name: Option<&str>) -> Result<BatchFile, Failure> {
         let index = index.and_then(|number| u32::try_from(number - 1).ok());
         job.only = Some(index.ok_or_else(|| {
             let problem = format!("--only: job '{name}' has no task {}", printable(number));
-            Failure::hinted(exit::USAGE, problem, format!("it has 1 to {count}"))
+            let hint = if count == 0 { "its array is empty".to_owned() } else { format!("it has 1 to {count}") };
+            Failure::hinted(exit::USAGE, problem, hint)
         })?);
     }
     job.inputs.retain(|input| !matches!(input, InputSpec::OfJob(_)));
@@ -171,7 +172,6 @@ impl Plan {
         let root = fs::canonicalize(&file.base)
             .map_err(|error| Failure::plain(exit::USAGE, format!("cannot enter {}: {error}", file.base.display())))?;
         let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
-        let in_scratch = !is_here || file.jobs.iter().any(has_files);
         let (mut planned, mut problems) = (Vec::new(), Problems::default());
         for job in std::mem::take(&mut file.jobs) {
             let job = Arc::new(job);
@@ -181,8 +181,8 @@ impl Plan {
                     KernelRuns::new(Arc::clone(&job), kernel, params).map(|runs| Kind::Runs(Arc::new(runs)))
                 }
                 _ => Ok(Kind::Commands {
-                    workdir: workdir(&job, in_scratch, &root),
-                    root: (!in_scratch).then(|| root.clone()),
+                    workdir: workdir(&job, !is_here || has_files(&job), &root),
+                    root: is_here.then(|| root.clone()),
                 }),
             };
             match kind {
@@ -306,7 +306,7 @@ impl TaskNames for Names {
         let (job, group) = &self.jobs[task.job.0 as usize];
         let (index, part) = (u64::from(job.number(task.index / group)) + 1, task.index % group + 1);
         let index = if job.axes.is_empty() { String::new() } else { format!(" {index}") };
-        let part = if *group == 1 { String::new() } else { format!(", {part} of {group}") };
+        let part = if *group == 1 { String::new() } else { format!(" ({part} of {group})") };
         format!("{}{index}{part}", job.name)
     }
 

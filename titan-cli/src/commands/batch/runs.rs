@@ -19,12 +19,15 @@ use crate::driver::batch_dir::Temporaries;
 use crate::driver::outputs::{Outputs, Target, folder_of};
 use crate::driver::sink::JobSink;
 use crate::driver::spool::{Reader, Spool, named};
-use crate::files::Committed;
 use crate::files::commit::Placed;
+use crate::files::{self, Committed, TaskFiles};
 use crate::output::printer::Desk;
 
 /// The option that splits a run into tasks: a frame of a film is one task unless more is asked for.
 const TILES: (&str, &str) = ("tiles", "1x1");
+
+/// Runs of a job that are planned before anything starts.
+const MAX_LOOKED_AT: u64 = 1_000;
 
 /// The runs of a job.
 pub(super) struct KernelRuns {
@@ -38,7 +41,7 @@ pub(super) struct KernelRuns {
 }
 
 impl KernelRuns {
-    /// Plans the first run and the last, as which the others are taken to be.
+    /// Plans the runs, or of very many the first ones and the last.
     ///
     /// # Errors
     /// What is wrong, and what to do about it if that is known.
@@ -48,10 +51,12 @@ impl KernelRuns {
         params: &[(String, Template)],
     ) -> Result<Self, (String, String)> {
         let mut runs = Self { job, kernel, params: params.to_vec(), group: 1, first: Vec::new(), task_memory_bytes: 0 };
-        let last = runs.job.count().saturating_sub(1) as u32;
-        for index in [0, last].into_iter().filter(|index| u64::from(*index) < runs.job.count()).collect::<Vec<_>>() {
+        let count = runs.job.count();
+        // All, unless that would take long: the others are taken to be like them.
+        let looked_at = (0..count.min(MAX_LOOKED_AT) as u32).chain(count.checked_sub(1).map(|last| last as u32));
+        for index in looked_at.collect::<BTreeSet<u32>>() {
             let plan = runs.plan(index).map_err(|(problem, hint)| {
-                let number = u64::from(index) + 1;
+                let number = u64::from(runs.job.number(index)) + 1;
                 (format!("job '{}', run {number}: {problem}", runs.job.name), hint)
             })?;
             if index == 0 {
@@ -106,12 +111,20 @@ impl KernelRuns {
         options
     }
 
-    /// Where the output of a run goes.
-    pub(super) fn target(&self, run: u32) -> PathBuf {
+    /// What a run leaves.
+    ///
+    /// # Errors
+    /// Its path can't be: a sentence.
+    fn leaves(&self, run: u32) -> Result<files::Output, String> {
         let run = self.job.number(run);
         let values = self.job.values(run);
         let text = self.job.outputs.first().map(|output| output.text(&values, run)).unwrap_or_default();
-        PathBuf::from(std::ffi::OsStr::from_bytes(&text))
+        files::Output::new(&text, false)
+    }
+
+    /// Where the output of a run goes.
+    pub(super) fn target(&self, run: u32) -> PathBuf {
+        self.leaves(run).map(|output| output.target(&output.pattern.text)).unwrap_or_default()
     }
 
     /// The output that a run writes.
@@ -139,9 +152,13 @@ impl KernelRuns {
 
 impl TaskSource for Arc<KernelRuns> {
     fn part(&self, index: u32) -> Part {
-        // What can't be planned is told by the agent: parameters that are none.
+        // What can't be planned isn't begun: `files` says why.
         let params = self.plan(index / self.group).map(|plan| plan.params()).unwrap_or_default();
         Part::Run { params, index: index % self.group }
+    }
+
+    fn files(&self, index: u32) -> Result<TaskFiles, String> {
+        self.plan(index / self.group).map(|_| TaskFiles::default()).map_err(|(problem, _)| problem)
     }
 }
 
@@ -155,6 +172,8 @@ pub(super) struct RunsSink {
     spool: Spool,
     committed: Committed,
     runs_under_way: BTreeMap<u32, Run>,
+    /// Tasks that have run well and whose end is to be told yet.
+    told: BTreeSet<u32>,
 }
 
 struct Run {
@@ -170,6 +189,16 @@ struct Open {
     outputs: Outputs,
 }
 
+impl Run {
+    /// One of its tasks ended badly, or its output can't be written.
+    fn spoil(&mut self) {
+        self.is_spoiled = true;
+        if let Some(open) = self.open.take() {
+            open.outputs.abandon();
+        }
+    }
+}
+
 impl RunsSink {
     pub(super) fn new(runs: Arc<KernelRuns>, job: JobId, desk: &Desk<'_>) -> Self {
         Self {
@@ -181,6 +210,7 @@ impl RunsSink {
             spool: desk.directory.spool(),
             committed: desk.committed.clone(),
             runs_under_way: BTreeMap::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -222,18 +252,30 @@ impl RunsSink {
             self.runs_under_way.insert(number, run);
             return Ok(());
         }
-        let written = run.open.map_or(Ok(()), |open| self.put(open));
+        let written = run.open.map_or(Ok(()), |open| self.put(number, open));
         for task in 0..self.runs.group() {
             self.spool.remove(TaskId { job: self.job, index: number * self.runs.group() + task });
         }
         written
     }
 
-    fn put(&self, Open { sink, outputs }: Open) -> io::Result<()> {
+    fn put(&self, run: u32, open: Open) -> io::Result<()> {
+        let outputs = open.outputs.clone();
+        let put = self.finish_run(run, open);
+        if put.is_err() {
+            outputs.abandon();
+        }
+        put
+    }
+
+    fn finish_run(&self, run: u32, Open { sink, outputs }: Open) -> io::Result<()> {
         sink.finish()?;
+        let leaves = self.runs.leaves(run).map_err(io::Error::other)?;
+        let folder = self.root.join(&leaves.folder);
         for path in outputs.commit()? {
+            // A path below the task's folder, as a command's would be.
+            let place = path.strip_prefix(&folder).unwrap_or(&path).as_os_str().as_bytes().to_vec();
             let path = path.strip_prefix(&self.root).unwrap_or(&path).to_owned();
-            let place = path.as_os_str().as_bytes().to_vec();
             self.committed.add(self.job, &Placed { path, place, is_folder: false });
         }
         Ok(())
@@ -248,18 +290,19 @@ impl JobSink for RunsSink {
         let mut run = self.take_run(number);
         let taken = if run.is_spoiled { Ok(()) } else { self.completed(number, index, &mut run) };
         if taken.is_err() {
-            (run.open, run.is_spoiled) = (None, true);
+            run.spoil();
         }
+        self.told.insert(task.index);
         let ended = self.count_down(number, run);
         taken.and(ended)
     }
 
     fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
         // Of one that has run well, `commit` has been told.
-        if !end.has_result {
+        if !self.told.remove(&end.task.index) {
             let number = end.task.index / self.runs.group();
             let mut run = self.take_run(number);
-            (run.open, run.is_spoiled) = (None, true);
+            run.spoil();
             self.count_down(number, run)?;
         }
         Ok(())

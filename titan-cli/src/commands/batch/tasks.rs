@@ -115,6 +115,7 @@ impl TaskSource for Arc<CommandTasks> {
         let env = self.job.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.text(&values, index)));
         Part::Command(Box::new(CommandTask {
             words: words(&self.job, index).unwrap_or_default().iter().map(|word| Word::from(&word[..])).collect(),
+            number: u64::from(index) + 1,
             env: env.collect(),
             folder: self.folder(&values, index),
             stdin: stdin(&self.job, &values, index, self.in_scratch),
@@ -129,10 +130,13 @@ impl TaskSource for Arc<CommandTasks> {
 }
 
 impl Book for CommandTasks {
+    fn outputs(&self, index: u32) -> Vec<Output> {
+        files(&self.job, index, self.in_scratch).map(|files| files.outputs).unwrap_or_default()
+    }
+
     fn conclude(&self, index: u32) -> Concluded {
-        let outputs = files(&self.job, index, self.in_scratch).map(|files| files.outputs).unwrap_or_default();
         let command = command_line(&self.job, index).unwrap_or_default();
-        Concluded { values: self.job.values(index), command, outputs }
+        Concluded { values: self.job.values(index), command }
     }
 
     fn values(&self, index: u32) -> Vec<Vec<u8>> {

@@ -18,7 +18,7 @@ use crate::config::cluster::Cluster;
 use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
 use crate::driver::{BatchJob, TaskSource};
-use crate::files::{Input, TaskFiles};
+use crate::files::{Input, Output, TaskFiles};
 use crate::output::printer::Desk;
 use crate::output::{Book, Concluded};
 use crate::progress::{Progress, TaskNames};
@@ -59,6 +59,7 @@ impl TaskSource for OnHost {
     fn part(&self, _index: u32) -> Part {
         Part::Command(Box::new(CommandTask {
             words: self.all.template.words(&[], 1),
+            number: 1,
             env: Vec::new(),
             folder: None,
             stdin: self.all.files.stdin(&[], 1, self.all.in_scratch),
@@ -77,10 +78,12 @@ impl TaskSource for OnHost {
 }
 
 impl Book for OnHost {
-    fn conclude(&self, _index: u32) -> Concluded {
-        let outputs = self.files(0).map(|files| files.outputs).unwrap_or_default();
-        let values = self.values(0);
-        Concluded { values, command: self.all.command_line(), outputs }
+    fn outputs(&self, _index: u32) -> Vec<Output> {
+        self.files(0).map(|files| files.outputs).unwrap_or_default()
+    }
+
+    fn conclude(&self, index: u32) -> Concluded {
+        Concluded { values: self.values(index), command: self.all.command_line() }
     }
 
     fn values(&self, _index: u32) -> Vec<Vec<u8>> {

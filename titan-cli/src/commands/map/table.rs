@@ -11,7 +11,7 @@ use titan_proto::message::Part;
 use super::files::Declared;
 use super::template::Template;
 use crate::driver::TaskSource;
-use crate::files::{Input, TaskFiles};
+use crate::files::{Input, Output, TaskFiles};
 use crate::output::{Book, Concluded};
 use crate::progress::TaskNames;
 
@@ -79,6 +79,10 @@ impl Table {
 }
 
 impl Book for Table {
+    fn outputs(&self, index: u32) -> Vec<Output> {
+        self.files_of(&self.values(index), index).map(|files| files.outputs).unwrap_or_default()
+    }
+
     fn conclude(&self, index: u32) -> Concluded {
         let mut inner = self.lock();
         inner.open -= 1;
@@ -86,8 +90,7 @@ impl Book for Table {
         drop(inner);
         self.has_room.notify_all();
         let command = self.command_line(&values, index);
-        let outputs = self.files_of(&values, index).map(|files| files.outputs).unwrap_or_default();
-        Concluded { values, command, outputs }
+        Concluded { values, command }
     }
 
     fn values(&self, index: u32) -> Vec<Vec<u8>> {
@@ -117,6 +120,7 @@ impl TaskSource for TableSource {
         let stdin = self.0.files.stdin(values.as_deref().unwrap_or_default(), sequence, self.0.in_scratch);
         Part::Command(Box::new(CommandTask {
             words,
+            number: sequence,
             env: Vec::new(),
             folder: None,
             stdin,
