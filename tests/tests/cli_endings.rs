@@ -141,6 +141,22 @@ fn a_silent_agent_loses_its_tasks_to_another() {
 }
 
 #[test]
+fn an_agent_that_stands_still_ends_with_its_lease_and_so_does_all_that_it_ran() {
+    let desk = Desk::new();
+    desk.write("cluster.toml", "[scheduler]\ntick = \"50ms\"\n[[host]]\nlocal = true\n");
+    let mut titan = desk.titan("map -v --cluster cluster.toml --heartbeat 100ms --unhealthy-after 300ms --lease 2s");
+    titan.args(["-s", "setsid sleep 1000 & sleep 1000", ":::", "1"]);
+    let mut running = Running::start(&mut titan);
+    running.wait_for("task 1 starts");
+    wait_until(PATIENCE, "the task runs", || desk.processes().len() >= 5);
+    desk.agents().into_iter().for_each(|pid| send_signal(pid, Signal::STOP));
+    running.signal(Signal::KILL);
+    drop(running.wait());
+    // The lease, and ten seconds.
+    wait_until(Duration::from_secs(12), "nothing runs any more", || desk.processes().is_empty());
+}
+
+#[test]
 fn two_titans_at_once_do_not_disturb_each_other() {
     let desk = Desk::new();
     let first = desk.start_faulty("slow:50", &format!("{SMALL} -o one.png --local 2"));

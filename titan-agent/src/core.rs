@@ -11,13 +11,13 @@ use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{Configure, MAX_SLOTS, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
+use crate::process::lease;
+
 /// Results that the manager hasn't acknowledged: beyond that many bytes nothing new starts, so that a slow link fills no
 /// memory.
 pub const MAX_UNACKNOWLEDGED_BYTES: u64 = 64 << 20;
 /// A manager that sends more starts than this ahead is broken.
 const MAX_QUEUED: usize = 1 << 20;
-/// The lease before a manager has set one.
-const FIRST_LEASE: Duration = Duration::from_secs(60);
 /// Between two ticks there shouldn't be more than this; if there is, this side slept.
 pub const MAX_TICK: Duration = Duration::from_secs(1);
 
@@ -215,7 +215,7 @@ impl Agent {
     pub fn new(now: Timestamp) -> Self {
         Self {
             slots: 0,
-            lease: FIRST_LEASE,
+            lease: lease::FIRST,
             jobs: BTreeSet::new(),
             queue: VecDeque::new(),
             running: BTreeMap::new(),
@@ -398,6 +398,11 @@ impl Agent {
         if !slept && !self.lease.is_zero() && now.since(self.last_heard) >= self.lease {
             self.exit(Exit::LeaseOver, effects);
         }
+    }
+
+    /// When the manager was heard last, and how long the agent works on from then; 0: as long as its channel is there.
+    pub fn lease(&self) -> (Timestamp, Duration) {
+        (self.last_heard, self.lease)
     }
 
     /// Attempts that run.

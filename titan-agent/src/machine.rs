@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// What a build of this program is for: `x86_64-linux`.
 pub fn target() -> String {
@@ -41,6 +44,12 @@ pub fn load() -> (u32, u64) {
     let free_kib =
         info.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
     ((average * 100.0) as u32, free_kib.map_or(u64::MAX, |kib: u64| kib << 10))
+}
+
+/// Time since the machine was started, what it slept included.
+pub fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
 }
 
 #[cfg(test)]

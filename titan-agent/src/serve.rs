@@ -25,6 +25,7 @@ use crate::core::{Agent, Computed, Effect, Event, MAX_TICK};
 use crate::faults::{self, Faults};
 use crate::files::{Files, Order, Staged, Told};
 use crate::machine;
+use crate::process::lease::Teller;
 use crate::process::output::Budget;
 use crate::process::{Here, Processes, ScratchRoot, end_everything, reap_orphans, watcher};
 
@@ -75,6 +76,7 @@ pub fn main() -> ExitCode {
     };
     // What loses its parent is found among our own children.
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    crate::descriptors::close_others_on_exec();
     quiet_kernels();
     let faults = Faults::parse(&std::env::var(faults::VARIABLE).unwrap_or_default());
     let options = Options { build: crate::build(), faults, scratch: watched, is_watched: true };
@@ -132,12 +134,14 @@ pub fn serve(
         Ok(rest) => decoder.push(&rest),
         Err(exit) => return Ok(exit),
     }
-    let clock = Instant::now();
+    let begun = machine::since_boot();
     let server = Server {
         agent: Agent::new(Timestamp::default()),
         session: Session::new(Timestamp::default(), FIRST_HEARTBEAT),
         decoder,
-        clock,
+        begun,
+        teller: options.is_watched.then(Teller::inherited).flatten(),
+        told_heard: Timestamp::default(),
         pool: None,
         processes: None,
         files: None,
@@ -240,7 +244,11 @@ struct Server {
     agent: Agent,
     session: Session,
     decoder: Decoder,
-    clock: Instant,
+    /// Its time counts what the machine sleeps: the lease goes on then.
+    begun: Duration,
+    /// Where the watcher is told that the manager was heard, and when it was told last.
+    teller: Option<Teller>,
+    told_heard: Timestamp,
     pool: Option<Pool>,
     processes: Option<Processes>,
     files: Option<Files>,
@@ -301,7 +309,7 @@ impl Server {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::default() + self.clock.elapsed()
+        Timestamp::default() + machine::since_boot().saturating_sub(self.begun)
     }
 
     fn on_happening(&mut self, happening: Happening) -> Result<(), String> {
@@ -435,6 +443,13 @@ impl Server {
         }
         if let Some(pool) = &self.pool {
             pool.end_overdue();
+        }
+        let (heard, lease) = self.agent.lease();
+        if let Some(teller) = &mut self.teller
+            && heard > self.told_heard
+        {
+            teller.tell(lease);
+            self.told_heard = heard;
         }
         if self.parent.is_some() && rustix::process::getppid() != self.parent {
             self.exit = Some(Exit::Protocol { reason: "its watcher has ended".to_owned() });

@@ -17,7 +17,8 @@ use titan_proto::message::Outcome;
 use super::Attempt;
 
 /// Variables of titan's own that are no task's affair.
-const OWN_VARIABLES: [&str; 3] = [crate::faults::VARIABLE, super::watcher::VARIABLE, crate::descriptors::VARIABLE];
+const OWN_VARIABLES: [&str; 4] =
+    [crate::faults::VARIABLE, super::watcher::VARIABLE, super::lease::VARIABLE, crate::descriptors::VARIABLE];
 /// Where programs are looked for if there is no PATH.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 

@@ -11,10 +11,12 @@
 //! - [`cgroup`]: memory that the kernel bounds, where it may be asked to.
 //! - [`setup`]: what a host wants to be run before a job's first task.
 //! - [`scratch`]: folders that go with their attempt.
-//! - [`watcher`]: the process above the agent that ends what is left when the agent has died.
+//! - [`watcher`]: the process above the agent that ends what is left when the agent has died; [`lease`]: and an agent that stands
+//!   still when its lease is over.
 
 mod cgroup;
 mod command;
+pub(crate) mod lease;
 mod limits;
 pub(crate) mod output;
 mod run;
@@ -26,7 +28,7 @@ pub(crate) mod watcher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, PipeWriter};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use titan_proto::command::{CommandJob, CommandTask};
@@ -59,7 +61,7 @@ pub(crate) struct Here {
 #[derive(Debug)]
 pub(crate) struct LoadedJob {
     pub(crate) spec: CommandJob,
-    pub(crate) environment: OnceLock<Result<setup::Environment, String>>,
+    pub(crate) environment: Mutex<Option<Result<setup::Environment, String>>>,
 }
 
 /// Everything that an attempt's thread needs.
@@ -119,7 +121,7 @@ impl Processes {
 
     /// Notes what a job's tasks share.
     pub(crate) fn prepare(&mut self, job: JobId, spec: CommandJob) {
-        self.jobs.insert(job, Arc::new(LoadedJob { spec, environment: OnceLock::new() }));
+        self.jobs.insert(job, Arc::new(LoadedJob { spec, environment: Mutex::default() }));
     }
 
     #[expect(clippy::too_many_arguments, reason = "an attempt and its two ways back")]

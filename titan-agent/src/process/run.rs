@@ -49,7 +49,7 @@ enum Ending {
 
 /// Runs an attempt to its end.
 pub(super) fn run(mut attempt: Attempt, stopped: &PipeReader) -> Computed {
-    let computed = match prepare(&attempt) {
+    let computed = match prepare(&attempt, stopped) {
         Ok(running) => running.finish(&mut attempt, stopped),
         Err(outcome) => Computed::ended(outcome),
     };
@@ -70,10 +70,13 @@ struct Running {
     _share: limits::Share,
 }
 
-fn prepare(attempt: &Attempt) -> Result<Running, Outcome> {
+fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> {
     let folder = command::folder(attempt)?;
     give_files(attempt, folder.as_deref())?;
-    let inherited = setup::environment(attempt).map_err(Outcome::setup_failed)?;
+    let inherited = setup::environment(attempt, stopped).map_err(|unset| match unset {
+        setup::Unset::Stopped => Outcome::Cancelled,
+        setup::Unset::Failed(reason) => Outcome::setup_failed(reason),
+    })?;
     let mut variables = command::variables(attempt, inherited);
     let share = attempt.shares.take(&attempt.job.spec);
     share.tell(&mut variables);
@@ -319,7 +322,7 @@ fn deadline(timeout_ms: u64, begun: Instant) -> Option<Instant> {
 }
 
 /// Which of these can be read, or have been closed, after waiting that long at most.
-fn wait(descriptors: [Option<BorrowedFd<'_>>; 4], span: Duration) -> [bool; 4] {
+pub(super) fn wait(descriptors: [Option<BorrowedFd<'_>>; 4], span: Duration) -> [bool; 4] {
     let mut places = Vec::with_capacity(4);
     let mut polled = Vec::with_capacity(4);
     for (place, descriptor) in descriptors.iter().enumerate() {

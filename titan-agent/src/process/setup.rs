@@ -2,17 +2,30 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use titan_proto::command::SETUP_CHECK;
 
 use super::Attempt;
 use super::command::Variables;
+use super::run::wait;
 
 /// What a setup has left in the environment.
 pub(crate) type Environment = Variables;
 
+/// How long a setup may take.
+const SETUP_SPAN: Duration = Duration::from_secs(600);
+/// From SIGTERM to SIGKILL.
+const STOP_SPAN: Duration = Duration::from_secs(2);
+/// What is kept of its stderr.
+const SAID_BYTES: usize = 8 << 10;
 /// Lines of its stderr that are told when it fails.
 const TOLD_LINES: usize = 3;
 
@@ -20,35 +33,113 @@ const TOLD_LINES: usize = 3;
 ///
 /// # Errors
 /// The setup failed here: a sentence.
-pub(super) fn environment(attempt: &Attempt) -> Result<Environment, String> {
+pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Environment, Unset> {
     let Some(setup) = &attempt.job.spec.setup else { return Ok(std::env::vars_os().collect()) };
-    attempt.job.environment.get_or_init(|| run(attempt, setup)).clone()
+    // Held while it runs: whoever else needs it waits.
+    let mut kept = attempt.job.environment.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = &*kept {
+        return environment.clone().map_err(Unset::Failed);
+    }
+    let environment = match run(attempt, setup, stopped) {
+        Ok(environment) => Ok(environment),
+        Err(Unset::Failed(reason)) => Err(reason),
+        // Whoever comes next tries again.
+        Err(Unset::Stopped) => return Err(Unset::Stopped),
+    };
+    kept.insert(environment).clone().map_err(Unset::Failed)
 }
 
-fn run(attempt: &Attempt, setup: &[u8]) -> Result<Environment, String> {
+/// Why there is no environment.
+pub(super) enum Unset {
+    /// The attempt was told to stop.
+    Stopped,
+    /// In a sentence.
+    Failed(String),
+}
+
+/// Waits for a setup's end, or ends it when it isn't to go on; keeps the last that it says.
+fn watch(child: &mut Child, stopped: &PipeReader, said: &mut Vec<u8>) -> io::Result<Option<Overdue>> {
+    let pid = Pid::from_child(child);
+    let exited = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut stderr = child.stderr.take();
+    let (begun, mut overdue) = (Instant::now(), None);
+    let mut kill_at = None;
+    loop {
+        let stop = overdue.is_none().then(|| stopped.as_fd());
+        let until = kill_at.unwrap_or(begun + SETUP_SPAN).saturating_duration_since(Instant::now());
+        let ready = wait([Some(exited.as_fd()), stop, stderr.as_ref().map(AsFd::as_fd), None], until);
+        if ready[2]
+            && let Some(pipe) = &mut stderr
+        {
+            let mut buffer = [0; 4 << 10];
+            let length = pipe.read(&mut buffer)?;
+            said.extend_from_slice(&buffer[..length]);
+            said.drain(..said.len().saturating_sub(SAID_BYTES));
+            stderr = stderr.filter(|_| length > 0);
+            continue;
+        }
+        if ready[0] {
+            return Ok(overdue);
+        }
+        let now = Instant::now();
+        if overdue.is_none() && (ready[1] || now >= begun + SETUP_SPAN) {
+            overdue = Some(if ready[1] { Overdue::Stopped } else { Overdue::TooLong });
+            let _ = kill_process_group(pid, Signal::TERM);
+            kill_at = Some(now + STOP_SPAN);
+        } else if kill_at.is_some_and(|at| now >= at) {
+            let _ = kill_process_group(pid, Signal::KILL);
+            kill_at = Some(now + STOP_SPAN);
+        }
+    }
+}
+
+/// Why a setup was ended.
+enum Overdue {
+    Stopped,
+    TooLong,
+}
+
+fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Environment, Unset> {
+    if wait([Some(stopped.as_fd()), None, None, None], Duration::ZERO)[0] {
+        return Err(Unset::Stopped);
+    }
     let here = &attempt.here.host;
-    let cannot = |error: std::io::Error| format!("setup can't run on {here}: {error}");
+    let cannot = |error: io::Error| Unset::Failed(format!("setup can't run on {here}: {error}"));
     let file = attempt.scratch.file(&format!("environment-{}", attempt.task.job.0)).map_err(cannot)?;
-    let left = Command::new("/bin/sh")
+    let mut child = Command::new("/bin/sh")
         .arg("-c")
         .arg(OsStr::from_bytes(&[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()))
         .envs(super::command::variables(attempt, std::env::vars_os().collect()))
         .env("TITAN_SETUP_FILE", &file)
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .output()
+        .stderr(Stdio::piped())
+        .spawn()
         .map_err(cannot)?;
+    let mut said = Vec::new();
+    let overdue = watch(&mut child, stopped, &mut said).map_err(cannot)?;
+    let status = child.wait().map_err(cannot)?;
     let environment = fs::read(&file).unwrap_or_default();
     let _ = fs::remove_file(&file);
-    if left.status.success() && environment.is_empty() {
-        return Err(format!("setup failed on {here}: it ended before its end; is there an exit or a return in it?"));
+    match overdue {
+        Some(Overdue::Stopped) => return Err(Unset::Stopped),
+        Some(Overdue::TooLong) => {
+            let span = SETUP_SPAN.as_secs();
+            return Err(Unset::Failed(format!("setup failed on {here}: it took longer than {span} s")));
+        }
+        None => {}
     }
-    if !left.status.success() {
-        let stderr = String::from_utf8_lossy(&left.stderr);
+    if status.success() && environment.is_empty() {
+        let what = "it ended before its end; is there an exit or a return in it?";
+        return Err(Unset::Failed(format!("setup failed on {here}: {what}")));
+    }
+    if !status.success() {
+        let stderr = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = stderr.lines().rev().take(TOLD_LINES).collect();
         let told = lines.into_iter().rev().collect::<Vec<_>>().join(" / ");
         let told = if told.is_empty() { "it said nothing on stderr" } else { &told };
-        return Err(format!("setup failed on {here} ({}): {told}", left.status));
+        return Err(Unset::Failed(format!("setup failed on {here} ({status}): {told}")));
     }
     Ok(parse(&environment))
 }

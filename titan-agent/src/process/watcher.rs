@@ -1,14 +1,19 @@
 //! The process above the agent: it starts the agent, waits, and when the agent has ended in whatever way it ends what the
-//! agent left, which the kernel gives to it. It has no other work, so that nothing can stop it but a signal of its own.
+//! agent left, which the kernel gives to it. It holds the agent's lease too, and has no other work, so that nothing can stop it
+//! but a signal of its own.
 
 use std::hash::{BuildHasher, RandomState};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, waitpid,
+};
 
 use super::cgroup;
+use super::lease::{self, Holder};
 use super::scratch::ScratchRoot;
 use super::tree::descendants;
 use crate::files;
@@ -34,9 +39,17 @@ pub(crate) fn watch() -> std::io::Result<ExitCode> {
         agent.arg0(name);
     }
     let _ = set_child_subreaper(Some(getpid()));
-    let mut agent = agent.args(words).arg(WORD).env(VARIABLE, &word).spawn()?;
+    let (mut lease, told) = Holder::new()?;
+    agent.args(words).arg(WORD).env(VARIABLE, &word).env(lease::VARIABLE, lease::number(&told));
+    let mut agent = agent.spawn()?;
+    drop(told);
     leave_streams()?;
     let number = agent.id();
+    let pidfd = pidfd_open(Pid::from_child(&agent), PidfdFlags::empty())?;
+    // Where it can't be waited for, the agent's own clock is all there is.
+    if lease.wait(pidfd.as_fd()).unwrap_or(false) {
+        agent.kill()?;
+    }
     let status = agent.wait()?;
     end_all_that_is_left();
     files::clean_up(number);
