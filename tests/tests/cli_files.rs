@@ -218,3 +218,15 @@ fn a_full_disk_here_takes_what_fits() {
     );
     assert_eq!(outcome.text(), "1.out\n7.out\n");
 }
+
+#[test]
+fn what_cannot_get_its_place_as_a_whole_replaces_nothing_and_leaves_no_folder() {
+    let desk = Desk::new();
+    desk.write("a", "old\n");
+    desk.write("d", "old\n");
+    let outcome =
+        sh(&desk, "$titan map -n0 -o a -o n/m/f -o d -s 'echo new > a; echo x > n/m/f; mkdir d' ::: 1").expect(4);
+    assert!(outcome.stderr.contains("cannot write its output d: there is a file"), "{}", outcome.stderr);
+    assert_eq!((read(&desk, "a"), read(&desk, "d")), ("old\n".to_owned(), "old\n".to_owned()));
+    assert_eq!(sh(&desk, "ls -A").expect(0).text(), "a\nd\n");
+}

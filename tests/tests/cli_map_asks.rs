@@ -219,3 +219,44 @@ fn a_reader_that_reads_nothing_does_not_keep_titan_from_ending() {
     drop(reader);
     desk.wait_until_tidy();
 }
+
+#[test]
+fn a_log_into_a_pipe_that_nobody_reads_can_be_interrupted() {
+    let desk = Desk::new();
+    sh(&desk, "mkfifo log").expect(0);
+    let mut running = Running::start(&mut desk.titan("map -v --kill-after 1s --joblog log -n0 true ::: 1"));
+    running.wait_for("done in");
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.wait().code, 143);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn of_two_titans_with_one_folder_of_results_one_gets_it() {
+    let desk = Desk::new();
+    let start = || Running::start(&mut desk.titan("map --results rr -n0 sleep 0.5 ::: 1 2 3"));
+    let mut codes = [start(), start()].map(|running| running.wait().code);
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 2]);
+    assert_eq!(sh(&desk, "ls rr").expect(0).text(), "1\n2\n3\nresults.csv\n");
+}
+
+#[test]
+fn a_line_of_any_length_has_one_tag() {
+    let desk = Desk::new();
+    let script = "head -c 3000000 /dev/zero | tr \"\\0\" x; echo";
+    let outcome = sh(&desk, &format!("$titan map --line-buffer --tag -n0 -s '{script}' ::: 1 | tr -d x")).expect(0);
+    assert_eq!(outcome.text(), "1\t\n");
+}
+
+#[test]
+fn a_setup_ends_when_titan_is_told_to() {
+    let desk = Desk::new();
+    let mut titan = desk.titan("map -v --kill-after 60s");
+    titan.args(["--setup", "touch begun; sleep 1000", "-n0", "true", ":::", "1", "2"]);
+    let mut running = Running::start(&mut titan);
+    wait_until(PATIENCE, "the setup runs", || desk.path("begun").exists());
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.wait().code, 143);
+    desk.wait_until_tidy();
+}

@@ -195,16 +195,17 @@ impl OutputPattern {
     }
 }
 
-/// Characters that mean something in a pattern.
-const GLOB_CHARACTERS: &[u8] = b"*?[{";
-
 /// Whether an unescaped character of a pattern means something.
 pub fn has_glob(text: &[u8]) -> bool {
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
+        let closed_by = |end: u8| bytes.as_slice().contains(&end);
         match byte {
             b'\\' => drop(bytes.next()),
-            _ if GLOB_CHARACTERS.contains(byte) => return true,
+            b'*' | b'?' => return true,
+            // Without its end it means itself.
+            b'[' if closed_by(b']') => return true,
+            b'{' if closed_by(b'}') => return true,
             _ => {}
         }
     }
@@ -268,6 +269,7 @@ mod tests {
         let plain = OutputPattern { text: b"out/a*".to_vec(), is_glob: false };
         assert!(plain.covers(b"out/a*") && plain.covers(b"out/a*/b/c") && !plain.covers(b"out/ab"));
         assert!(glob("out/*.png").covers(b"out/x.png") && glob("out/*").covers(b"out/x/deep/er"));
+        assert!(!has_glob(b"p[lain") && !has_glob(b"p{lain") && has_glob(b"p[l]ain"));
         assert!(!glob("out/*.png").covers(b"out/x/y.png") && !glob("out/*.png").covers(b"out"));
         assert!(glob("**/*.png").covers(b"a/b/c.png"));
     }

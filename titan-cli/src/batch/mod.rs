@@ -225,7 +225,8 @@ impl Batch<'_> {
 }
 
 fn cannot(error: io::Error) -> Failure {
-    Failure::plain(exit::CANNOT_WRITE, error)
+    let code = if error.kind() == io::ErrorKind::InvalidInput { exit::USAGE } else { exit::CANNOT_WRITE };
+    Failure::plain(code, error)
 }
 
 fn launching(cluster: &Cluster, directory: &BatchDir) -> Result<Launching, Failure> {

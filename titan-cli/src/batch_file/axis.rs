@@ -1,13 +1,19 @@
 //! An axis of an array: a name and a set of values. Sets that are counted are never written out.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::config::toml_file::{Problems, Rules, Section};
+use crate::config::toml_file::{Problems, Rules, Section, no_nul};
+use crate::config::units::human_size;
 use crate::files::listing::expand;
+
+/// The longest file of values.
+const MAX_LINES_BYTES: u64 = 512 << 20;
 
 /// An axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,6 +96,9 @@ fn read_set(value: &Spanned<DeValue<'_>>, base: &Path, problems: &mut Problems) 
             let mut values = Vec::new();
             for item in items.iter() {
                 match scalar(item.get_ref()) {
+                    Some(text) if no_nul(&text).is_err() => {
+                        problems.add(item.span(), "a NUL byte in a value, which no argument can hold", "");
+                    }
                     Some(text) => values.push(text.into_bytes()),
                     None => problems.add(item.span(), "a value of a set is a string or a number", ""),
                 }
@@ -162,7 +171,7 @@ fn ends(section: &mut Section<'_, '_>, key: &str) -> Option<[f64; 2]> {
 fn range(section: &mut Section<'_, '_>) -> Option<Set> {
     let [first, last] = ends(section, "range")?;
     if first.fract() != 0.0 || last.fract() != 0.0 || first.abs() > 1e15 || last.abs() > 1e15 {
-        section.refuse("range", "range must be two whole numbers", "use linear for others");
+        section.refuse("range", "range must be two whole numbers of at most 10^15", "use linear for others");
         return None;
     }
     let (first, last) = (first as i64, last as i64);
@@ -203,8 +212,15 @@ fn span(section: &mut Section<'_, '_>, kind: &str) -> Option<Set> {
 
 fn lines(section: &mut Section<'_, '_>, base: &Path) -> Option<Set> {
     let path = section.path("lines")?;
-    let text = match std::fs::read(base.join(&path)) {
-        Ok(text) => text,
+    let mut text = Vec::new();
+    let read = File::open(base.join(&path)).and_then(|file| file.take(MAX_LINES_BYTES + 1).read_to_end(&mut text));
+    match read {
+        Ok(_) if text.len() as u64 > MAX_LINES_BYTES => {
+            let message = format!("{} is longer than {}", path.display(), human_size(MAX_LINES_BYTES));
+            section.refuse("lines", message, "is it the right file?");
+            return None;
+        }
+        Ok(_) => {}
         Err(error) => {
             section.refuse("lines", format!("cannot read {}: {error}", path.display()), "");
             return None;

@@ -214,6 +214,13 @@ fn what_a_job_makes_itself_or_later_is_nothing_to_wait_for() {
 }
 
 #[test]
+fn a_file_of_values_without_end_is_refused() {
+    let job = |set: &str| format!("[[job]]\nname = 'a'\nshell = 'x'\narray = {{ n = {set} }}");
+    assert_refused(&job("{ lines = '/dev/zero' }"), "is longer than 512");
+    assert_refused(&job("[\"a\\u0000b\"]"), "a NUL byte in a value");
+}
+
+#[test]
 fn every_cycle_is_told() {
     let job = |name: &str, after: &str| format!("[[job]]\nname = '{name}'\nshell = 'x'\nafter = ['{after}']\n");
     let text = [job("a", "b"), job("b", "a"), job("self", "self"), job("c", "d"), job("d", "c")].concat();

@@ -34,6 +34,8 @@ pub(crate) struct Committer {
     number: usize,
     /// Temporary names that were used.
     used: u64,
+    /// Folders that were made for the task that is being put in place.
+    made: Vec<PathBuf>,
 }
 
 /// A file, link or empty folder that is in its place.
@@ -61,7 +63,7 @@ struct Pending {
 impl Committer {
     pub(crate) fn new(root: PathBuf, directory: &BatchDir, number: usize) -> Self {
         let (batch, temporaries, journal) = (directory.id().to_string(), directory.temporaries(), directory.journal());
-        Self { root, batch, temporaries, journal, number, used: 0 }
+        Self { root, batch, temporaries, journal, number, used: 0, made: Vec::new() }
     }
 
     /// Puts in place what a task left, and says what that is.
@@ -70,6 +72,7 @@ impl Committer {
     /// It can't be written; what was there before is still there, unless the renaming had begun.
     pub(crate) fn commit(&mut self, task: TaskId, result: &mut File, outputs: &[Output]) -> io::Result<Vec<Placed>> {
         let mut pending = Vec::new();
+        self.made.clear();
         let unpacked = self.unpack(result, outputs, &mut pending);
         let put_all = |()| {
             self.journal.append(Line::Manifest { task, files: manifest(&pending) });
@@ -85,6 +88,8 @@ impl Committer {
                 let _ = fs::remove_file(temporary);
                 self.temporaries.forget(temporary);
             }
+            // Those that are empty.
+            self.made.iter().rev().for_each(|folder| drop(fs::remove_dir(folder)));
             return Err(error);
         }
         let holds_others: BTreeSet<PathBuf> =
@@ -143,9 +148,12 @@ impl Committer {
         let target = target.to_owned();
         let place = self.root.join(&target);
         if entry.kind == EntryKind::Folder {
+            if place.symlink_metadata().is_ok_and(|data| !data.is_dir()) && !(place.is_dir() && named == target) {
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, "there is a file or a link of that name"));
+            }
             return Ok((None, Pending { temporary: None, target, named, entry, blob: None }));
         }
-        make_folders(&self.root.join(&named), folder_of(&place))?;
+        make_folders(&self.root.join(&named), folder_of(&place), &mut self.made)?;
         if place.is_dir() && !place.is_symlink() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "there is a folder of that name"));
         }
@@ -160,11 +168,11 @@ impl Committer {
         Ok((file, Pending { temporary: Some(temporary), target, named, entry, blob: None }))
     }
 
-    fn put(&self, Pending { temporary, target, named, entry, .. }: &Pending) -> io::Result<()> {
+    fn put(&mut self, Pending { temporary, target, named, entry, .. }: &Pending) -> io::Result<()> {
         let (place, named) = (self.root.join(target), self.root.join(named));
-        let Some(temporary) = temporary else { return make_folders(&named, &place) };
+        let Some(temporary) = temporary else { return make_folders(&named, &place, &mut self.made) };
         // Looked at again: what was put before this may be a link.
-        make_folders(&named, folder_of(&place))?;
+        make_folders(&named, folder_of(&place), &mut self.made)?;
         if matches!(entry.kind, EntryKind::File { .. }) {
             let file = File::open(temporary)?;
             file.set_times(FileTimes::new().set_modified(entry.modified()))?;
@@ -227,21 +235,21 @@ fn manifest(pending: &[Pending]) -> Vec<journal::Output> {
 
 /// Makes the folders down to that one. What a person has named may be links; below it a link would be a host's, and could
 /// lead anywhere.
-fn make_folders(named: &Path, folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.mode(0o777);
-    let Ok(beyond) = folder.strip_prefix(named) else { return builder.recursive(true).create(folder) };
-    DirBuilder::new().mode(0o777).recursive(true).create(named)?;
-    let mut path = named.to_owned();
-    for name in beyond.components() {
+fn make_folders(named: &Path, folder: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut path = PathBuf::new();
+    for name in folder.components() {
         path.push(name);
-        match fs::symlink_metadata(&path) {
+        let may_be_link = named.starts_with(&path);
+        match if may_be_link { fs::metadata(&path) } else { fs::symlink_metadata(&path) } {
             Ok(data) if data.is_dir() => {}
             Ok(_) => {
                 let problem = format!("{} is no folder, and links aren't followed there", path.display());
                 return Err(io::Error::new(io::ErrorKind::NotADirectory, problem));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => builder.create(&path)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().mode(0o777).create(&path)?;
+                made.push(path.clone());
+            }
             Err(error) => return Err(error),
         }
     }

@@ -1,7 +1,8 @@
 //! `--joblog FILE`: GNU parallel's nine columns, a line for each task that ran.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::record::TaskRecord;
@@ -15,18 +16,15 @@ const HEADER: &str = "Seq\tHost\tStarttime\tJobRuntime\tSend\tReceive\tExitval\t
 /// The open log.
 pub(crate) struct JobLog {
     path: PathBuf,
-    file: File,
+    /// None: a pipe, which is opened when there is something to write, since that waits for its reader.
+    file: Option<File>,
 }
 
 impl JobLog {
     /// Begins a new log; what was there is replaced.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let create = || -> io::Result<File> {
-            let mut file = File::create(path)?;
-            file.write_all(HEADER.as_bytes())?;
-            Ok(file)
-        };
-        let file = create().map_err(|error| named(path, &error))?;
+        let is_pipe = fs::metadata(path).is_ok_and(|data| data.file_type().is_fifo());
+        let file = if is_pipe { None } else { Some(begin(path).map_err(|error| named(path, &error))?) };
         Ok(Self { path: path.to_owned(), file })
     }
 
@@ -51,6 +49,16 @@ impl JobLog {
             record.sequence()
         );
         let line = [front.as_bytes(), &record.asked.command, b"\n"].concat();
-        self.file.write_all(&line).map_err(|error| named(&self.path, &error))
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(begin(&self.path).map_err(|error| named(&self.path, &error))?),
+        };
+        file.write_all(&line).map_err(|error| named(&self.path, &error))
     }
+}
+
+fn begin(path: &Path) -> io::Result<File> {
+    let mut file = File::create(path)?;
+    file.write_all(HEADER.as_bytes())?;
+    Ok(file)
 }

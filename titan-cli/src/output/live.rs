@@ -26,8 +26,8 @@ pub(crate) struct Live {
 #[derive(Debug)]
 struct Tail {
     task: TaskId,
-    /// What stands before each line.
-    tag: Option<Vec<u8>>,
+    /// What stands before each line, of stdout and of stderr.
+    tags: Option<[Tagged; 2]>,
     file: Option<File>,
     splitter: Splitter,
     /// Of stdout and of stderr: what has no newline yet.
@@ -37,7 +37,8 @@ struct Tail {
 impl Live {
     /// An attempt begins.
     pub(crate) fn begin(&mut self, attempt: AttemptId, task: TaskId, tag: Option<Vec<u8>>) {
-        let tail = Tail { task, tag, file: None, splitter: Splitter::default(), begun: [Vec::new(), Vec::new()] };
+        let tags = tag.map(|tag| [Tagged::new(&tag), Tagged::new(&tag)]);
+        let tail = Tail { task, tags, file: None, splitter: Splitter::default(), begun: [Vec::new(), Vec::new()] };
         self.tails.insert(attempt, tail);
     }
 
@@ -80,18 +81,26 @@ impl Tail {
     /// All that there is, and the rest of its last lines.
     fn finish(mut self, write: &mut Write<'_>) -> io::Result<()> {
         self.read(write)?;
-        for (channel, rest) in [Channel::Stdout, Channel::Stderr].into_iter().zip(std::mem::take(&mut self.begun)) {
+        for (number, rest) in std::mem::take(&mut self.begun).into_iter().enumerate() {
             if !rest.is_empty() {
-                write(channel, &tagged(self.tag.as_deref(), &rest))?;
+                self.write(number, rest, write)?;
             }
         }
         Ok(())
     }
 
+    fn write(&mut self, number: usize, lines: Vec<u8>, write: &mut Write<'_>) -> io::Result<()> {
+        let lines = match &mut self.tags {
+            Some(tags) => tags[number].apply(&lines),
+            None => lines,
+        };
+        write([Channel::Stdout, Channel::Stderr][number], &lines)
+    }
+
     fn read(&mut self, write: &mut Write<'_>) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
         let mut buffer = vec![0; READ_BYTES];
         loop {
+            let Some(file) = &mut self.file else { return Ok(()) };
             let length = file.read(&mut buffer)?;
             if length == 0 {
                 return Ok(());
@@ -103,19 +112,16 @@ impl Tail {
                 Channel::Entry | Channel::Content => {}
             });
             split.map_err(io::Error::other)?;
-            for (channel, begun) in [Channel::Stdout, Channel::Stderr].into_iter().zip(&mut self.begun) {
+            for number in [0, 1] {
+                let begun = &mut self.begun[number];
                 let newline = begun.iter().rposition(|byte| *byte == b'\n');
                 let end = newline.map_or(0, |at| at + 1);
                 let end = if begun.len() - end > MAX_LINE_BYTES { begun.len() } else { end };
                 if end > 0 {
                     let lines: Vec<u8> = begun.drain(..end).collect();
-                    write(channel, &tagged(self.tag.as_deref(), &lines))?;
+                    self.write(number, lines, write)?;
                 }
             }
         }
     }
-}
-
-fn tagged(tag: Option<&[u8]>, lines: &[u8]) -> Vec<u8> {
-    tag.map_or_else(|| lines.to_vec(), |tag| Tagged::new(tag).apply(lines))
 }

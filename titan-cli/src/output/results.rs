@@ -20,6 +20,8 @@ pub(crate) struct ResultsFolder {
     path: PathBuf,
     table: BufWriter<File>,
     digits: usize,
+    /// Of two titans that find it empty only one gets it.
+    _lock: File,
 }
 
 /// Whether that folder could be used: it must be new or empty.
@@ -36,11 +38,19 @@ impl ResultsFolder {
     /// Makes it, for that many tasks.
     pub(crate) fn create(path: &Path, tasks: Option<u64>) -> io::Result<Self> {
         fs::create_dir_all(path).map_err(|error| named(path, &error))?;
+        let lock = File::open(path).map_err(|error| named(path, &error))?;
+        let is_ours = lock.try_lock().is_ok() && check(path).is_ok();
+        if !is_ours {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("--results: another titan writes to {}", path.display()),
+            ));
+        }
         let table = path.join(TABLE);
         let mut file = BufWriter::new(File::create(&table).map_err(|error| named(&table, &error))?);
         file.write_all(HEADER.as_bytes())?;
         let digits = tasks.map_or(UNKNOWN_DIGITS, |tasks| tasks.to_string().len());
-        Ok(Self { path: path.to_owned(), table: file, digits })
+        Ok(Self { path: path.to_owned(), table: file, digits, _lock: lock })
     }
 
     /// A task that ran.

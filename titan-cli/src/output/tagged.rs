@@ -1,14 +1,15 @@
 //! `--tag`: each line after the task's values.
 
 /// Puts a tag before each line of a stream that comes in pieces.
-pub(crate) struct Tagged<'a> {
-    tag: &'a [u8],
+#[derive(Debug)]
+pub(crate) struct Tagged {
+    tag: Vec<u8>,
     is_within_line: bool,
 }
 
-impl<'a> Tagged<'a> {
-    pub(crate) fn new(tag: &'a [u8]) -> Self {
-        Self { tag, is_within_line: false }
+impl Tagged {
+    pub(crate) fn new(tag: &[u8]) -> Self {
+        Self { tag: tag.to_vec(), is_within_line: false }
     }
 
     /// The next piece, tagged.
@@ -16,7 +17,7 @@ impl<'a> Tagged<'a> {
         let mut tagged = Vec::with_capacity(piece.len() + self.tag.len());
         for line in piece.split_inclusive(|byte| *byte == b'\n') {
             if !self.is_within_line {
-                tagged.extend_from_slice(self.tag);
+                tagged.extend_from_slice(&self.tag);
             }
             tagged.extend_from_slice(line);
             self.is_within_line = !line.ends_with(b"\n");

@@ -39,6 +39,8 @@ const MAX_TOLD_FAILURES: u32 = 10;
 
 /// Characters of a command that are shown in one line.
 const MAX_COMMAND_CHARS: usize = 120;
+/// Characters of a reason.
+const MAX_REASON_CHARS: usize = 500;
 /// Characters of what is said on a session.
 const MAX_SAID_CHARS: usize = 200;
 /// Reasons why tasks wait that are shown at once.
@@ -194,8 +196,12 @@ impl Progress {
                 self.told_failures += 1;
                 self.last_failed = Some(*task);
                 let (number, host, what) = (self.label(*task), name(host), self.what(*task));
-                (self.told_failures <= MAX_TOLD_FAILURES)
-                    .then(|| format!("task {number} on {host}: {} (try {attempt} of {of}){what}", printable(reason)))
+                (self.told_failures <= MAX_TOLD_FAILURES).then(|| {
+                    format!(
+                        "task {number} on {host}: {} (try {attempt} of {of}){what}",
+                        cut(&printable(reason), MAX_REASON_CHARS)
+                    )
+                })
             }
             Report::HostLacks { task, host, reason } => {
                 // Where there is no other host, it is the task's end, and told as that.

@@ -71,7 +71,7 @@ impl Summary<'_> {
     fn headline(&self) -> String {
         let seconds = (self.ended - self.tally.begun).as_secs_f64();
         let made = match self.outputs {
-            [] => self.name.to_owned(),
+            [] => printable(self.name),
             outputs => outputs_named(outputs),
         };
         let tasks = match self.verdict {
