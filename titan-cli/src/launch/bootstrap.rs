@@ -2,9 +2,9 @@
 //! lacks it, and from there on the streams are the agent's.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -157,8 +157,7 @@ async fn read_facts(shell: &mut Shell, lines: &mut Lines, text: &str) -> Result<
 
 /// A word that no rc file prints by chance.
 fn marker() -> String {
-    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    format!("titan-{:x}-{:x}", nanos, std::process::id())
+    format!("titan-{:016x}-{:x}", RandomState::new().hash_one(0), std::process::id())
 }
 
 /// Finds the script's lines in what comes from the host, whatever else is printed before or between.

@@ -40,7 +40,7 @@ impl TaskRecord {
         asked: Concluded,
         committed: Vec<PathBuf>,
     ) -> Self {
-        // For people and logs only: nothing is decided by it.
+        #[expect(clippy::disallowed_methods, reason = "for people and logs only")]
         let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { batch: batch.to_owned(), end, host, asked, committed, ended }
     }
