@@ -63,9 +63,11 @@ fn no_seed_breaks_a_rule() {
     if seeds >= SEEDS {
         let Happened { protocol_errors, losses, resumed, silenced, leases_over, .. } = happened;
         let Happened { recalls, late, failures, held, lacks, .. } = happened;
-        for count in [protocol_errors, losses, resumed, silenced, leases_over, recalls, late, failures, held, lacks] {
+        for count in [protocol_errors, losses, resumed, silenced, leases_over, recalls, failures, held, lacks] {
             assert!(count > 50, "hardly any trouble: {happened:?}");
         }
+        // Outcomes that nobody asked for don't get as far as the manager.
+        assert!(late > 5, "hardly any trouble: {happened:?}");
     }
 }
 
@@ -187,7 +189,8 @@ fn who_says_that_a_task_runs_cannot_give_it_back() {
     scenario.jobs[0].spec.rerun = Rerun::Lost;
     let ended = run(&scenario);
     all_completed(&ended, 20);
-    assert_eq!(ended.happened.computed, 20);
+    // It runs on, and its outcome is one that it can't have: that ends its session, and nothing ran twice at once.
+    assert_eq!((ended.happened.protocol_errors, ended.happened.overlaps), (1, 0));
 }
 
 #[test]

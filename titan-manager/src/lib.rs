@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! - [`event`]: what happens to the manager; [`effect`]: what it wants done, in order.
+//! - [`desk`]: titan's side of one session: what a worker was given, and what it may send.
 //! - [`config`]: its settings, with their defaults.
 //! - [`policy`]: which of the workers that could take a task takes it; one file each.
 //! - `manager`: the one door, [`Manager::handle`], and what each event changes.
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod desk;
 pub mod effect;
 pub mod event;
 mod manager;

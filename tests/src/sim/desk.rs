@@ -1,19 +1,21 @@
 //! titan's side: the driver of the simulated world. Feeds the manager, carries its effects out in order, and talks to each
-//! worker as titan-cli's connections do.
+//! worker through the real desk.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use titan_manager::desk::{Desk, Heard, Results, Unkept};
 use titan_manager::{Effect, Event, HostId, Report, WorkerId};
 use titan_proto::codec;
-use titan_proto::frame::{Decoder, Frame, Received};
+use titan_proto::frame::{Decoder, Frame, FrameKind, Received};
 use titan_proto::id::AttemptId;
-use titan_proto::message::{Configure, Outcome, ToAgent, ToManager};
-use titan_proto::session::{Incoming, Session};
+use titan_proto::message::{Configure, Outcome, ResultSummary, ToAgent, ToManager};
+use titan_proto::session::Session;
 use titan_proto::time::Timestamp;
 
 use super::Sabotage;
 use super::host::AgentSide;
+use super::spool::Spool;
 use super::tasks::{LACKS, SETUP};
 use super::wire::{LinkId, Side};
 use super::world::{Happening, PULSE, World};
@@ -23,9 +25,9 @@ const HEARD_SPAN: Duration = Duration::from_millis(200);
 
 /// What titan has for one worker.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct TitanSide {
     pub(super) host: HostId,
-    pub(super) session: Session,
+    pub(super) desk: Desk,
     pub(super) decoder: Decoder,
     pub(super) link: Option<LinkId>,
     /// What was said and hasn't been heard, in order.
@@ -34,11 +36,34 @@ pub(super) struct Desk {
     heard_at: Timestamp,
 }
 
-impl Desk {
-    pub(super) fn say(&mut self, message: &ToAgent) {
-        let bytes = codec::encode(message).expect("simulated messages are short");
-        self.unheard.push_back(bytes.clone());
-        self.session.send(bytes);
+impl TitanSide {
+    fn say(&mut self, message: &ToAgent, kept: &mut Kept<'_>) {
+        self.unheard.push_back(codec::encode(message).expect("simulated messages are short"));
+        self.desk.say(message, kept).expect("simulated messages are short");
+    }
+}
+
+/// The model's place for results, as one session sees it.
+struct Kept<'m> {
+    spool: &'m mut Spool,
+    worker: WorkerId,
+    most_parts: usize,
+    /// Titan's own fault: it doesn't look whether results are whole.
+    trusts: bool,
+}
+
+impl Results for Kept<'_> {
+    fn append(&mut self, attempt: AttemptId, data: &[u8]) -> Result<(), Unkept> {
+        self.spool.append(self.worker, attempt, data, self.most_parts).map_err(Unkept::Sender)
+    }
+
+    fn finish(&mut self, attempt: AttemptId, outcome: Outcome, summary: ResultSummary) -> Outcome {
+        let is_whole = self.spool.finish(self.worker, attempt, summary, self.most_parts);
+        if is_whole == Ok(true) || self.trusts { outcome } else { Outcome::failed("its result arrived damaged") }
+    }
+
+    fn abandon(&mut self, attempt: AttemptId) {
+        self.spool.abandon(attempt);
     }
 }
 
@@ -70,8 +95,10 @@ impl World {
         match effect {
             Effect::Send { worker, message } => {
                 self.happened.recalls += u64::from(matches!(message, ToAgent::Recall { .. }));
-                if let Some(desk) = self.desks.get_mut(&worker) {
-                    desk.say(&message);
+                let trusts = self.sabotage == Sabotage::TrustsResults;
+                if let Some(side) = self.desks.get_mut(&worker) {
+                    let (spool, most_parts) = (&mut self.model.spool, side.most_parts);
+                    side.say(&message, &mut Kept { spool, worker, most_parts, trusts });
                     self.touched.insert((worker, Side::Manager));
                 }
             }
@@ -123,17 +150,19 @@ impl World {
             cache_bytes: 0,
             reports_load: false,
         };
-        let mut desk = Desk {
+        let most_parts = capacity.slots as usize * 2 + 2;
+        let mut side = TitanSide {
             host,
-            session: Session::new(self.now, config.heartbeat),
+            desk: Desk::new(Session::new(self.now, config.heartbeat)),
             decoder: Decoder::default(),
             link: Some(link),
             unheard: VecDeque::new(),
-            most_parts: capacity.slots as usize * 2 + 2,
+            most_parts,
             heard_at: self.now,
         };
-        desk.say(&ToAgent::Configure(configure));
-        self.desks.insert(worker, desk);
+        let spool = &mut self.model.spool;
+        side.say(&ToAgent::Configure(configure), &mut Kept { spool, worker, most_parts, trusts: false });
+        self.desks.insert(worker, side);
         self.agents.insert(worker, AgentSide::new(host, capacity.slots, link, self.now));
         self.after(PULSE, Happening::AgentTick(worker));
         self.touched.insert((worker, Side::Manager));
@@ -160,25 +189,24 @@ impl World {
     }
 
     fn desk_takes(&mut self, worker: WorkerId, mut frame: Frame) -> Result<(), String> {
-        let desk = self.desks.get_mut(&worker).expect("it has read a frame");
+        let side = self.desks.get_mut(&worker).expect("it has read a frame");
         if self.sabotage == Sabotage::AcceptsAnyFrame && frame.sequence > 0 {
-            frame.sequence = desk.session.last_seen() + 1;
+            frame.sequence = side.desk.session.last_seen() + 1;
         }
-        match desk.session.on_frame(self.now, frame).map_err(|error| error.to_string())? {
-            Incoming::Control(bytes) => {
-                for _ in 0..1 + u32::from(self.sabotage == Sabotage::HearsTwice) {
-                    self.agents.get_mut(&worker).expect("agents stay").was_heard(&bytes);
-                }
-                let message = codec::decode(&bytes).map_err(|error| error.to_string())?;
-                let message = self.checked(worker, message)?;
-                self.pass_on(worker, message);
+        let said = (frame.kind == FrameKind::Control).then(|| frame.payload.clone());
+        let before = side.desk.session.last_seen();
+        let (spool, most_parts) = (&mut self.model.spool, side.most_parts);
+        let trusts = self.sabotage == Sabotage::TrustsResults;
+        let heard = side.desk.on_frame(self.now, frame, &mut Kept { spool, worker, most_parts, trusts });
+        // Whatever titan makes of it: it was the next.
+        if let Some(bytes) = said.filter(|_| side.desk.session.last_seen() > before) {
+            for _ in 0..1 + u32::from(self.sabotage == Sabotage::HearsTwice) {
+                self.agents.get_mut(&worker).expect("agents stay").was_heard(&bytes);
             }
-            Incoming::Bulk { stream, data } => {
-                let most = desk.most_parts;
-                self.model.spool.append(worker, AttemptId::from_stream(stream), &data, most)?;
-                self.hear(worker);
-            }
-            Incoming::Heartbeat => self.hear(worker),
+        }
+        match heard.map_err(|error| error.to_string())? {
+            Heard::Message(message) => self.pass_on(worker, by_host(message)),
+            Heard::Nothing => self.hear(worker),
         }
         Ok(())
     }
@@ -197,23 +225,6 @@ impl World {
             return;
         }
         self.tell(Event::Message { worker, message });
-    }
-
-    /// A result that didn't arrive whole is a failed attempt.
-    fn checked(&mut self, worker: WorkerId, message: ToManager) -> Result<ToManager, String> {
-        let ToManager::Finished { attempt, outcome, process } = message else { return Ok(message) };
-        let Some(summary) = outcome.result() else {
-            let outcome = by_host(outcome);
-            return Ok(ToManager::Finished { attempt, outcome, process });
-        };
-        let most = self.desks[&worker].most_parts;
-        match self.model.spool.finish(worker, attempt, summary, most)? || self.sabotage == Sabotage::TrustsResults {
-            true => Ok(ToManager::Finished { attempt, outcome, process }),
-            false => {
-                let outcome = Outcome::failed("its result arrived damaged");
-                Ok(ToManager::Finished { attempt, outcome, process })
-            }
-        }
     }
 
     /// titan's end of a connection is over: the session goes on over another one, or ends with it.
@@ -268,8 +279,8 @@ impl World {
         self.note(&format!("{worker:?}'s session goes on"));
         let agent = self.agents.get_mut(&worker).expect("agents stay");
         let desk = self.desks.get_mut(&worker).expect("it was there");
-        let (seen_here, seen_there) = (desk.session.last_seen(), agent.session.last_seen());
-        desk.session.resume(self.now, seen_there).expect("titan forgets nothing");
+        let (seen_here, seen_there) = (desk.desk.session.last_seen(), agent.session.last_seen());
+        desk.desk.session.resume(self.now, seen_there).expect("titan forgets nothing");
         agent.session.resume(self.now, seen_here).expect("an agent forgets nothing");
         (desk.decoder, agent.decoder) = (Decoder::default(), Decoder::default());
         (desk.link, agent.link) = (Some(link), Some(link));
@@ -278,10 +289,12 @@ impl World {
 }
 
 /// The simulated agents have words for what only commands can say: that their host lacks something, or fails a setup.
-fn by_host(outcome: Outcome) -> Outcome {
-    match outcome {
+fn by_host(message: ToManager) -> ToManager {
+    let ToManager::Finished { attempt, outcome, process } = message else { return message };
+    let outcome = match outcome {
         Outcome::Failed { reason, .. } if reason.starts_with(LACKS) => Outcome::failed_by_host(reason),
         Outcome::Failed { reason, .. } if reason.starts_with(SETUP) => Outcome::setup_failed(reason),
         other => other,
-    }
+    };
+    ToManager::Finished { attempt, outcome, process }
 }

@@ -55,7 +55,7 @@ impl World {
         assert!(agent.computing.is_empty(), "{worker:?} computes on");
         assert!(desk.unheard.is_empty(), "{worker:?} hasn't heard everything");
         assert!(agent.unheard.is_empty() && agent.unheard_after_bulk.is_empty(), "{worker:?} wasn't heard");
-        assert!(desk.session.is_idle() && agent.session.is_idle(), "{worker:?}'s session has something left over");
+        assert!(desk.desk.session.is_idle() && agent.session.is_idle(), "{worker:?}'s session has something left over");
     }
 
     /// titan says goodbye; whoever hears it ends at once.
@@ -63,7 +63,7 @@ impl World {
         let workers: Vec<WorkerId> = self.desks.keys().copied().collect();
         let connected: Vec<WorkerId> = workers.into_iter().filter(|&worker| self.is_well_connected(worker)).collect();
         for &worker in &connected {
-            self.desks.get_mut(&worker).expect("it is connected").session.say_goodbye();
+            self.desks.get_mut(&worker).expect("it is connected").desk.session.say_goodbye();
             self.touched.insert((worker, Side::Manager));
         }
         let until = self.now + Duration::from_secs(5);

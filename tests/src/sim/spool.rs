@@ -75,6 +75,13 @@ impl Spool {
         }
     }
 
+    /// Nothing more comes of an attempt that hasn't finished.
+    pub(super) fn abandon(&mut self, attempt: AttemptId) {
+        if self.parts.get(&attempt).is_some_and(|part| !part.is_finished) {
+            self.parts.remove(&attempt);
+        }
+    }
+
     /// A session is over: what isn't finished goes with it.
     pub(super) fn end_session(&mut self, owner: WorkerId) {
         self.parts.retain(|_, part| part.owner != owner || part.is_finished);

@@ -8,7 +8,7 @@ use titan_manager::{Event, HostId, Manager, WorkerId};
 use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::time::Timestamp;
 
-use super::desk::Desk;
+use super::desk::TitanSide;
 use super::faults::Fault;
 use super::host::{AgentSide, Machine};
 use super::model::Model;
@@ -74,7 +74,7 @@ pub(super) struct World {
     pub(super) sabotage: Sabotage,
     pub(super) manager: Manager,
     pub(super) model: Model,
-    pub(super) desks: BTreeMap<WorkerId, Desk>,
+    pub(super) desks: BTreeMap<WorkerId, TitanSide>,
     pub(super) agents: BTreeMap<WorkerId, AgentSide>,
     pub(super) machines: BTreeMap<HostId, Machine>,
     pub(super) links: BTreeMap<LinkId, Link>,
@@ -285,7 +285,7 @@ impl World {
             return;
         }
         let session = match side {
-            Side::Manager => &mut self.desks.get_mut(&worker).expect("it has a link").session,
+            Side::Manager => &mut self.desks.get_mut(&worker).expect("it has a link").desk.session,
             Side::Agent => &mut self.agents.get_mut(&worker).expect("it has a link").session,
         };
         let Some(bytes) = session.poll_transmit(self.now) else { return };

@@ -1,6 +1,5 @@
 //! One connection to one agent: bytes to frames, frames to the session, results to the spool, messages to the driver.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +9,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use titan_manager::WorkerId;
+use titan_manager::desk::{Desk, Heard};
 use titan_proto::codec;
 use titan_proto::command::SETUP_CHECK;
 use titan_proto::frame::{Decoder, Received};
-use titan_proto::id::{AttemptId, JobId};
-use titan_proto::message::{Fault, MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
-use titan_proto::session::{Incoming, Session};
+use titan_proto::id::JobId;
+use titan_proto::message::{MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 use super::clock::Clock;
 use super::host::{Command, News};
+use super::keeper::Keeper;
 use super::offers::Offers;
-use super::spool::{SpoolError, Writer, named};
 use super::staging::FullStart;
-use crate::files::check::{OutputCheck, Refused};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -57,27 +55,14 @@ enum Step {
     Piece { stream: u64, piece: Result<Vec<u8>, String> },
 }
 
-/// An attempt that a worker was given.
-#[derive(Debug)]
-pub(crate) enum Given {
-    /// It may send what it makes of it, which is looked through as it comes.
-    Open(Option<OutputCheck>),
-    /// What it sends can't be kept here, for this reason.
-    Unkept(String),
-    /// It has told its outcome: nothing more comes.
-    Over,
-}
-
 /// Everything that one connection needs.
 pub(crate) struct Connection {
     pub(crate) worker: WorkerId,
-    pub(crate) session: Session,
+    pub(crate) desk: Desk,
     pub(crate) decoder: Decoder,
-    pub(crate) spool: Writer,
+    pub(crate) results: Keeper,
     /// What the host wants to be run before a command's first task.
     pub(crate) setup: Option<String>,
-    /// The attempts that this worker was given and that it hasn't been told to forget.
-    pub(crate) given: BTreeMap<AttemptId, Given>,
     /// The files that it may ask for.
     pub(crate) offers: Offers,
     pub(crate) clock: Clock,
@@ -111,14 +96,14 @@ impl Connection {
         self.receive(&mut last_heard).await?;
         loop {
             if written == out.len() {
-                out = self.session.poll_transmit(self.now()).unwrap_or_default();
+                out = self.desk.session.poll_transmit(self.now()).unwrap_or_default();
                 written = 0;
-                if out.is_empty() && self.session.said_goodbye() {
+                if out.is_empty() && self.desk.session.said_goodbye() {
                     return Ok(End::Stopped);
                 }
             }
-            let wake = self.clock.instant(self.session.next_deadline());
-            let has_room = self.session.bulk_bytes() < MAX_BULK_BYTES;
+            let wake = self.clock.instant(self.desk.session.next_deadline());
+            let has_room = self.desk.session.bulk_bytes() < MAX_BULK_BYTES;
             let step = tokio::select! {
                 wrote = writer.write(&out[written..]), if written < out.len() => Step::Wrote(checked(wrote)?),
                 read = reader.read(&mut buffer) => Step::Read(checked(read)?),
@@ -148,7 +133,7 @@ impl Connection {
                 Step::Told(Some(Command::GiveUp) | None) => return Ok(End::GivenUp),
                 Step::Stop => {
                     stopping = true;
-                    self.session.say_goodbye();
+                    self.desk.session.say_goodbye();
                 }
                 Step::Due => {}
             }
@@ -161,13 +146,12 @@ impl Connection {
 
     fn send(&mut self, mut message: ToAgent) {
         match &mut message {
-            ToAgent::Start { attempt, .. } => drop(self.given.entry(*attempt).or_insert(Given::Open(None))),
-            ToAgent::Acknowledge { attempt } => self.forget(*attempt),
+            ToAgent::Acknowledge { attempt } => self.offers.withdraw(*attempt),
             ToAgent::Job { work, .. } => add_setup(work, self.setup.as_deref()),
             _ => {}
         }
-        let bytes = codec::encode(&message).expect("jobs were checked against the bound before the batch began");
-        self.session.send(bytes);
+        let said = self.desk.say(&message, &mut self.results);
+        said.expect("jobs were checked against the bound before the batch began");
     }
 
     /// Tells a task with its files.
@@ -184,15 +168,17 @@ impl Connection {
                 self.send(files);
             }
         }
-        self.given.insert(attempt, Given::Open(check));
         self.send(message);
+        if let Some(check) = check {
+            self.results.look_through(attempt, check);
+        }
     }
 
     fn send_piece(&mut self, stream: u64, piece: Result<Vec<u8>, String>) {
         match piece {
             Ok(piece) => {
                 let end = codec::encode(&ToAgent::Piece { stream, failure: None }).expect("a few bytes");
-                self.session.send_bulk(stream, Arc::new(piece), end);
+                self.desk.session.send_bulk(stream, Arc::new(piece), end);
             }
             Err(failure) => {
                 let failure = Some(failure.chars().take(MAX_REASON_CHARS).collect());
@@ -201,15 +187,9 @@ impl Connection {
         }
     }
 
-    fn forget(&mut self, attempt: AttemptId) {
-        self.given.remove(&attempt);
-        self.spool.abandon(attempt);
-        self.offers.withdraw(attempt);
-    }
-
     /// An agent that makes titan talk and doesn't listen.
     fn is_deaf(&self) -> bool {
-        self.session.queued() > MAX_QUEUED
+        self.desk.session.queued() > MAX_QUEUED
     }
 
     /// Handles all frames that are complete.
@@ -220,26 +200,22 @@ impl Connection {
             let Received::Frame(frame) = received else {
                 return Err(End::Lost("the agent said goodbye".to_owned()));
             };
-            match self.session.on_frame(self.now(), frame).map_err(broken)? {
-                Incoming::Control(bytes) => {
-                    let message = codec::decode(&bytes).map_err(broken)?;
-                    match message {
-                        ToManager::Recalled { attempt } => self.forget(attempt),
-                        ToManager::Want { stream, blob, offset, bytes } => {
-                            self.offers.ask(stream, blob, offset, bytes).map_err(broken)?;
-                            continue;
-                        }
-                        _ => {}
+            let heard = self.desk.on_frame(self.clock.now(), frame, &mut self.results).map_err(broken)?;
+            if let Some(error) = self.results.take_unkept() {
+                self.tell(News::CannotKeep { error }).await;
+            }
+            match heard {
+                Heard::Message(ToManager::Want { stream, blob, offset, bytes }) => {
+                    self.offers.ask(stream, blob, offset, bytes).map_err(broken)?;
+                }
+                Heard::Message(message) => {
+                    if let ToManager::Recalled { attempt } = message {
+                        self.offers.withdraw(attempt);
                     }
-                    let message = self.check_result(message)?;
                     *last_heard = self.now();
                     self.tell(News::Message { worker: self.worker, message }).await;
                 }
-                Incoming::Bulk { stream, data } => {
-                    let attempt = AttemptId::from_stream(stream);
-                    self.take(attempt, &data).await?;
-                }
-                Incoming::Heartbeat => {}
+                Heard::Nothing => {}
             }
         }
         // Bytes that make no frame are no sign of life.
@@ -248,60 +224,6 @@ impl Connection {
             self.tell(News::Heard { worker: self.worker }).await;
         }
         Ok(())
-    }
-
-    /// Keeps what an attempt sends. A disk that is full here fails that attempt alone.
-    async fn take(&mut self, attempt: AttemptId, data: &[u8]) -> Result<(), End> {
-        match self.given.get_mut(&attempt) {
-            Some(Given::Open(check)) => {
-                if let Some(check) = check {
-                    check.push(data);
-                }
-            }
-            Some(Given::Unkept(_)) => return Ok(()),
-            Some(Given::Over) | None => {
-                return Err(broken(format!("a result of {attempt}, which it doesn't run")));
-            }
-        }
-        match self.spool.append(attempt, data) {
-            Ok(()) => Ok(()),
-            Err(SpoolError::Sender { reason }) => Err(broken(reason)),
-            Err(SpoolError::Here { path, cause }) => {
-                self.spool.abandon(attempt);
-                self.given.insert(attempt, Given::Unkept(format!("what it sends can't be kept here: {cause}")));
-                self.tell(News::CannotKeep { error: named(&path, &cause) }).await;
-                Ok(())
-            }
-        }
-    }
-
-    /// A result that didn't arrive whole is a failed attempt, and so is one that isn't what was declared.
-    fn check_result(&mut self, message: ToManager) -> Result<ToManager, End> {
-        let ToManager::Finished { attempt, outcome, process } = message else { return Ok(message) };
-        let given = self.given.get_mut(&attempt).map(|given| std::mem::replace(given, Given::Over));
-        let check = match given {
-            Some(Given::Open(check)) => check,
-            Some(Given::Unkept(reason)) => {
-                let outcome = if outcome == Outcome::Cancelled { outcome } else { Outcome::failed(reason) };
-                return Ok(ToManager::Finished { attempt, outcome, process });
-            }
-            Some(Given::Over) | None => return Err(broken(format!("the outcome of {attempt}, which it doesn't run"))),
-        };
-        let Some(summary) = outcome.result() else {
-            self.spool.abandon(attempt);
-            return Ok(ToManager::Finished { attempt, outcome, process });
-        };
-        let is_whole = self.spool.finish(attempt, summary);
-        let outcome = match (outcome, check.map(OutputCheck::finish)) {
-            _ if !is_whole => Outcome::failed("its result arrived damaged"),
-            // What it has printed is told all the same.
-            (Outcome::Completed(_), Some(Err(Refused::OfTask(reason)))) => {
-                Outcome::Failed { reason, fault: Fault::Task, result: Some(summary) }
-            }
-            (Outcome::Completed(_), Some(Err(Refused::OfHost(problem)))) => Outcome::failed_by_host(problem),
-            (outcome, _) => outcome,
-        };
-        Ok(ToManager::Finished { attempt, outcome, process })
     }
 
     async fn tell(&self, news: News) {

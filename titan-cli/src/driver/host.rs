@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 
+use titan_manager::desk::Desk;
 use titan_manager::{Capacity, HostId, WorkerId};
 use titan_proto::PROTOCOL_VERSION;
 use titan_proto::frame::Decoder;
@@ -23,6 +24,7 @@ use titan_proto::session::Session;
 use super::backoff::History;
 use super::clock::Clock;
 use super::connection::{Connection, End};
+use super::keeper::Keeper;
 use super::offers::Offers;
 use super::spool::Spool;
 use super::staging::FullStart;
@@ -195,11 +197,10 @@ impl HostTask {
         .await;
         let connection = Connection {
             worker,
-            session,
+            desk: Desk::new(session),
             decoder,
-            spool: common.spool.writer(common.max_result_bytes, slots as usize * 2 + 2),
+            results: Keeper::new(common.spool.writer(common.max_result_bytes, slots as usize * 2 + 2)),
             setup: self.setup.clone(),
-            given: BTreeMap::new(),
             offers: Offers::default(),
             clock: common.clock,
             news: common.news.clone(),

@@ -4,7 +4,7 @@
 //! # Layout
 //! - this file: the loop. One `select!` makes events; everything after it is synchronous.
 //! - [`host`], [`backoff`], [`connection`], [`offers`]: one host from start to end.
-//! - [`batch_dir`], [`spool`], [`journal`]: what lies in the batch's directory.
+//! - [`batch_dir`], [`spool`], [`journal`]: what lies in the batch's directory; [`keeper`]: what a session's attempts send.
 //! - [`staging`]: a command's task is put together, with its files.
 //! - [`sink`], [`outputs`]: from results to files.
 //! - [`note`]: what progress and reports are told.
@@ -15,6 +15,7 @@ pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod host;
 pub(crate) mod journal;
+pub(crate) mod keeper;
 pub(crate) mod note;
 pub(crate) mod offers;
 pub(crate) mod outputs;
