@@ -141,7 +141,7 @@ pub fn serve(
         decoder,
         begun,
         teller: options.is_watched.then(Teller::inherited).flatten(),
-        told_heard: Timestamp::default(),
+        told: (Timestamp::default(), Duration::ZERO),
         pool: None,
         processes: None,
         files: None,
@@ -246,9 +246,9 @@ struct Server {
     decoder: Decoder,
     /// Its time counts what the machine sleeps: the lease goes on then.
     begun: Duration,
-    /// Where the watcher is told that the manager was heard, and when it was told last.
+    /// Where the watcher is told of the lease, and what it was told last.
     teller: Option<Teller>,
-    told_heard: Timestamp,
+    told: (Timestamp, Duration),
     pool: Option<Pool>,
     processes: Option<Processes>,
     files: Option<Files>,
@@ -377,6 +377,10 @@ impl Server {
             };
             self.decide(event)?;
         }
+        // A new length counts at once, and what was heard from the next look around on.
+        if self.agent.lease().1 != self.told.1 {
+            self.tell_lease();
+        }
         Ok(())
     }
 
@@ -444,18 +448,22 @@ impl Server {
         if let Some(pool) = &self.pool {
             pool.end_overdue();
         }
-        let (heard, lease) = self.agent.lease();
-        if let Some(teller) = &mut self.teller
-            && heard > self.told_heard
-        {
-            teller.tell(lease);
-            self.told_heard = heard;
-        }
+        self.tell_lease();
         if self.parent.is_some() && rustix::process::getppid() != self.parent {
             self.exit = Some(Exit::Protocol { reason: "its watcher has ended".to_owned() });
         }
         if self.reports_load && self.now().since(self.last_load) >= LOAD_SPAN {
             self.report_load();
+        }
+    }
+
+    fn tell_lease(&mut self) {
+        let held = self.agent.lease();
+        if let Some(teller) = &mut self.teller
+            && held != self.told
+        {
+            teller.tell(held.1);
+            self.told = held;
         }
     }
 
