@@ -141,6 +141,23 @@ fn a_silent_agent_loses_its_tasks_to_another() {
 }
 
 #[test]
+fn a_task_that_hangs_at_the_end_is_tried_by_an_idle_host_too_and_leaves_one_output() {
+    let desk = Desk::new();
+    let host = |name: &str| format!("[[host]]\nlocal = true\nname = \"{name}\"\nslots = 1\n");
+    desk.write("c.toml", format!("[scheduler]\ntick = \"50ms\"\n{}{}", host("one"), host("two")));
+    desk.write("free", "");
+    // The first attempt of the last task hangs; both would write the same output.
+    let free = desk.path("free");
+    let line = format!("test {{}} = 4 && mv {} . 2>&- && sleep 1000; echo $TITAN_ATTEMPT > {{}}.txt", free.display());
+    let mut titan = desk.titan("map -v --cluster c.toml --retries 0 -o {}.txt -s");
+    titan.arg(&line).args([":::", "1", "2", "3", "4"]);
+    let outcome = Running::start(&mut titan).wait().expect(0);
+    assert!(outcome.stderr.contains("tries it too"), "{}", outcome.stderr);
+    assert_eq!(desk.read("4.txt"), b"2\n");
+    desk.wait_until_tidy();
+}
+
+#[test]
 fn an_agent_that_stands_still_ends_with_its_lease_and_so_does_all_that_it_ran() {
     let desk = Desk::new();
     desk.write("cluster.toml", "[scheduler]\ntick = \"50ms\"\n[[host]]\nlocal = true\n");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::kernel_command::KernelChoice;
-use crate::config::cluster::parse_policy;
+use crate::config::cluster::{parse_policy, parse_speculate};
 use crate::config::jobs::{Jobs, parse_jobs};
 use crate::config::place::{PlaceArgs, parse_local};
 use crate::config::rules::{Wanted, parse_halt, parse_load, parse_resource, parse_where};
@@ -440,6 +440,9 @@ pub(crate) struct ScheduleOptions {
     /// Further tries of a task after the first [default: 0; for kernels 2]
     #[arg(long, value_name = "N", allow_negative_numbers = true, global = true)]
     pub(crate) retries: Option<u32>,
+    /// At the end idle slots try the slowest tasks too, if these may run twice: auto or off [default: auto]
+    #[arg(long, value_name = "HOW", value_parser = parse_speculate, global = true)]
+    pub(crate) speculate: Option<bool>,
 }
 
 /// What is said while it runs, and at the end.

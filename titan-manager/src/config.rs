@@ -25,6 +25,8 @@ pub struct Config {
     pub crash_limit: u32,
     /// No task starts before that many workers are HEALTHY.
     pub min_workers: u32,
+    /// Whether stragglers at the tail get a second attempt where they may run twice.
+    pub speculates: bool,
     /// When to end early.
     pub halt: Option<Halt>,
     /// Least time between two starts.
@@ -77,6 +79,7 @@ impl Default for Config {
             heartbeat: Duration::from_secs(10),
             crash_limit: 5,
             min_workers: 1,
+            speculates: true,
             halt: None,
             start_delay: Duration::ZERO,
             max_load: None,

@@ -206,6 +206,15 @@ pub enum Report {
         /// For how long at most.
         span: Duration,
     },
+    /// A task runs much longer than others of its job, and gets a second attempt.
+    Speculated {
+        /// The task.
+        task: TaskId,
+        /// Where the second attempt runs.
+        host: HostId,
+        /// For how long the first has run.
+        span: Duration,
+    },
     /// A task is FAILED.
     Failed {
         /// The task.

@@ -11,6 +11,7 @@
 //!   - `outcome`: what the end of an attempt means for its task; `failure`: when it is tried again, and when not.
 //!   - `health`: silence, lost sessions, hosts that come and go; `hold`: tasks that wait for a lost agent's end.
 //!   - `jobs`: jobs that come, grow and wait for others; `requests`: what no host can meet; `stop`: cancel, halt, verdict.
+//!   - `stragglers`: second attempts at the tail.
 //!   - `view`: what can be asked; `check`: every cross-reference, for tests.
 //! - `task`, `tasks`, `worker`, `queue`, `room`: the state's parts.
 

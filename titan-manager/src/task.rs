@@ -7,6 +7,7 @@ use titan_proto::command::ProcessEnd;
 use titan_proto::id::{AttemptId, JobId, TaskId};
 
 use crate::event::{Dependency, HostId, JobSpec};
+use crate::manager::Pace;
 use crate::tasks::Tasks;
 
 /// Where a task is in its life.
@@ -38,6 +39,8 @@ pub(crate) struct Job {
     /// The jobs that wait for this one or its tasks.
     pub(crate) dependents: Vec<JobId>,
     pub(crate) gate: Gate,
+    /// How long its tasks take.
+    pub(crate) pace: Pace,
     /// Hosts that lacked what its tasks need, and how often since a task of it was COMPLETED there.
     pub(crate) lacks: BTreeMap<HostId, u32>,
     /// Hosts on which its setup has failed, in their own words.
@@ -70,6 +73,7 @@ impl Job {
             spoiled: None,
             dependents: Vec::new(),
             gate: Gate::Waiting,
+            pace: Pace::default(),
             lacks: BTreeMap::new(),
             unusable: BTreeMap::new(),
         }

@@ -107,6 +107,8 @@ pub(crate) struct Attempt {
     pub(crate) task: TaskId,
     pub(crate) worker: WorkerId,
     pub(crate) phase: Phase,
+    /// When its worker said that it runs.
+    pub(crate) since: Option<Timestamp>,
 }
 
 /// How far an attempt is, as far as the manager has heard.

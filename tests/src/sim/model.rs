@@ -15,6 +15,7 @@ use super::tasks::Manners;
 pub(super) struct Model {
     pub(super) min_workers: u32,
     pub(super) crash_limit: u32,
+    pub(super) speculates: bool,
     pub(super) halt: Option<Halt>,
     /// Whether what it waits for has happened.
     pub(super) is_halted: bool,
@@ -122,6 +123,7 @@ impl Model {
         Self {
             min_workers: config.min_workers,
             crash_limit: config.crash_limit,
+            speculates: config.speculates,
             halt: config.halt,
             is_halted: false,
             manners,
@@ -259,13 +261,21 @@ impl Model {
 
     /// Whether the batch can't go on: nobody is there or coming who could do anything, or too few from the beginning.
     pub(super) fn is_hopeless(&self) -> bool {
-        let useful = |place: &&Place| match **place {
-            Place::Starting => true,
-            Place::Up(worker) => self.is_useful(worker),
+        let useful = |(host, place): &(&HostId, &Place)| match **place {
+            Place::Starting => !self.fails_all_setups(**host),
+            Place::Up(worker) => self.is_useful(worker) && (self.holds_some(worker) || !self.fails_all_setups(**host)),
             Place::Down => false,
         };
-        let useful = self.hosts.values().filter(useful).count();
+        let useful = self.hosts.iter().filter(useful).count();
         useful == 0 || (!self.begun && useful < self.min_workers as usize)
+    }
+
+    fn fails_all_setups(&self, host: HostId) -> bool {
+        (0..self.jobs.len() as u32).all(|job| self.setups.contains(&(JobId(job), host)))
+    }
+
+    fn holds_some(&self, worker: WorkerId) -> bool {
+        self.attempts.values().any(|tried| tried.worker == worker && tried.is_open)
     }
 
     /// Takes note of how many workers are HEALTHY after a step.

@@ -271,6 +271,7 @@ fn config(random: &mut Random, hosts: u32) -> Config {
         crash_limit: random.between(1, 5) as u32,
         min_workers: random.pick(&[1, 1, 1, 2, 3]).min(hosts + u32::from(random.chance(3))),
         halt: random.chance(6).then(|| halt(random)),
+        speculates: random.chance(40),
         start_delay: if random.chance(6) { random.millis(1, 200) } else { Duration::ZERO },
         ..Config::default()
     }

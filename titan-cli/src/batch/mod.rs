@@ -161,7 +161,7 @@ impl Batch<'_> {
     }
 
     fn manager_config(&self) -> titan_manager::Config {
-        let Scheduler { policy, tick, heartbeat, unhealthy_after, lease, crash_limit, min_workers, .. } =
+        let Scheduler { policy, tick, heartbeat, unhealthy_after, lease, crash_limit, min_workers, speculates, .. } =
             self.cluster.scheduler;
         let Rules { halt, start_delay, max_load, min_free_memory_bytes, .. } = self.rules;
         titan_manager::Config {
@@ -172,6 +172,7 @@ impl Batch<'_> {
             lease,
             crash_limit,
             min_workers,
+            speculates,
             halt,
             start_delay,
             max_load,

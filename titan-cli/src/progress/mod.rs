@@ -235,6 +235,12 @@ impl Progress {
             Report::Completed { task, host, compute, .. } if self.verbose > 0 => {
                 Some(format!("task {} on {}: done in {}", self.label(*task), name(host), human_duration(*compute)))
             }
+            Report::Speculated { task, host, span } if self.verbose > 0 => Some(format!(
+                "task {} has run for {}: {} tries it too",
+                self.label(*task),
+                human_duration(*span),
+                name(host)
+            )),
             Report::Late { attempt, host } if self.verbose > 1 => {
                 Some(format!("{}: attempt {attempt} came too late and doesn't count", name(host)))
             }

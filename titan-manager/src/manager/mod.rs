@@ -11,6 +11,7 @@ mod outcome;
 mod placement;
 mod requests;
 mod stop;
+mod stragglers;
 mod view;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use hold::Hold;
 use placement::Reservation;
 use stop::Stop;
 
+pub(crate) use stragglers::Pace;
 pub use view::{Counts, WorkerView};
 
 /// Decides. Fed by [`Manager::handle`], read by anybody.
@@ -128,14 +130,17 @@ impl Manager {
             }
             Event::Message { worker, message } => {
                 self.on_heard(now, worker, effects);
-                self.on_message(worker, message, effects);
+                self.on_message(now, worker, message, effects);
             }
             Event::Heard { worker } => self.on_heard(now, worker, effects),
             Event::SessionLost { worker, is_dead } => self.on_session_lost(now, worker, is_dead, effects),
             Event::Committed { task, problem } => self.on_committed(task, problem, effects),
             Event::Cancel => self.on_cancel(effects),
             Event::Abandon => self.on_abandon(now, effects),
-            Event::Tick => self.on_tick(now, effects),
+            Event::Tick => {
+                self.on_tick(now, effects);
+                self.help_stragglers(now, effects);
+            }
         }
     }
 

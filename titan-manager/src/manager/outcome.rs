@@ -5,6 +5,7 @@ use std::time::Duration;
 use titan_proto::command::ProcessEnd;
 use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::message::{Fault, Outcome, ResultSummary, ToAgent, ToManager};
+use titan_proto::time::Timestamp;
 
 use super::Manager;
 use super::failure::Failure;
@@ -13,8 +14,21 @@ use crate::event::WorkerId;
 use crate::task::{TaskState, Tried, Trouble};
 use crate::worker::{Attempt, Load, Phase};
 
+/// What a worker says of an attempt's end.
+struct Said {
+    attempt: AttemptId,
+    outcome: Outcome,
+    process: Option<ProcessEnd>,
+}
+
 impl Manager {
-    pub(super) fn on_message(&mut self, worker: WorkerId, message: ToManager, effects: &mut Vec<Effect>) {
+    pub(super) fn on_message(
+        &mut self,
+        now: Timestamp,
+        worker: WorkerId,
+        message: ToManager,
+        effects: &mut Vec<Effect>,
+    ) {
         if !self.workers.contains_key(&worker) {
             // What a lost worker sends last counts for nothing.
             if let ToManager::Finished { attempt, .. } = message
@@ -25,9 +39,9 @@ impl Manager {
             return;
         }
         match message {
-            ToManager::Started { attempt } => self.on_started(worker, attempt, effects),
+            ToManager::Started { attempt } => self.on_started(now, worker, attempt, effects),
             ToManager::Finished { attempt, outcome, process } => {
-                self.on_finished(worker, attempt, outcome, process, effects);
+                self.on_finished(now, worker, Said { attempt, outcome, process }, effects);
             }
             ToManager::Recalled { attempt } => self.on_recalled(worker, attempt, effects),
             ToManager::AlreadyStarted { attempt } => self.on_already_started(worker, attempt),
@@ -40,10 +54,11 @@ impl Manager {
         }
     }
 
-    fn on_started(&mut self, worker: WorkerId, attempt: AttemptId, effects: &mut Vec<Effect>) {
+    fn on_started(&mut self, now: Timestamp, worker: WorkerId, attempt: AttemptId, effects: &mut Vec<Effect>) {
         let Some(held) = self.held_mut(worker, attempt) else { return };
         if held.phase.is_live() {
             held.phase = Phase::Running;
+            held.since.get_or_insert(now);
             let task = held.task;
             let host = self.workers[&worker].host;
             effects.push(Effect::Report(Report::Started { task, attempt, host }));
@@ -74,10 +89,9 @@ impl Manager {
 
     fn on_finished(
         &mut self,
+        now: Timestamp,
         worker: WorkerId,
-        attempt: AttemptId,
-        outcome: Outcome,
-        process: Option<ProcessEnd>,
+        Said { attempt, outcome, process }: Said,
         effects: &mut Vec<Effect>,
     ) {
         let host = self.workers[&worker].host;
@@ -85,7 +99,10 @@ impl Manager {
         if held.is_some() {
             self.release(attempt);
         }
-        if let Some(Attempt { task, phase, .. }) = held.filter(|held| held.phase.is_live()) {
+        if let Some(Attempt { task, phase, since, .. }) = held.filter(|held| held.phase.is_live()) {
+            if let (Outcome::Completed(_), Some(since)) = (&outcome, since) {
+                self.jobs[task.job.0 as usize].pace.add(now.since(since));
+            }
             if outcome == Outcome::Cancelled && phase != Phase::Running {
                 // It never began.
                 self.task_mut(task).tried -= 1;

@@ -121,7 +121,7 @@ impl Manager {
     }
 
     /// The workers that could take that task now, with that many attempts beyond their slots.
-    fn candidates(&self, task: TaskId, prefill: u32, reserved: Option<WorkerId>) -> Vec<Candidate> {
+    pub(super) fn candidates(&self, task: TaskId, prefill: u32, reserved: Option<WorkerId>) -> Vec<Candidate> {
         let request = &self.job(task.job).spec.request;
         self.eligible(task)
             .filter(|(id, worker)| Some(**id) != reserved && self.has_room(task.job, worker, prefill))
@@ -168,12 +168,12 @@ impl Manager {
         (may_start || may_queue) && !worker.is_throttled(&self.config)
     }
 
-    fn start(&mut self, now: Timestamp, task: TaskId, worker: WorkerId, effects: &mut Vec<Effect>) {
+    pub(super) fn start(&mut self, now: Timestamp, task: TaskId, worker: WorkerId, effects: &mut Vec<Effect>) {
         let attempt = AttemptId { epoch: self.config.epoch, number: self.next_attempt };
         self.next_attempt += 1;
         self.last_start = Some(now);
         self.queue.take(task);
-        self.attempts.insert(attempt, Attempt { task, worker, phase: Phase::Scheduled });
+        self.attempts.insert(attempt, Attempt { task, worker, phase: Phase::Scheduled, since: None });
         let state = self.task_mut(task);
         state.state = state.state.with(attempt);
         state.tried += 1;

@@ -24,7 +24,7 @@ pub(super) fn dry_run(plan: &Plan, source: &str, cluster: &Cluster) -> Result<u8
         let job = &planned.job;
         let count = job.count() as u32;
         let rerun = match plan.spec(planned, cluster).rerun {
-            Rerun::Anytime => "a task whose host falls silent may run on another one too",
+            Rerun::Anytime => "a task that is slow or whose host falls silent may run on another one too",
             Rerun::Lost => "a task that is lost with its host runs again only when it is known to have ended",
         };
         let waits: Vec<&str> = job.after.iter().map(|after| plan.jobs[after.job].job.name.as_str()).collect();

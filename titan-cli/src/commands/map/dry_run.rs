@@ -30,7 +30,7 @@ pub(super) fn dry_run(mut asked: Asked, source: &str, cluster: &Cluster, rerun: 
     }
     let what = match rerun {
         Rerun::Anytime => {
-            "a task whose host falls silent may run on another one too, since it leaves nothing but its outputs"
+            "a task that is slow or whose host falls silent may run on another one too, since it leaves nothing but its outputs"
         }
         Rerun::Lost => "a task that is lost with its host runs again only when it is known to have ended",
     };

@@ -98,5 +98,6 @@ pub(crate) fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOpt
     scheduler.unhealthy_after = options.unhealthy_after.unwrap_or(scheduler.unhealthy_after);
     scheduler.lease = options.lease.unwrap_or(scheduler.lease);
     scheduler.retries = options.retries.or(scheduler.retries);
+    scheduler.speculates = options.speculate.unwrap_or(scheduler.speculates);
     scheduler.check().map_err(|error| Failure::hinted(exit::USAGE, &error, error.remedy()))
 }

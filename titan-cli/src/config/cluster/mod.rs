@@ -18,7 +18,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub(crate) use scheduler::{Scheduler, parse_policy};
+pub(crate) use scheduler::{Scheduler, parse_policy, parse_speculate};
 pub(crate) use ssh::{Control, SshOptions};
 
 use super::destination::Destination;

@@ -11,7 +11,17 @@ use crate::config::units::exact_duration;
 /// The keys of `[scheduler]`.
 pub(super) const RULES: Rules = Rules {
     name: "[scheduler]",
-    keys: &["policy", "tick", "heartbeat", "unhealthy_after", "lease", "retries", "crash_limit", "min_workers"],
+    keys: &[
+        "policy",
+        "tick",
+        "heartbeat",
+        "unhealthy_after",
+        "lease",
+        "retries",
+        "crash_limit",
+        "min_workers",
+        "speculate",
+    ],
     instead_of: &[("interval", "tick"), ("heartbeat_interval", "heartbeat"), ("timeout", "unhealthy_after")],
 };
 
@@ -39,6 +49,8 @@ pub(crate) struct Scheduler {
     pub(crate) crash_limit: u32,
     /// No task starts before so many workers are HEALTHY.
     pub(crate) min_workers: u32,
+    /// Whether stragglers at the tail get a second attempt where they may run twice.
+    pub(crate) speculates: bool,
 }
 
 impl Default for Scheduler {
@@ -52,6 +64,7 @@ impl Default for Scheduler {
             retries: None,
             crash_limit: 5,
             min_workers: 1,
+            speculates: true,
         }
     }
 }
@@ -72,6 +85,18 @@ impl Scheduler {
             return Err(SchedulerError::ShortLease { heartbeat, unhealthy_after, lease });
         }
         Ok(())
+    }
+}
+
+/// `auto` or `off`.
+///
+/// # Errors
+/// It is neither.
+pub(crate) fn parse_speculate(text: &str) -> Result<bool, String> {
+    match text {
+        "auto" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("is none of them: write \"auto\" or \"off\"".to_owned()),
     }
 }
 
@@ -161,6 +186,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Scheduler {
         retries: section.integer("retries", 0..=MOST),
         crash_limit: section.integer("crash_limit", 1..=MOST).unwrap_or(default.crash_limit),
         min_workers: section.integer("min_workers", 1..=MOST).unwrap_or(default.min_workers),
+        speculates: section.parsed("speculate", parse_speculate).unwrap_or(default.speculates),
     };
     if let Err(error) = scheduler.check() {
         let key = error.keys().iter().find(|key| section.has(key)).unwrap_or(&error.keys()[0]);

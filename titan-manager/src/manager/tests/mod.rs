@@ -20,6 +20,7 @@ mod hosts;
 mod lacks;
 mod requests;
 mod stops;
+mod stragglers;
 mod tasks;
 
 struct Cluster {

@@ -1,0 +1,83 @@
+//! The tail of a batch: when nothing waits and slots are idle, the slowest tasks that may run twice get a second attempt. The
+//! first completion counts, and ends the other.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::time::Timestamp;
+
+use super::Manager;
+use crate::effect::{Effect, Report};
+use crate::event::Rerun;
+use crate::worker::{Health, Phase};
+
+/// Completed tasks of a job whose times are remembered.
+const REMEMBERED: usize = 32;
+/// Fewer completed tasks than this say nothing of how long one takes.
+const FEWEST: usize = 3;
+/// So many times as long as half of a job's tasks at most take, and a task is a straggler.
+const TIMES_SLOWER: u32 = 2;
+/// Shorter than this no task is worth a second attempt.
+const LEAST_SPAN: Duration = Duration::from_secs(1);
+
+/// How long the last tasks of a job took.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    spans: VecDeque<Duration>,
+}
+
+impl Pace {
+    pub(crate) fn add(&mut self, span: Duration) {
+        if self.spans.len() == REMEMBERED {
+            self.spans.pop_front();
+        }
+        self.spans.push_back(span);
+    }
+
+    /// After how long a task is a straggler; None: nothing is known yet.
+    fn limit(&self) -> Option<Duration> {
+        let mut sorted: Vec<Duration> = self.spans.iter().copied().collect();
+        sorted.sort_unstable();
+        let median = sorted.get(sorted.len() / 2).filter(|_| sorted.len() >= FEWEST)?;
+        Some(median.saturating_mul(TIMES_SLOWER).max(LEAST_SPAN))
+    }
+}
+
+impl Manager {
+    /// Gives stragglers to idle slots, the slowest first.
+    pub(super) fn help_stragglers(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let waits = !self.queue.is_empty() || !self.held.is_empty() || self.is_stopping() || !self.begun;
+        if waits || !self.config.speculates || self.config.has_gate() || !self.config.start_delay.is_zero() {
+            return;
+        }
+        let mut slow = self.stragglers(now);
+        slow.sort_by_key(|(_, span)| std::cmp::Reverse(*span));
+        for (task, span) in slow {
+            let candidates = self.candidates(task, 0, None);
+            if candidates.is_empty() {
+                continue;
+            }
+            let worker = self.policy.pick(&candidates);
+            let host = self.workers[&worker].host;
+            effects.push(Effect::Report(Report::Speculated { task, host, span }));
+            self.queue.give_back(task);
+            self.start(now, task, worker, effects);
+        }
+    }
+
+    /// Tasks that run much longer than others of their job, alone, on a HEALTHY worker; and for how long.
+    fn stragglers(&self, now: Timestamp) -> Vec<(TaskId, Duration)> {
+        let limits: Vec<Option<Duration>> = self.jobs.iter().map(|job| job.pace.limit()).collect();
+        let straggler = |(_, attempt): (&AttemptId, &crate::worker::Attempt)| {
+            let task = attempt.task;
+            let span = now.since(attempt.since.filter(|_| attempt.phase == Phase::Running)?);
+            let is_slow = limits[task.job.0 as usize].is_some_and(|limit| span > limit);
+            let is_alone = self.task(task).state.live().count() == 1;
+            let is_well = self.workers[&attempt.worker].health == Health::Healthy;
+            let may = self.job(task.job).spec.rerun == Rerun::Anytime;
+            (is_slow && is_alone && is_well && may).then_some((task, span))
+        };
+        self.attempts.iter().filter_map(straggler).collect()
+    }
+}
