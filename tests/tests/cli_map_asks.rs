@@ -201,7 +201,7 @@ fn a_program_for_another_kind_of_machine_is_not_taken_for_a_script() {
 #[test]
 fn what_a_task_printed_is_told_though_another_has_its_output() {
     let desk = Desk::new();
-    let outcome = sh(&desk, "$titan map -j1 -o same -s 'echo {}; echo {} > same' ::: one two").expect(1);
+    let outcome = sh(&desk, "$titan map -k -j1 -o same -s 'echo {}; echo {} > same' ::: one two").expect(1);
     assert_eq!(outcome.text(), "one\ntwo\n");
     assert!(outcome.stderr.contains("its output same is task 1's already"), "{}", outcome.stderr);
 }
