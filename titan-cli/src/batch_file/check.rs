@@ -201,6 +201,10 @@ fn sorted(jobs: Vec<Job>, order: &[usize]) -> Vec<Job> {
 
 /// Who makes what.
 struct Made {
+    /// For each job those that it waits for.
+    waits_for: Vec<Vec<usize>>,
+    /// For each job those that wait for it.
+    dependents: Vec<Vec<usize>>,
     /// Paths below the base folder, and the job and task that make them.
     paths: HashMap<Vec<u8>, (usize, u32)>,
     /// The folders that these are in, and the jobs that make something in them.
@@ -221,7 +225,13 @@ impl Made {
         let is_all = jobs.iter().all(|job| job.is_sound);
         let budget = Cell::new(MAX_COMPARISONS);
         let (paths, folders, patterns) = (HashMap::new(), HashMap::new(), Vec::new());
-        let mut made = Self { paths, folders, patterns, is_all, budget };
+        let waits_for: Vec<Vec<usize>> =
+            jobs.iter().map(|job| job.after.iter().map(|after| after.job).collect()).collect();
+        let mut dependents = vec![Vec::new(); jobs.len()];
+        for (number, others) in waits_for.iter().enumerate() {
+            others.iter().for_each(|other| dependents[*other].push(number));
+        }
+        let mut made = Self { waits_for, dependents, paths, folders, patterns, is_all, budget };
         for (number, job) in jobs.iter().enumerate().filter(|(_, job)| job.is_sound) {
             for (place, template) in job.outputs.iter().enumerate() {
                 let span = job.places.outputs.get(place).cloned().unwrap_or_default();
@@ -284,10 +294,10 @@ impl Made {
 
     fn check_inputs(&self, jobs: &[Job], number: usize, base: &Path, problems: &mut Problems) {
         let job = &jobs[number];
-        let before = all_before(jobs, number);
-        let is_later = |other: &usize| all_before(jobs, *other).contains(&number);
+        let before = reachable(&self.waits_for, number);
         // What it makes itself, or what is made of that, it can't be waiting for.
-        let after: BTreeSet<usize> = (0..jobs.len()).filter(is_later).chain([number]).collect();
+        let mut after = reachable(&self.dependents, number);
+        after.insert(number);
         let place = Place { before, after, base };
         let spans = job.places.inputs.iter().cloned().chain(std::iter::repeat(0..0));
         let stdin = job.stdin.iter().map(|stdin| (Given::Stdin(stdin), job.places.stdin.clone()));
@@ -409,12 +419,12 @@ impl Given<'_> {
     }
 }
 
-/// All jobs that have ended when this one starts.
-fn all_before(jobs: &[Job], number: usize) -> BTreeSet<usize> {
+/// All jobs that these edges lead to from one.
+fn reachable(edges: &[Vec<usize>], number: usize) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     let mut next = vec![number];
     while let Some(job) = next.pop() {
-        next.extend(jobs[job].after.iter().map(|after| after.job).filter(|after| found.insert(*after)));
+        next.extend(edges[job].iter().copied().filter(|other| found.insert(*other)));
     }
     found
 }

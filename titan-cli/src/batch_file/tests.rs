@@ -95,6 +95,18 @@ fn jobs_come_after_those_that_they_wait_for() {
     assert_eq!(file.jobs[1].after[0].job, 0);
 }
 
+/// It ends: what is looked at for each job doesn't grow with the square of their number.
+#[test]
+fn a_long_chain_of_jobs_is_read() {
+    let job = |number: u32| {
+        let after = if number == 0 { String::new() } else { format!("after = ['j{}']\n", number - 1) };
+        format!("[[job]]\nname = 'j{number}'\nshell = 'true'\n{after}inputs = ['stamp.sh']\noutputs = ['o{number}']\n")
+    };
+    let text: String = (0..2_000).map(job).collect();
+    let file = read_text_in(folder().path(), &text).unwrap();
+    assert_eq!(file.jobs.len(), 2_000);
+}
+
 #[test]
 fn a_job_has_one_thing_to_run() {
     assert_refused("[[job]]\nname = 'a'", "a job needs something to run");
