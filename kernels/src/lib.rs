@@ -28,6 +28,9 @@ pub use kernel::{
     Results, Sink, SinkReport,
 };
 
+/// The version of all kernels: another one may compute other results.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Every kernel that this build knows.
 pub static KERNELS: &[&dyn Kernel] = &[&mandelbrot::Mandelbrot, &weather::Weather];
 

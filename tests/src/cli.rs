@@ -151,7 +151,8 @@ impl Desk {
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
         };
         let base = self.folder.path();
-        let mut files: Vec<String> = names(&self.batches()).into_iter().filter(|name| name != ".lock").collect();
+        let batches = names(&self.batches()).into_iter().filter(|name| name != ".lock");
+        let mut files: Vec<String> = batches.flat_map(|name| left_of_batch(&self.batches().join(name))).collect();
         files.extend(names(&base.join("work")).into_iter().filter(|name| name.contains(".titan-")));
         files.extend(names(&base.join("run")));
         files.extend(names(&base.join("tmp")));
@@ -230,6 +231,22 @@ impl Left {
     pub fn is_nothing(&self) -> bool {
         self.files.is_empty() && self.processes.is_empty()
     }
+}
+
+/// What a batch has left beside what it has come to: itself, if somebody still works on it; results that nobody needs.
+fn left_of_batch(batch: &Path) -> Vec<String> {
+    let shown = |name: &str| format!("{}/{name}", batch.file_name().unwrap_or_default().display());
+    let is_free = fs::File::open(batch.join("lock")).is_ok_and(|lock| lock.try_lock().is_ok());
+    if !is_free {
+        return vec![shown("")];
+    }
+    let stays: &[&str] = match batch.join("ended").exists() {
+        true => &["lock", "journal", "specification", "temporaries", "ended", "kept", "stdin"],
+        false => &["lock", "journal", "specification", "temporaries", "kept", "stdin", "spool"],
+    };
+    let entries = fs::read_dir(batch).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| !stays.contains(&name.as_str())).map(|name| shown(&name)).collect()
 }
 
 fn marked_process(pid: u32, mark: &[u8]) -> Option<String> {

@@ -177,7 +177,7 @@ fn a_hundred_and_more_are_when_a_signal_ended_it() {
         let mut running = desk.start_faulty("slow:20000", &format!("{SMALL} -v"));
         running.signal(signal);
         let outcome = running.wait().expect(code);
-        assert_eq!(outcome.last_line(), "interrupted: 0 of 16 done");
+        outcome.assert_interrupted("0 of 16");
         desk.wait_until_tidy();
     }
 }

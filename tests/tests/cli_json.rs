@@ -152,12 +152,28 @@ fn the_document_describes_what_there_is_and_nothing_else() {
     assert_eq!(
         names,
         [
+            "batches",
+            "batches.batch",
+            "batches.tasks",
             "bytes",
+            "cancel",
+            "clean",
+            "clean.batch",
+            "clean.cache",
+            "clean.host",
+            "event",
+            "export.task",
             "host",
             "hosts",
             "hosts.host",
             "map.task",
             "message",
+            "output",
+            "status",
+            "status.failure",
+            "status.running",
+            "status.tasks",
+            "status.worker",
             "summary",
             "summary.failure",
             "summary.host",
@@ -198,6 +214,50 @@ fn every_task_of_a_map_is_as_the_document_says() {
         .json()
         .iter()
         .for_each(|object| contract.check(object));
+}
+
+#[test]
+fn what_is_told_of_batches_is_as_the_document_says() {
+    let (contract, desk) = (Contract::read(), Desk::new());
+    let check = |words: &str| {
+        let objects = desk.run(words).expect(0).json();
+        objects.iter().for_each(|object| contract.check(object));
+        objects
+    };
+    let mut map = desk.titan("map -v -j2 --no-stage-check");
+    map.args(["-s", "echo out; echo err >&2; test {} != 2 || exit 3; test {} = 1 || sleep 1000", ":::", "1", "2", "3"]);
+    let mut running = titan_tests::cli::Running::start(&mut map);
+    running.wait_for("task 3 starts");
+    let is_told = || check("status --json map")[0]["workers"][0]["running"][0]["label"] == "3";
+    titan_tests::rig::wait::wait_until(titan_tests::cli::PATIENCE, "it tells what it runs", is_told);
+    assert_eq!(check("batches --json")[0]["batches"][0]["state"], "RUNNING");
+    running.signal(Signal::INT);
+    running.wait().expect(130);
+    let status = &check("status --json")[0];
+    assert_eq!(
+        status["failures"],
+        serde_json::json!([{"reason": "exit 3", "state": "FAILED", "count": 1, "tasks": ["2"]}])
+    );
+    assert!(status["continue_with"].as_str().unwrap().starts_with("titan resume "), "{status}");
+    let kinds: BTreeSet<String> =
+        check("logs --json map").iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
+    let expected = ["ATTEMPT_FAILED", "BEGAN", "CANCELLED", "COMPLETED", "ENDED", "FAILED", "GIVEN"];
+    assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        check("logs --json map 2").iter().map(|piece| piece["text"].clone()).collect::<Vec<_>>(),
+        ["out\n", "err\n"]
+    );
+    let states: Vec<Value> = check("export --json map").iter().map(|task| task["state"].clone()).collect();
+    assert_eq!(states, ["COMPLETED", "FAILED", "CANCELLED"]);
+    assert_eq!(check("cancel --json map")[0]["state"], "CANCELLED");
+    check("status --json map");
+    desk.write("c.toml", "[[host]]\ncommand = [\"sh\"]\n[[host]]\nlocal = true\n");
+    desk.run("run mandelbrot --size 8x8 --cluster c.toml --hosts sh").expect(0);
+    let clean = &check("clean --dry-run --json --cluster c.toml")[0];
+    assert_eq!(clean["batches"].as_array().unwrap().len(), 2, "{clean}");
+    assert!(clean["hosts"][0]["caches"][0]["bytes"].as_u64() > Some(1 << 20), "{clean}");
+    check("clean --json --cluster c.toml");
+    assert_eq!(check("batches --json")[0]["batches"], serde_json::json!([]));
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn may_stay(path: &Path) -> bool {
         [".cache", ".cache/titan", ".local", ".local/state", ".local/state/titan", ".local/state/titan/batches"];
     folders.iter().any(|folder| path.ends_with(Path::new("home").join(folder)))
         || path.parent().is_some_and(|folder| folder.ends_with(".cache/titan")) && name.starts_with("agent-")
-        || path.ends_with("batches/.lock")
+        || path.ancestors().any(|folder| folder.ends_with("titan/batches"))
 }
 
 fn start(sshd: &LoopbackSshd, faults: &str) -> Run {

@@ -28,6 +28,13 @@ pub(crate) enum Command {
     Run(RunArgs),
     Map(Box<MapArgs>),
     Batch(BatchArgs),
+    Resume(ResumeArgs),
+    Batches(BatchesArgs),
+    Status(StatusArgs),
+    Logs(LogsArgs),
+    Cancel(CancelArgs),
+    Export(ExportArgs),
+    Clean(CleanArgs),
     Hosts(HostsArgs),
     Init(InitArgs),
     /// Print completions for a shell
@@ -172,6 +179,12 @@ pub(crate) struct BatchArgs {
     /// A job may have more than ten million tasks
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Keep what an earlier batch of this file has made and is still the same: command, environment, contents of inputs, outputs
+    #[arg(long, conflicts_with = "fresh")]
+    pub(crate) reuse: bool,
+    /// Run every task, and don't tell what could be kept
+    #[arg(long)]
+    pub(crate) fresh: bool,
     /// Show each task as it could be pasted into sh, and run none
     #[arg(long, help_heading = "Output")]
     pub(crate) dry_run: bool,
@@ -184,6 +197,7 @@ Examples:
   titan batch --dry-run nightly.toml | less     each of its tasks
   titan batch --only stamp film.toml            one job again
   titan batch --only stamp:7 film.toml          the 7th of its array again
+  titan batch --reuse film.toml                 only what has changed since the last time
 
 A file, whose keys are all in docs/batch-file.md:
   [[job]]
@@ -347,6 +361,139 @@ pub(crate) struct PrintingOptions {
     pub(crate) dry_run: bool,
 }
 
+/// Go on with a batch that was interrupted: what is COMPLETED isn't run again
+#[derive(Debug, Args)]
+#[command(after_help = RESUME_EXAMPLES)]
+pub(crate) struct ResumeArgs {
+    /// The batch's id, a beginning of it, or its name [default: your newest batch that isn't over]
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: Option<String>,
+    /// Try tasks again that have FAILED
+    #[arg(long)]
+    pub(crate) retry_failed: bool,
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
+    #[command(flatten)]
+    pub(crate) noise: NoiseOptions,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+const RESUME_EXAMPLES: &str = "\
+Examples:
+  titan resume                        the newest batch that isn't over
+  titan resume k3f9 --retry-failed    what has FAILED too
+  titan resume k3f9 --hosts render3   the rest on other hosts
+
+It runs as it was begun: in the same folder, on the same hosts, with the same options.
+Exit codes: those of the command that has begun the batch.";
+
+/// List your batches: those that run, that can be gone on with, and that are over
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  titan batches\n  titan batches --json | jq '.batches[] | select(.state == \"INTERRUPTED\") | .batch'"
+)]
+pub(crate) struct BatchesArgs {
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Print one JSON object instead of the table
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Tell how far a batch is: its tasks by host, what waits for what, failures
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  titan status                    your newest batch\n  titan status k3f9 -f            until it ends; Ctrl-C only leaves\n  titan status --exit-code k3f9   with the exit code of the batch"
+)]
+pub(crate) struct StatusArgs {
+    /// The batch's id, a beginning of it, or its name [default: your newest]
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: Option<String>,
+    /// Tell it again when it changes, until the batch ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// End with the exit code of the batch; 1 while it has none
+    #[arg(long)]
+    pub(crate) exit_code: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Tell what has happened in a batch, or what one of its tasks has written
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  titan logs k3f9             what has happened, a line each\n  titan logs -f k3f9          and what happens, until it ends\n  titan logs k3f9 17          what task 17 has written\n  titan logs film stamp:7     what the 7th of job stamp has written"
+)]
+pub(crate) struct LogsArgs {
+    /// The batch's id, a beginning of it, or its name
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: String,
+    /// A task: its number, or JOB:NUMBER
+    #[arg(value_name = "TASK")]
+    pub(crate) task: Option<String>,
+    /// Go on with what comes, until the batch ends
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Print one JSON object for each line
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// End a batch for good: what runs is stopped, and it can't be gone on with
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  titan cancel k3f9")]
+pub(crate) struct CancelArgs {
+    /// The batch's id, a beginning of it, or its name
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: String,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Print a table of all tasks of a batch and how they ended
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  titan export k3f9 > tasks.csv\n  titan export k3f9 --json | jq .state")]
+pub(crate) struct ExportArgs {
+    /// The batch's id, a beginning of it, or its name
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: String,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// A table with a header, as RFC 4180 has it [default]
+    #[arg(long, help_heading = "Output", conflicts_with = "json")]
+    pub(crate) csv: bool,
+    /// One JSON object for each task
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
+/// Remove batches that are over, and what titan keeps on hosts for later batches
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  titan clean --dry-run         what would go, and how large it is\n  titan clean                   batches that are over, and caches here\n  titan clean --hosts render1   caches on that host too"
+)]
+pub(crate) struct CleanArgs {
+    #[command(flatten)]
+    pub(crate) place: PlaceOptions,
+    /// Tell what would go, and remove nothing
+    #[arg(long, help_heading = "Output")]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+    /// Print one JSON object
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
+}
+
 /// Look at the hosts: reachable, how fast, what they have; nothing is sent to them
 #[derive(Debug, Args)]
 #[command(
@@ -384,6 +531,16 @@ pub(crate) struct CommonOptions {
     pub(crate) schedule: ScheduleOptions,
     #[command(flatten)]
     pub(crate) noise: NoiseOptions,
+    #[command(flatten)]
+    pub(crate) state: StateArgs,
+}
+
+/// Where batches are kept; the same for every command that has to do with them.
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    /// Keep batches in this folder [default: titan/batches in your state directory]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Batches")]
+    pub(crate) batch_dir: Option<PathBuf>,
 }
 
 /// Where to run; the same for every command.

@@ -14,6 +14,7 @@ mod json;
 mod launch;
 mod output;
 mod progress;
+mod state;
 mod template;
 
 use std::io::Write;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::{Cli, Command};
+use batch::start::Start;
 use exit::Failure;
 
 fn main() -> ExitCode {
@@ -47,9 +49,16 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
-        Some(Command::Run(args)) => commands::run::run(&args),
-        Some(Command::Batch(args)) => commands::batch::run(&args),
-        Some(Command::Map(args)) => commands::map::run(&args),
+        Some(Command::Run(args)) => commands::run::run(&args, anew()),
+        Some(Command::Batch(args)) => commands::batch::run(&args, anew()),
+        Some(Command::Map(args)) => commands::map::run(&args, anew()),
+        Some(Command::Resume(args)) => commands::resume::run(&args),
+        Some(Command::Batches(args)) => commands::batches::run(&args),
+        Some(Command::Status(args)) => commands::status::run(&args),
+        Some(Command::Logs(args)) => commands::logs::run(&args),
+        Some(Command::Cancel(args)) => commands::cancel::run(&args),
+        Some(Command::Export(args)) => commands::export::run(&args),
+        Some(Command::Clean(args)) => commands::clean::run(&args),
         Some(Command::Hosts(args)) => commands::hosts::run(&args),
         Some(Command::Init(args)) => commands::init::run(&args),
         Some(Command::Completions { shell }) => commands::completions::run(shell),
@@ -57,6 +66,11 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Command::Agent) => unreachable!("main has looked for it before it parsed anything"),
         None => commands::overview(),
     }
+}
+
+/// A batch that begins as it was typed.
+fn anew() -> Start {
+    Start::New { words: std::env::args_os().skip(1).collect() }
 }
 
 fn report(failure: &Failure) -> u8 {

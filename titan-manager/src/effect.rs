@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use titan_proto::command::ProcessEnd;
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::ToAgent;
+use titan_proto::message::{ResultSummary, ToAgent};
 
 use crate::event::{HostId, WorkerId};
 use crate::task::Lifecycle;
@@ -52,7 +53,7 @@ pub enum Effect {
 }
 
 /// How a task came to its end, for its job's sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskEnd {
     /// The task.
     pub task: TaskId,
@@ -73,20 +74,13 @@ pub struct TaskEnd {
 }
 
 /// A line of the journal: from these a batch can be resumed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// A job was accepted.
-    Submitted {
-        /// The job.
-        job: JobId,
-        /// Its tasks so far.
-        tasks: u32,
-    },
-    /// A job has more tasks.
+    /// A job has so many tasks, all told.
     Grown {
         /// The job.
         job: JobId,
-        /// How many more.
+        /// Its tasks so far.
         tasks: u32,
     },
     /// A job has all its tasks.
@@ -94,49 +88,57 @@ pub enum Record {
         /// The job.
         job: JobId,
     },
-    /// That attempt at a task has run well and its result is kept; what it left is to be put in its places.
-    Kept {
+    /// An attempt at a task that may not run twice at once is given to a host. It needn't be durable before it is.
+    Given {
         /// The task.
         task: TaskId,
-        /// The attempt that counts.
+        /// The attempt.
         attempt: AttemptId,
-        /// Length of its result.
-        bytes: u64,
-        /// CRC-32 of its result.
-        crc: u32,
+        /// The host.
+        host: HostId,
     },
-    /// A task is COMPLETED by that attempt.
-    Completed {
-        /// The task.
-        task: TaskId,
-        /// The attempt that counts.
+    /// That attempt can't run any more, and nothing came of it.
+    Over {
+        /// The attempt.
         attempt: AttemptId,
-        /// Length of its result.
-        bytes: u64,
-        /// CRC-32 of its result.
-        crc: u32,
     },
+    /// An attempt at a task has run well and its result is kept; what it left is to be put in its places.
+    Kept(Kept),
     /// An attempt failed; its task may be tried again.
     AttemptFailed {
         /// The task.
         task: TaskId,
         /// The attempt.
         attempt: AttemptId,
+        /// Where it ran.
+        host: HostId,
         /// Why.
         reason: String,
+        /// Whether it counts as a try: the task itself failed.
+        is_its_own: bool,
     },
-    /// A task is FAILED.
-    Failed {
-        /// The task.
-        task: TaskId,
-        /// Why.
-        reason: String,
+    /// A task is COMPLETED, FAILED or CANCELLED.
+    Ended {
+        /// How.
+        end: TaskEnd,
+        /// What is known of its result, if it is COMPLETED.
+        summary: Option<ResultSummary>,
     },
-    /// A task is CANCELLED.
-    Cancelled {
-        /// The task.
-        task: TaskId,
-    },
+}
+
+/// An attempt whose result is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its task.
+    pub task: TaskId,
+    /// The attempt that counts.
+    pub attempt: AttemptId,
+    /// Where it ran.
+    pub host: HostId,
+    /// What is known of its process.
+    pub process: Option<ProcessEnd>,
+    /// Its result.
+    pub summary: ResultSummary,
 }
 
 /// What people may want to know.
@@ -262,7 +264,7 @@ pub enum Report {
 }
 
 /// Why a batch has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     /// Every task has run as far as it could.
     Done,
@@ -275,7 +277,7 @@ pub enum End {
 }
 
 /// How a batch has ended: every task is counted in one of the three.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Why.
     pub end: End,

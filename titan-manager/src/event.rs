@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::{ToManager, Work};
 
 /// A host, by its place in the driver's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostId(pub u32);
 
 /// The manager's view of one running agent. A host that is started afresh is a new worker.

@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! - [`event`]: what happens to the manager; [`effect`]: what it wants done, in order.
+//! - [`journal`]: the durable record of a batch, and what it comes to when the batch is resumed.
 //! - [`desk`]: titan's side of one session: what a worker was given, and what it may send.
 //! - [`config`]: its settings, with their defaults.
 //! - [`policy`]: which of the workers that could take a task takes it; one file each.
@@ -21,6 +22,7 @@ pub mod config;
 pub mod desk;
 pub mod effect;
 pub mod event;
+pub mod journal;
 mod manager;
 pub mod policy;
 mod queue;
@@ -30,7 +32,7 @@ mod tasks;
 mod worker;
 
 pub use config::{Config, Halt, HaltWhy, LoadLimit};
-pub use effect::{Effect, End, Record, Report, TaskEnd, Verdict};
+pub use effect::{Effect, End, Kept, Record, Report, TaskEnd, Verdict};
 pub use event::{Capacity, Condition, Dependency, Event, HostId, JobSpec, Request, Rerun, WorkerId};
 pub use manager::{Counts, Manager, WorkerView};
 pub use task::Lifecycle;

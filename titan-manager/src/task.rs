@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use titan_proto::command::ProcessEnd;
 use titan_proto::id::{AttemptId, JobId, TaskId};
 
@@ -11,7 +12,7 @@ use crate::manager::Pace;
 use crate::tasks::Tasks;
 
 /// Where a task is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Lifecycle {
     /// Waits for a worker.
     Pending,

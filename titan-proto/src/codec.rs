@@ -53,6 +53,34 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
     Ok(bytes)
 }
 
+/// The longest that is kept in a file of our own.
+pub const MAX_LONG_BYTES: usize = 1 << 30;
+
+const LONG_CONFIG: Configuration<LittleEndian, Fixint, Limit<MAX_LONG_BYTES>> =
+    config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<MAX_LONG_BYTES>();
+
+/// Something that is kept in a file of our own, as bytes.
+///
+/// # Errors
+/// It is longer than [`MAX_LONG_BYTES`].
+pub fn encode_long<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let encoded = bincode::serde::encode_to_vec(value, LONG_CONFIG);
+    encoded.map_err(|error| CodecError::Encode { cause: error.to_string() })
+}
+
+/// What these bytes of a file of our own are. Only for bytes whose checksum was right: what they say of lengths is believed.
+///
+/// # Errors
+/// They are none, or more than one.
+pub fn decode_long<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, used) = bincode::serde::decode_from_slice(bytes, LONG_CONFIG)
+        .map_err(|error| CodecError::Decode { bytes: bytes.len(), cause: error.to_string() })?;
+    match bytes.len() - used {
+        0 => Ok(value),
+        extra => Err(CodecError::Trailing { extra }),
+    }
+}
+
 /// The message that these bytes are.
 ///
 /// # Errors

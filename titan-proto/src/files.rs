@@ -15,7 +15,7 @@ pub const MAX_PIECE_BYTES: u64 = 1 << 20;
 const MAX_PATH_BYTES: usize = 4_096;
 
 /// A file's content, named by its SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BlobId(pub [u8; 32]);
 
 impl fmt::Display for BlobId {

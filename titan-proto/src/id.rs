@@ -45,7 +45,7 @@ impl fmt::Display for BatchId {
 pub struct SessionId(pub u64);
 
 /// The number of a manager's life for one batch; a higher one takes over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u32);
 
 /// A job of a batch.

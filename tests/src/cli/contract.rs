@@ -60,8 +60,12 @@ impl Contract {
     pub fn check(&self, value: &Value) {
         let kind = value["type"].as_str().unwrap_or_else(|| panic!("an object without type: {value}"));
         assert_eq!(value["titan"], 1, "the version: {value}");
-        // Events and the objects of a map tell of tasks under one name; these have a number for people.
-        let name = if kind == "task" && value.get("seq").is_some() { "map.task" } else { kind };
+        // Events, the objects of a map and those of a table tell of tasks under one name; these have a number for people, or a label.
+        let name = match kind {
+            "task" if value.get("seq").is_some() => "map.task",
+            "task" if value.get("label").is_some() => "export.task",
+            kind => kind,
+        };
         let problems = self.problems_of_object(name, value, kind);
         assert!(problems.is_empty(), "{}\nin {value}", problems.join("\n"));
     }

@@ -195,6 +195,17 @@ impl Outcome {
         objects.remove(0)
     }
 
+    /// titan was told to end, and its last line says so, and how to go on.
+    ///
+    /// # Panics
+    /// It doesn't.
+    #[track_caller]
+    pub fn assert_interrupted(&self, done: &str) {
+        let beginning = format!("interrupted: {done} done; continue with: titan resume ");
+        let id = self.last_line().strip_prefix(&beginning);
+        assert!(id.is_some_and(|id| id.len() == 4), "{}", self.stderr);
+    }
+
     /// The last line of stderr.
     pub fn last_line(&self) -> &str {
         self.stderr.lines().next_back().unwrap_or_default()

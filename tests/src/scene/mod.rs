@@ -184,11 +184,16 @@ fn may_stay(path: &Path) -> bool {
         || is_shard(path)
         || is_blob()
         || of_batches.iter().any(|folder| path.ends_with(Path::new("home").join(folder)))
-        || path.ends_with(".local/state/titan/batches/.lock")
+        || is_of_batches(path)
         || path.components().any(|part| part.as_os_str() == "fish")
         || ["/home/worker/.config", "/home/worker/.local", "/home/worker/.local/share"]
             .iter()
             .any(|own| path == Path::new(own))
+}
+
+/// What batches have come to stays on the laptop.
+fn is_of_batches(path: &Path) -> bool {
+    path.ancestors().any(|folder| folder.ends_with("home/.local/state/titan/batches"))
 }
 
 /// Whether `folder` is the one for agents in a place for temporary files.

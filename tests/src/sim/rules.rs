@@ -2,7 +2,7 @@
 
 use titan_manager::{self as manager, Effect, Health, Lifecycle, Manager, Record, Rerun, TaskEnd, Verdict, WorkerId};
 use titan_proto::id::{AttemptId, TaskId};
-use titan_proto::message::{Fault, Outcome, ToAgent};
+use titan_proto::message::{Fault, Outcome, ResultSummary, ToAgent};
 
 use super::model::{Commit, End, Model, Place, Told, meets};
 use super::tasks::{self, Quirk};
@@ -167,42 +167,54 @@ impl Model {
 
     fn judge_record(&mut self, record: &Record) {
         match record {
-            Record::Submitted { .. } | Record::Grown { .. } | Record::Closed { .. } => {}
-            Record::Kept { task, attempt, bytes, crc } => {
-                self.judge_result(*task, *attempt, *bytes, *crc);
-                self.tasks.get_mut(task).expect("only tasks are kept").is_kept = true;
+            Record::Grown { .. } | Record::Closed { .. } | Record::Given { .. } | Record::Over { .. } => {}
+            Record::Kept(kept) => {
+                self.judge_result(kept.task, kept.attempt, kept.summary);
+                self.tasks.get_mut(&kept.task).expect("only tasks are kept").is_kept = true;
             }
-            Record::Completed { task, attempt, bytes, crc } => {
-                self.judge_result(*task, *attempt, *bytes, *crc);
+            Record::AttemptFailed { task, attempt, reason, .. } => self.judge_failure(*task, *attempt, reason),
+            Record::Ended { end, summary } => self.judge_end(end, *summary),
+        }
+    }
+
+    fn judge_end(&mut self, end: &TaskEnd, summary: Option<ResultSummary>) {
+        let task = end.task;
+        let reached = match end.state {
+            Lifecycle::Completed => {
+                let attempt = end.attempt.unwrap_or_else(|| panic!("{task} is completed by no attempt"));
+                let summary = summary.unwrap_or_else(|| panic!("{task} is completed without a result"));
+                self.judge_result(task, attempt, summary);
                 let commit = self.jobs[task.job.0 as usize].commits.then_some(Commit::Done);
-                assert_eq!(self.tasks[task].commit, commit, "{task} is COMPLETED and its files aren't there");
-                self.end(*task, End::Completed);
+                assert_eq!(self.tasks[&task].commit, commit, "{task} is COMPLETED and its files aren't there");
+                End::Completed
             }
-            Record::AttemptFailed { task, attempt, reason } => self.judge_failure(*task, *attempt, reason),
-            Record::Failed { task, reason } => {
-                let known = &self.tasks[task];
+            Lifecycle::Failed => {
+                let known = &self.tasks[&task];
                 let is_used_up = known.failures > self.jobs[task.job.0 as usize].retries;
                 assert!(
                     is_used_up
                         || known.losses >= self.crash_limit
-                        || self.is_for_nobody(*task)
+                        || self.is_for_nobody(task)
                         || known.commit == Some(Commit::Failed),
-                    "{task} is FAILED after {} failures and {} losses: {reason}",
+                    "{task} is FAILED after {} failures and {} losses: {:?}",
                     known.failures,
-                    known.losses
+                    known.losses,
+                    end.reason
                 );
-                self.end(*task, End::Failed);
+                End::Failed
             }
-            Record::Cancelled { task } => {
+            Lifecycle::Cancelled => {
                 self.given_up |= self.is_hopeless();
                 let is_stopped = self.cancelled || self.given_up || self.is_halted;
-                assert!(is_stopped || self.is_doomed(*task), "{task} is CANCELLED and nobody cancelled");
-                self.end(*task, End::Cancelled);
+                assert!(is_stopped || self.is_doomed(task), "{task} is CANCELLED and nobody cancelled");
+                End::Cancelled
             }
-        }
+            other => panic!("{task} is recorded to have ended as {other:?}"),
+        };
+        self.end(task, reached);
     }
 
-    fn judge_result(&self, task: TaskId, attempt: AttemptId, bytes: u64, crc: u32) {
+    fn judge_result(&self, task: TaskId, attempt: AttemptId, ResultSummary { bytes, crc, .. }: ResultSummary) {
         let kept = self.spool.kept(task).unwrap_or_else(|| panic!("{task} is recorded before it is kept"));
         assert_eq!((bytes, crc), (kept.len() as u64, tasks::checksum(kept)), "{task}'s record");
         assert_eq!(self.attempts[&attempt].task, task, "{task} is completed by another's attempt");

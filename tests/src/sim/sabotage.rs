@@ -1,6 +1,6 @@
 //! Faults of titan itself, to show that the rules notice them.
 
-use titan_manager::{Effect, Lifecycle, Record};
+use titan_manager::{Effect, Lifecycle, Record, TaskEnd};
 use titan_proto::message::ToAgent;
 
 /// What titan does wrong.
@@ -78,8 +78,18 @@ fn repeat(effects: &mut Vec<Effect>, which: fn(&Effect) -> bool) {
 }
 
 fn complete(effect: &mut Effect) {
-    if let Effect::Record(Record::Kept { task, attempt, bytes, crc }) = *effect {
-        *effect = Effect::Record(Record::Completed { task, attempt, bytes, crc });
+    if let Effect::Record(Record::Kept(kept)) = *effect {
+        let end = TaskEnd {
+            task: kept.task,
+            state: Lifecycle::Completed,
+            attempt: Some(kept.attempt),
+            attempts: 1,
+            host: Some(kept.host),
+            has_result: true,
+            process: kept.process,
+            reason: None,
+        };
+        *effect = Effect::Record(Record::Ended { end, summary: Some(kept.summary) });
     }
 }
 
@@ -87,7 +97,7 @@ fn miscount(effect: &mut Effect) {
     if let Effect::Finished(verdict) = effect {
         verdict.completed += 1;
     }
-    if let Effect::Record(Record::Completed { bytes, .. }) = effect {
-        *bytes += 1;
+    if let Effect::Record(Record::Ended { summary: Some(summary), .. }) = effect {
+        summary.bytes += 1;
     }
 }

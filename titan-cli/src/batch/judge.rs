@@ -1,6 +1,7 @@
 //! What the end of a batch means: the exit code, what is said to people, the summary.
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -13,6 +14,9 @@ use crate::exit::{self, Failure};
 use crate::output::failures::Examples;
 use crate::progress::Progress;
 use crate::progress::summary::Summary;
+use crate::state::dir::Conclusion;
+use crate::state::ended::BatchState;
+use crate::template::shell;
 
 /// An exit code, the files that are in place, and the failure that `main` is to tell.
 pub(super) struct Judged {
@@ -33,6 +37,21 @@ impl Judged {
             Ok((code, outputs)) => Self { code, outputs, failure: None },
             Err(failure) => Self { code: failure.code, outputs: Vec::new(), failure: Some(failure) },
         }
+    }
+
+    /// Notes how the batch has ended, for whoever asks and whoever goes on with it.
+    pub(super) fn note(&self, batch: &Batch<'_>, ended: &Ended) -> Result<(), Failure> {
+        // A journal that can't be written says nothing; what there is of it can be gone on with.
+        let (Some(verdict), None) = (ended.verdict, &ended.write_error) else { return Ok(()) };
+        let was_stopped = ended.ending.is_some() || verdict.end == End::NoWorkers;
+        let is_final = ended.is_cancelled || !(was_stopped || self.failure.is_some() || ended.feed_error.is_some());
+        let state = match self.code {
+            _ if ended.is_cancelled => BatchState::Cancelled,
+            exit::SUCCESS => BatchState::Completed,
+            _ => BatchState::Failed,
+        };
+        let conclusion = Conclusion { verdict, exit_code: self.code, is_final, state };
+        batch.directory.conclude(conclusion).map_err(|error| write_failure(&error))
     }
 
     /// Says how it ended; a failure is left to `main` to be said.
@@ -83,16 +102,20 @@ fn judge(
         return Err(write_failure(error));
     }
     if let Some(ending) = ended.ending {
-        let done = progress.tally.completed;
+        let done = ended.verdict.map_or(progress.tally.completed, |verdict| verdict.completed);
         let total = ended.verdict.map_or(done, |verdict| verdict.completed + verdict.failed + verdict.cancelled);
         let total = if ended.is_open { "?".to_owned() } else { total.to_string() };
-        progress.say(&format!("interrupted: {done} of {total} done"));
+        let hint = if ended.is_cancelled { "cancelled for good".to_owned() } else { continue_with(batch) };
+        progress.say(&format!("interrupted: {done} of {total} done; {hint}"));
         return Ok((exit::of_signal(ending), Vec::new()));
     }
     let files = committed.map_err(|error| write_failure(&error))?;
     let code = match ended.verdict {
         Some(verdict) if verdict.end == End::NoWorkers => {
             explain_no_workers(batch, progress);
+            if verdict.completed > 0 {
+                progress.tell(&continue_with(batch));
+            }
             exit::NO_WORKERS
         }
         // What the task that it failed says, is said.
@@ -105,6 +128,13 @@ fn judge(
     Ok((code, files.iter().map(|path| path.display().to_string()).collect()))
 }
 
+/// How a batch that isn't over is gone on with.
+fn continue_with(batch: &Batch<'_>) -> String {
+    let folder = batch.batch_dir.map(|folder| folder.as_os_str().as_bytes().to_vec());
+    let folder = folder.map(|folder| format!(" --batch-dir {}", String::from_utf8_lossy(&shell::for_paste(&[folder]))));
+    format!("continue with: titan resume{} {}", folder.unwrap_or_default(), batch.directory.id())
+}
+
 fn explain_no_workers(batch: &Batch<'_>, progress: &mut Progress) {
     let what = match batch.cluster.scheduler.min_workers {
         0 | 1 => "no usable worker".to_owned(),
@@ -114,7 +144,7 @@ fn explain_no_workers(batch: &Batch<'_>, progress: &mut Progress) {
         min => format!("no usable worker, or fewer than min_workers = {min}"),
     };
     let mut lines = vec![format!("error: {what}:")];
-    for host in &progress.tally.hosts {
+    for host in progress.tally.present() {
         let (reason, hint) = host.trouble.clone().unwrap_or_else(|| (host.state.word().to_owned(), None));
         let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         lines.push(format!("  {}: {reason}{hint}", printable(&host.name)));

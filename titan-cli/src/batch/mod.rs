@@ -3,23 +3,32 @@
 //!
 //! # Layout
 //! - this file: from a place and jobs to an exit code.
+//! - [`start`]: anew, or where an earlier titan was.
+//! - [`reuse`]: what an earlier batch has made and needn't be made again.
 //! - [`judge`]: what an end means.
 
 mod judge;
+pub(crate) mod reuse;
+pub(crate) mod start;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+use titan_manager::journal::past::PastCounts;
+use titan_manager::journal::{Entry, JobName, Past};
 use titan_manager::{HostId, JobSpec, Manager};
-use titan_proto::id::Epoch;
+use titan_proto::codec;
+use titan_proto::files::BlobId;
+use titan_proto::id::{BatchId, Epoch};
+use titan_proto::message::Work as TaskWork;
 use tokio::sync::{mpsc, watch};
 
 use crate::args::NoiseOptions;
 use crate::config::cluster::{Cluster, Host, Reach, Scheduler};
-use crate::driver::batch_dir::BatchDir;
 use crate::driver::clock::Clock;
 use crate::driver::connection;
 use crate::driver::host::{Common, HostTask, News};
@@ -32,8 +41,10 @@ use crate::files::Committed;
 use crate::launch::{Binaries, Gates, Launching, launcher_for};
 use crate::output::failures::Examples;
 use crate::progress::{Manner, Progress};
+use crate::state::dir::BatchDir;
 
 use judge::Judged;
+use reuse::Reuse;
 
 /// How long tasks may take to stop where nothing else was said: SIGTERM, and SIGKILL after this.
 pub(crate) const KILL_AFTER: Duration = Duration::from_secs(5);
@@ -57,6 +68,8 @@ pub(crate) struct Work {
     pub(crate) examples: Examples,
     /// The longest result that a task can have, in bytes.
     pub(crate) max_result_bytes: u64,
+    /// What needn't be made again.
+    pub(crate) reuse: Reuse,
     /// Its tasks make one thing: what can't be kept of it ends the batch, and doesn't only fail a task.
     pub(crate) is_one: bool,
 }
@@ -70,10 +83,24 @@ pub(crate) struct Batch<'a> {
     pub(crate) source: Option<String>,
     pub(crate) cluster: &'a Cluster,
     pub(crate) directory: &'a BatchDir,
+    /// The folder that was chosen for batches.
+    pub(crate) batch_dir: Option<&'a Path>,
+    /// What earlier titans have come to.
+    pub(crate) past: Past,
+    /// Whether tasks that have FAILED are tried again.
+    pub(crate) retries_failed: bool,
     /// What holds for this batch alone, over what the cluster says.
     pub(crate) rules: Rules,
     /// What helps when every slot has too little memory.
     pub(crate) smaller_tasks_hint: Option<String>,
+}
+
+/// What a batch has in common with those who make its work.
+pub(crate) struct Context<'a> {
+    pub(crate) directory: &'a BatchDir,
+    pub(crate) progress: &'a Progress,
+    /// The names of all hosts that the batch has ever had.
+    pub(crate) hosts: &'a [String],
 }
 
 /// Rules of one batch.
@@ -102,26 +129,37 @@ impl Batch<'_> {
     /// Runs it on a runtime of its own; `commit` puts outputs in their places when the batch has ended well.
     pub(crate) fn run(
         self,
-        work: impl FnOnce(&Progress) -> io::Result<Work>,
+        work: impl FnOnce(&Context<'_>, &mut Past) -> io::Result<Work>,
         commit: impl FnOnce() -> io::Result<Vec<PathBuf>>,
     ) -> Result<u8, Failure> {
         crate::commands::block_on(self.run_async(work, commit))
     }
 
     async fn run_async(
-        self,
-        work: impl FnOnce(&Progress) -> io::Result<Work>,
+        mut self,
+        work: impl FnOnce(&Context<'_>, &mut Past) -> io::Result<Work>,
         commit: impl FnOnce() -> io::Result<Vec<PathBuf>>,
     ) -> Result<u8, Failure> {
         let mut signals = Signals::listen().map_err(cannot)?;
-        let names = self.cluster.hosts.iter().map(|host| host.name.clone());
-        let mut progress = Progress::new(self.noise, &self.manner, self.name, names);
+        let mut past = std::mem::take(&mut self.past);
+        past.reopen_stopped(self.retries_failed);
+        let hosts = self.all_hosts(&past);
+        let mut progress = Progress::new(self.noise, &self.manner, self.name, &hosts, self.directory.path());
+        progress.tally.leave_out(|name| self.cluster.find_host(name).is_none());
         if let Some(source) = &self.source {
             progress.say(&format!("titan: {source}"));
+            if !past.is_empty() {
+                progress.say(&going_on(self.directory.id(), &past));
+            }
         }
-        let work = work(&progress).map_err(cannot)?;
+        let context = Context { directory: self.directory, progress: &progress, hosts: &hosts };
+        let work = work(&context, &mut past).map_err(cannot)?;
+        self.check_jobs(&work.jobs)?;
+        self.begin(&work.jobs, &hosts, &mut past)?;
+        past.failed().for_each(|end| progress.tally.add_missed(end));
         let (examples, in_place) = (work.examples.clone(), work.committed.clone());
-        let ended = self.drive(work, &mut progress, &mut signals).await?;
+        let reuse = work.reuse.clone();
+        let ended = self.drive(work, past, &hosts, &mut progress, &mut signals).await?;
         let is_done = ended.verdict.is_some_and(|verdict| verdict.end == titan_manager::End::Done);
         let committed = match ended.written {
             Some(_) if is_done && ended.ending.is_none() => commit().map(|files| [files, in_place.files()].concat()),
@@ -129,6 +167,8 @@ impl Batch<'_> {
         };
         progress.clear();
         let judged = Judged::of(&self, &ended, committed, &mut progress);
+        progress.tally.kept = reuse.count();
+        judged.note(&self, &ended)?;
         judged.conclude(&self, &ended, &mut progress, &examples)
     }
 
@@ -143,28 +183,72 @@ impl Batch<'_> {
         Err(Failure::hinted(exit::USAGE, problem, "give what is long as a file: --base, or inputs"))
     }
 
-    async fn drive(&self, work: Work, progress: &mut Progress, signals: &mut Signals) -> Result<Ended, Failure> {
-        self.check_jobs(&work.jobs)?;
+    /// The names of all hosts that the batch has ever had: a host is known by its place among them in all of the batch's lives.
+    fn all_hosts(&self, past: &Past) -> Vec<String> {
+        let mut names = past.hosts.clone();
+        for host in &self.cluster.hosts {
+            if !names.contains(&host.name) {
+                names.push(host.name.clone());
+            }
+        }
+        names
+    }
+
+    /// A manager's life begins, and that is on the disk before anything else.
+    fn begin(&self, jobs: &[BatchJob], hosts: &[String], past: &mut Past) -> Result<(), Failure> {
+        let plan = plan_of(jobs);
+        if past.plan().is_some_and(|before| before != plan) {
+            let id = self.directory.id();
+            let problem = format!("batch {id} can't be gone on with: its tasks would be others now");
+            let hint = "this titan, or a file that the batch reads, has changed: run it anew";
+            return Err(Failure::hinted(exit::USAGE, problem, hint));
+        }
+        let epoch = Epoch(past.epoch.0 + 1);
+        let began = Entry::Began {
+            epoch,
+            hosts: hosts.to_vec(),
+            jobs: jobs.iter().map(|job| JobName { name: job.spec.name.clone(), group: job.spec.group }).collect(),
+            plan,
+            retries_failed: self.retries_failed,
+            at_ms: crate::state::now_ms(),
+        };
+        self.directory.begin(began.clone()).map_err(cannot)?;
+        let before = past.epoch;
+        past.add(began, true);
+        past.epoch = before;
+        Ok(())
+    }
+
+    async fn drive(
+        &self,
+        work: Work,
+        past: Past,
+        names: &[String],
+        progress: &mut Progress,
+        signals: &mut Signals,
+    ) -> Result<Ended, Failure> {
         let sink = SinkThread::start(work.sinks, self.directory.spool()).map_err(cannot)?;
         let clock = Clock::start();
         let (news_sender, news) = mpsc::channel(MAX_NEWS);
         let (end, stopped) = watch::channel(false);
-        let config = self.manager_config();
-        let hosts = self.host_tasks(clock, config.epoch, news_sender, stopped, work.max_result_bytes)?;
-        let manager = Manager::new(config);
+        let config = self.manager_config(Epoch(past.epoch.0 + 1));
+        let hosts = self.host_tasks(clock, config.epoch, names, news_sender, stopped, work.max_result_bytes)?;
+        let manager = Manager::resumed(config, past);
         let (tick, stop) = (self.cluster.scheduler.tick, self.rules.kill_after + STOP_MARGIN);
-        let settings = Settings { tick, stop, is_one: work.is_one };
-        let staging = Staging::new(work.root, work.committed);
+        let settings = Settings { tick, stop, is_one: work.is_one, reuse: work.reuse };
+        let identifies = work.jobs.iter().any(|job| job.spec.tasks > 0 && job.source.identity(0).is_some());
+        let staging = Staging::new(work.root, work.committed, identifies);
         let inlets = Inlets { news, fed: work.fed };
         let driver = Driver::new(manager, clock, self.directory, sink, inlets, staging, progress);
         Ok(driver.run(work.jobs, hosts, settings, end, signals).await)
     }
 
-    fn manager_config(&self) -> titan_manager::Config {
+    fn manager_config(&self, epoch: Epoch) -> titan_manager::Config {
         let Scheduler { policy, tick, heartbeat, unhealthy_after, lease, crash_limit, min_workers, speculates, .. } =
             self.cluster.scheduler;
         let Rules { halt, start_delay, max_load, min_free_memory_bytes, .. } = self.rules;
         titan_manager::Config {
+            epoch,
             policy,
             tick,
             heartbeat,
@@ -177,7 +261,6 @@ impl Batch<'_> {
             start_delay,
             max_load,
             min_free_memory_bytes,
-            ..titan_manager::Config::default()
         }
     }
 
@@ -185,6 +268,7 @@ impl Batch<'_> {
         &self,
         clock: Clock,
         epoch: Epoch,
+        names: &[String],
         news: mpsc::Sender<News>,
         stop: watch::Receiver<bool>,
         max_result_bytes: u64,
@@ -207,8 +291,9 @@ impl Batch<'_> {
             next_worker: AtomicU32::new(0),
         });
         let share = local_share_bytes(self.cluster);
-        let task = |(number, host): (usize, &Host)| HostTask {
-            id: HostId(number as u32),
+        let id = |host: &Host| names.iter().position(|name| *name == host.name).expect("all hosts are among them");
+        let task = |host: &Host| HostTask {
+            id: HostId(id(host) as u32),
             name: host.name.clone(),
             slots: host.slots,
             resources: host.resources.clone(),
@@ -221,8 +306,14 @@ impl Batch<'_> {
             launcher: launcher_for(host, &self.cluster.ssh),
             common: Arc::clone(&common),
         };
-        Ok(self.cluster.hosts.iter().enumerate().map(task).collect())
+        Ok(self.cluster.hosts.iter().map(task).collect())
     }
+}
+
+fn going_on(id: &BatchId, past: &Past) -> String {
+    let PastCounts { total, completed, is_growing, .. } = past.counts();
+    let total = if is_growing { "?".to_owned() } else { total.to_string() };
+    format!("titan: going on with batch {id}: {completed} of {total} done")
 }
 
 fn cannot(error: io::Error) -> Failure {
@@ -246,14 +337,19 @@ pub(crate) fn local_share_bytes(cluster: &Cluster) -> u64 {
     titan_agent::machine::memory_bytes() / agents.max(1)
 }
 
-/// The directory of a new batch.
-pub(crate) fn create_directory() -> Result<BatchDir, Failure> {
-    let state = dirs::state_dir().ok_or_else(|| {
-        let hint = "set HOME, or XDG_STATE_HOME to a directory of yours";
-        Failure::hinted(exit::CANNOT_WRITE, "there is no state directory", hint)
-    })?;
-    BatchDir::create(&state.join("titan").join("batches")).map_err(|error| {
-        let hint = "free space there, or set XDG_STATE_HOME to a directory of yours";
-        Failure::hinted(exit::CANNOT_WRITE, format!("cannot make a batch's directory: {error}"), hint)
-    })
+/// A number that stands for what the tasks of these jobs are, but for what may be said anew: hosts, and how often and how long
+/// something is tried.
+fn plan_of(jobs: &[BatchJob]) -> BlobId {
+    let mut hash = Sha256::new();
+    for BatchJob { spec, .. } in jobs {
+        let kernel = match &spec.work {
+            TaskWork::Kernel { name, params, .. } => Some((name, params)),
+            TaskWork::Command(_) => None,
+        };
+        // What grows has no number of tasks yet.
+        let tasks = spec.closed.then_some(spec.tasks);
+        let part = codec::encode(&(&spec.name, kernel, tasks, spec.group, spec.commits));
+        hash.update(part.expect("jobs were checked against the bound"));
+    }
+    BlobId(hash.finalize().into())
 }

@@ -1,5 +1,6 @@
 //! An axis of an array: a name and a set of values. Sets that are counted are never written out.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -11,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::config::toml_file::{Problems, Rules, Section, no_nul};
 use crate::config::units::human_size;
 use crate::files::listing::expand;
+use crate::state::specification::RecordedFile;
 
 /// The longest file of values.
 const MAX_LINES_BYTES: u64 = 512 << 20;
@@ -70,8 +72,31 @@ const SET: Rules = Rules {
     instead_of: &[("file", "lines"), ("files", "glob"), ("log", "geometric"), ("num", "count")],
 };
 
+/// Sets that a file takes from elsewhere: read once, and never again for a batch that is gone on with.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    /// As they were when the batch began.
+    recorded: Option<VecDeque<Vec<Vec<u8>>>>,
+    pub(super) read: VecDeque<Vec<Vec<u8>>>,
+}
+
+impl Sets {
+    pub(super) fn of(recorded: Option<&RecordedFile>) -> Self {
+        Self { recorded: recorded.map(|file| file.sets.clone()), read: VecDeque::new() }
+    }
+
+    fn next(&mut self, read: impl FnOnce() -> Option<Vec<Vec<u8>>>) -> Option<Set> {
+        let values = match &mut self.recorded {
+            Some(recorded) => recorded.pop_front(),
+            None => read(),
+        };
+        self.read.extend(values.clone());
+        values.map(Set::List)
+    }
+}
+
 /// Reads the axes of an array, in the order in which they were written.
-pub(super) fn read_axes(table: &DeTable<'_>, base: &Path, problems: &mut Problems) -> Vec<Axis> {
+pub(super) fn read_axes(table: &DeTable<'_>, base: &Path, sets: &mut Sets, problems: &mut Problems) -> Vec<Axis> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     let mut axes = Vec::new();
@@ -84,13 +109,13 @@ pub(super) fn read_axes(table: &DeTable<'_>, base: &Path, problems: &mut Problem
             problems.add(name.span(), message, "write small letters, digits and '_', beginning with a letter");
         }
         // One that can't be read is an axis all the same: what names it isn't wrong.
-        let set = read_set(value, base, problems).unwrap_or(Set::List(Vec::new()));
+        let set = read_set(value, base, sets, problems).unwrap_or(Set::List(Vec::new()));
         axes.push(Axis { name: text.to_string(), set });
     }
     axes
 }
 
-fn read_set(value: &Spanned<DeValue<'_>>, base: &Path, problems: &mut Problems) -> Option<Set> {
+fn read_set(value: &Spanned<DeValue<'_>>, base: &Path, sets: &mut Sets, problems: &mut Problems) -> Option<Set> {
     match value.get_ref() {
         DeValue::Array(items) => {
             let mut values = Vec::new();
@@ -105,7 +130,7 @@ fn read_set(value: &Spanned<DeValue<'_>>, base: &Path, problems: &mut Problems) 
             }
             (values.len() == items.len()).then_some(Set::List(values))
         }
-        DeValue::Table(_) => read_made(value, base, problems),
+        DeValue::Table(_) => read_made(value, base, sets, problems),
         _ => {
             let remedy = "write [1, 2, 3], { range = [1, 9] }, { lines = \"FILE\" } or { glob = \"*.txt\" }";
             problems.add(value.span(), "a set is an array or a table", remedy);
@@ -124,7 +149,7 @@ pub(super) fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-fn read_made(value: &Spanned<DeValue<'_>>, base: &Path, problems: &mut Problems) -> Option<Set> {
+fn read_made(value: &Spanned<DeValue<'_>>, base: &Path, sets: &mut Sets, problems: &mut Problems) -> Option<Set> {
     let mut section = Section::open_value(&SET, value, problems)?;
     let kinds: Vec<&str> =
         ["range", "linear", "geometric", "lines", "glob"].into_iter().filter(|key| section.has(key)).collect();
@@ -144,8 +169,8 @@ fn read_made(value: &Spanned<DeValue<'_>>, base: &Path, problems: &mut Problems)
     }
     match kind {
         "range" => range(&mut section),
-        "lines" => lines(&mut section, base),
-        "glob" => glob(&mut section, base),
+        "lines" => sets.next(|| lines(&mut section, base)),
+        "glob" => sets.next(|| glob(&mut section, base)),
         _ => span(&mut section, kind),
     }
 }
@@ -210,7 +235,7 @@ fn span(section: &mut Section<'_, '_>, kind: &str) -> Option<Set> {
     Some(Set::Geometric { first, last, count })
 }
 
-fn lines(section: &mut Section<'_, '_>, base: &Path) -> Option<Set> {
+fn lines(section: &mut Section<'_, '_>, base: &Path) -> Option<Vec<Vec<u8>>> {
     let path = section.path("lines")?;
     let mut text = Vec::new();
     let read = File::open(base.join(&path)).and_then(|file| file.take(MAX_LINES_BYTES + 1).read_to_end(&mut text));
@@ -227,17 +252,17 @@ fn lines(section: &mut Section<'_, '_>, base: &Path) -> Option<Set> {
         }
     };
     let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    Some(Set::List(lines.map(<[u8]>::to_vec).collect()))
+    Some(lines.map(<[u8]>::to_vec).collect())
 }
 
-fn glob(section: &mut Section<'_, '_>, base: &Path) -> Option<Set> {
+fn glob(section: &mut Section<'_, '_>, base: &Path) -> Option<Vec<Vec<u8>>> {
     let pattern = section.path("glob")?;
     let found = expand(base, pattern.as_os_str().as_bytes());
     if found.is_empty() {
         section.refuse("glob", format!("no file matches {}", pattern.display()), "");
         return None;
     }
-    Some(Set::List(found))
+    Some(found)
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ const MAX_TASKS: u64 = u32::MAX as u64 - 1;
 pub(super) fn check(mut jobs: Vec<Job>, base: &Path, surroundings: &Surroundings, problems: &mut Problems) -> Vec<Job> {
     jobs.iter_mut().for_each(imply);
     let is_elsewhere = surroundings.hosts.iter().any(|host| !host.is_here);
+    // Of a batch that is gone on with, what was given may have done its work.
+    let is_new = surroundings.recorded.is_none();
     for number in 0..jobs.len() {
         let job = &jobs[number];
         requests::check(job, &surroundings.hosts, problems);
@@ -37,14 +39,14 @@ pub(super) fn check(mut jobs: Vec<Job>, base: &Path, surroundings: &Surroundings
         // What is wrong within a job makes the rest guesswork.
         if job.is_sound {
             check_counts(&jobs, number, surroundings.yes, problems);
-            if is_elsewhere || has_files(&jobs[number]) {
+            if is_new && (is_elsewhere || has_files(&jobs[number])) {
                 check_program(job, base, problems);
             }
         }
     }
     let order = order(&jobs, problems);
     let made = Made::of(&jobs, problems);
-    for number in (0..jobs.len()).filter(|number| jobs[*number].is_sound) {
+    for number in (0..jobs.len()).filter(|number| is_new && jobs[*number].is_sound) {
         made.check_inputs(&jobs, number, base, problems);
     }
     match order {

@@ -9,7 +9,7 @@ use titan_manager::{Condition, Rerun};
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::axis::{self, Axis};
+use super::axis::{self, Axis, Sets};
 use super::template::{ShellTemplate, Template};
 use super::{After, InputSpec, Job, Places, What};
 use crate::config::rules::parse_where;
@@ -178,6 +178,7 @@ pub(super) fn read<'t>(
     names: &[String],
     defaults: &Shared,
     base: &Path,
+    sets: &mut Sets,
     problems: &mut Problems,
 ) -> Option<Job> {
     let before = problems.len();
@@ -188,7 +189,7 @@ pub(super) fn read<'t>(
     }
     let name = section.string("name").unwrap_or_default();
     let before_axes = section.problems().len();
-    let axes = axes(&mut section, base);
+    let axes = axes(&mut section, base, sets);
     let has_axes = section.problems().len() == before_axes;
     let link = section.boolean("link").unwrap_or(false);
     let shared = Shared::of(&mut section).or(defaults);
@@ -238,10 +239,10 @@ pub(super) fn read<'t>(
     })
 }
 
-fn axes(section: &mut Section<'_, '_>, base: &Path) -> Vec<Axis> {
+fn axes(section: &mut Section<'_, '_>, base: &Path, sets: &mut Sets) -> Vec<Axis> {
     let Some(value) = section.value("array") else { return Vec::new() };
     match value.get_ref().as_table() {
-        Some(table) => axis::read_axes(table, base, section.problems()),
+        Some(table) => axis::read_axes(table, base, sets, section.problems()),
         None => {
             section.refuse("array", "array must be a table", "write array = { n = { range = [1, 9] } }");
             Vec::new()

@@ -14,8 +14,9 @@ mod job;
 mod requests;
 pub(crate) mod template;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,7 +25,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::config::toml_file::{ConfigError, Problems, Rules, Section, parse_document, read_text};
-use axis::Axis;
+use crate::state::specification::RecordedFile;
+use axis::{Axis, Sets};
 pub(crate) use check::has_files;
 pub(crate) use requests::KnownHost;
 use template::{ShellTemplate, Template};
@@ -40,12 +42,20 @@ pub(crate) struct BatchFile {
     pub(crate) base: PathBuf,
     /// In the order in which they can be submitted: each after those that it waits for.
     pub(crate) jobs: Vec<Job>,
+    /// The sets that it takes from elsewhere, in the order in which they were read.
+    sets: VecDeque<Vec<Vec<u8>>>,
     /// The file's name and text, for what is found wrong later.
     file: String,
     text: String,
 }
 
 impl BatchFile {
+    /// The file as it is kept for whoever goes on with the batch.
+    pub(crate) fn record(&self, path: &Path) -> RecordedFile {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        RecordedFile { path: path.into_os_string().into_vec(), text: self.text.clone(), sets: self.sets.clone() }
+    }
+
     /// The file itself, if there were no problems, and all of them otherwise.
     pub(crate) fn unless_any(self, problems: Problems) -> Result<Self, ConfigError> {
         let (file, text) = (self.file.clone(), self.text.clone());
@@ -184,6 +194,8 @@ pub(crate) struct Surroundings {
     pub(crate) yes: bool,
     /// What is known of the hosts; none: nothing is judged by them.
     pub(crate) hosts: Vec<KnownHost>,
+    /// Of a batch that is gone on with: the file as it was.
+    pub(crate) recorded: Option<RecordedFile>,
 }
 
 /// Reads a batch file.
@@ -192,7 +204,10 @@ pub(crate) struct Surroundings {
 /// All that is wrong with it.
 pub(crate) fn read(path: &Path, surroundings: &Surroundings) -> Result<BatchFile, ConfigError> {
     let file = path.display().to_string();
-    let text = read_text(path, &file, "name a batch file, as in: titan batch nightly.toml")?;
+    let text = match &surroundings.recorded {
+        Some(recorded) => recorded.text.clone(),
+        None => read_text(path, &file, "name a batch file, as in: titan batch nightly.toml")?,
+    };
     parse(path, &file, &text, surroundings)
 }
 
@@ -223,11 +238,13 @@ fn parse(path: &Path, file: &str, text: &str, surroundings: &Surroundings) -> Re
     };
     let names = job::names(&jobs, &mut problems);
     let defaults = defaults.and_then(|defaults| job::Shared::of_defaults(defaults, &mut problems)).unwrap_or_default();
-    let read = |job| job::read(job, &names, &defaults, &base, &mut problems);
+    let mut sets = Sets::of(surroundings.recorded.as_ref());
+    let read = |job| job::read(job, &names, &defaults, &base, &mut sets, &mut problems);
     let jobs: Option<Vec<Job>> = jobs.iter().copied().map(read).collect();
     // What is no table can't be numbered.
     let jobs = jobs.map_or_else(Vec::new, |jobs| check::check(jobs, &base, surroundings, &mut problems));
-    BatchFile { name, base, jobs, file: file.to_owned(), text: text.to_owned() }.unless_any(problems)
+    let sets = sets.read;
+    BatchFile { name, base, jobs, sets, file: file.to_owned(), text: text.to_owned() }.unless_any(problems)
 }
 
 #[cfg(test)]

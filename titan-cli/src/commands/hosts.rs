@@ -51,7 +51,7 @@ struct Look {
 
 /// Looks at the hosts and prints what it saw.
 pub(crate) fn run(args: &HostsArgs) -> Result<u8, Failure> {
-    let Place { source, cluster } = super::resolve_place(&args.place)?;
+    let Place { source, cluster, .. } = super::resolve_place(&args.place)?;
     if !args.json {
         crate::progress::to_stderr(&format!("titan: {source}"));
     }
@@ -84,25 +84,41 @@ pub(crate) fn look_and_print(cluster: &Cluster, json: bool) -> Result<u8, Failur
 }
 
 async fn look_at_all(cluster: &Cluster, launching: &Arc<Launching>) -> Vec<Look> {
-    let mut looks: JoinSet<(usize, Look)> = JoinSet::new();
+    let looks = on_each_host(cluster, launching, |host, launching| async move { look(&host, &launching).await }).await;
+    looks.into_iter().map(|(name, result)| Look { name, result }).collect()
+}
+
+/// Does something on all hosts side by side; what came of it in the hosts' order.
+pub(super) async fn on_each_host<T, F>(
+    cluster: &Cluster,
+    launching: &Arc<Launching>,
+    act: impl Fn(Host, Arc<Launching>) -> F + Clone + Send + Sync + 'static,
+) -> Vec<(String, Result<T, LaunchError>)>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, LaunchError>> + Send,
+{
+    let mut acts: JoinSet<(usize, String, Result<T, LaunchError>)> = JoinSet::new();
     for (number, host) in cluster.hosts.iter().cloned().enumerate() {
-        let launching = Arc::clone(launching);
-        looks.spawn(async move {
-            let name = host.name.clone();
-            let span = launching.ssh.start_timeout;
-            let result = tokio::time::timeout(span, look_until_let_in(&host, &launching)).await;
-            (number, Look { name, result: result.unwrap_or_else(|_| Err(LaunchError::too_slow(span))) })
+        let (launching, act) = (Arc::clone(launching), act.clone());
+        acts.spawn(async move {
+            let (name, span) = (host.name.clone(), launching.ssh.start_timeout);
+            let result = tokio::time::timeout(span, until_let_in(|| act(host.clone(), Arc::clone(&launching)))).await;
+            (number, name, result.unwrap_or_else(|_| Err(LaunchError::too_slow(span))))
         });
     }
-    let mut looks = looks.join_all().await;
-    looks.sort_by_key(|(number, _)| *number);
-    looks.into_iter().map(|(_, look)| look).collect()
+    let mut acts = acts.join_all().await;
+    acts.sort_by_key(|(number, ..)| *number);
+    acts.into_iter().map(|(_, name, result)| (name, result)).collect()
 }
 
 /// A busy sshd is asked again, at slightly different times.
-async fn look_until_let_in(host: &Host, launching: &Launching) -> Result<Seen, LaunchError> {
+async fn until_let_in<T, F>(act: impl Fn() -> F) -> Result<T, LaunchError>
+where
+    F: Future<Output = Result<T, LaunchError>>,
+{
     loop {
-        match look(host, launching).await {
+        match act().await {
             Err(error) if error.lasting == Lasting::Busy => tokio::time::sleep(jittered(BUSY_WAIT)).await,
             result => return result,
         }

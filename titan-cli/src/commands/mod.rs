@@ -2,25 +2,35 @@
 
 pub(crate) mod agent;
 pub(crate) mod batch;
+pub(crate) mod batches;
+pub(crate) mod cancel;
+pub(crate) mod clean;
 pub(crate) mod completions;
+pub(crate) mod export;
 pub(crate) mod hosts;
 pub(crate) mod init;
 pub(crate) mod kernel_command;
+pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod map;
+pub(crate) mod resume;
 pub(crate) mod run;
+pub(crate) mod status;
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::args::PlaceOptions;
+use crate::batch::start::Start;
 use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::{Place, Surroundings};
-use crate::driver::batch_dir::Temporaries;
 use crate::exit::{self, Failure};
 use crate::launch::ControlDirectory;
 use crate::launch::control::is_short_enough;
+use crate::state::dir::Temporaries;
 
 /// What `titan` alone says.
 const OVERVIEW: &str = "\
@@ -86,11 +96,30 @@ pub(crate) fn stdout_failure(error: &io::Error) -> Failure {
     }
 }
 
-/// Where a command runs.
+/// Where a command runs that is no batch.
 pub(crate) fn resolve_place(options: &PlaceOptions) -> Result<Place, Failure> {
-    let surroundings = Surroundings::of_this_process()
-        .map_err(|error| Failure::plain(exit::USAGE, format!("the current directory can't be found: {error}")))?;
-    Place::resolve(&options.to_place_args(), &surroundings).map_err(|error| Failure::complete(exit::USAGE, error))
+    place_in(options, &surroundings()?)
+}
+
+/// Where a batch runs: one that is gone on with, where it ran before, unless it was said anew.
+pub(crate) fn resolve_start(options: &PlaceOptions, start: &mut Start) -> Result<Place, Failure> {
+    if let Some(place) = start.take_place() {
+        return Ok(place);
+    }
+    let found_before = start.recorded().map(|recorded| {
+        let found = recorded.cluster.as_ref();
+        found.map(|(path, origin)| (PathBuf::from(OsStr::from_bytes(path)), *origin))
+    });
+    place_in(options, &Surroundings { found_before, ..surroundings()? })
+}
+
+fn surroundings() -> Result<Surroundings, Failure> {
+    Surroundings::of_this_process()
+        .map_err(|error| Failure::plain(exit::USAGE, format!("the current directory can't be found: {error}")))
+}
+
+fn place_in(options: &PlaceOptions, surroundings: &Surroundings) -> Result<Place, Failure> {
+    Place::resolve(&options.to_place_args(), surroundings).map_err(|error| Failure::complete(exit::USAGE, error))
 }
 
 /// How long what is still under way may take when a command has come to its end.

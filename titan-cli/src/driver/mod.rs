@@ -1,20 +1,18 @@
-//! Drives a manager: owns the clock, the hosts' tasks, the journal, the spool and the sink; turns what happens into events
-//! and carries effects out, in order.
+//! Drives a manager: owns the clock, the hosts' tasks, the spool and the sink; turns what happens into events, notes what is to be
+//! noted, and carries effects out in order, each when what was noted before it is on the disk.
 //!
 //! # Layout
 //! - this file: the loop. One `select!` makes events; everything after it is synchronous.
 //! - [`host`], [`backoff`], [`connection`], [`offers`]: one host from start to end.
-//! - [`batch_dir`], [`spool`], [`journal`]: what lies in the batch's directory; [`keeper`]: what a session's attempts send.
+//! - [`spool`]: results in the batch's directory; [`keeper`]: what a session's attempts send.
 //! - [`staging`]: a command's task is put together, with its files.
 //! - [`sink`], [`outputs`]: from results to files.
 //! - [`note`]: what progress and reports are told.
 
 pub(crate) mod backoff;
-pub(crate) mod batch_dir;
 pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod host;
-pub(crate) mod journal;
 pub(crate) mod keeper;
 pub(crate) mod note;
 pub(crate) mod offers;
@@ -25,6 +23,7 @@ pub(crate) mod spool;
 pub(crate) mod staging;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -34,15 +33,18 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use titan_agent::descriptors;
-use titan_manager::{Effect, Event, HostId, JobSpec, Lifecycle, Manager, Verdict, WorkerId};
-use titan_proto::id::JobId;
-use titan_proto::message::{Outcome, Part, ToAgent, ToManager};
+use titan_manager::journal::{Entry, Gate};
+use titan_manager::{Effect, Event, HostId, JobSpec, Lifecycle, Manager, Record, Verdict, WorkerId};
+use titan_proto::files::BlobId;
+use titan_proto::id::{AttemptId, JobId, TaskId};
+use titan_proto::message::{Outcome, Part, ResultSummary, ToAgent, ToManager};
 
+use crate::batch::reuse::Reuse;
 use crate::files::{Input, TaskFiles};
-use batch_dir::BatchDir;
+use crate::state::dir::BatchDir;
+use crate::state::journal::{Durable, Journal};
 use clock::Clock;
 use host::{Command, HostTask, News};
-use journal::{Journal, Line};
 use note::Note;
 use signals::{Ending, Signals};
 use sink::{SinkNews, SinkThread, Written};
@@ -57,7 +59,7 @@ const PART_SPAN: Duration = Duration::from_secs(5);
 const REDRAW_SPAN: Duration = Duration::from_millis(100);
 
 /// What the batch's settings say.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// Between two ticks of the manager.
     pub(crate) tick: Duration,
@@ -65,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) stop: Duration,
     /// What can't be kept of a result ends the batch, and doesn't only fail its task.
     pub(crate) is_one: bool,
+    /// What needn't be made again.
+    pub(crate) reuse: Reuse,
 }
 
 /// Who is told what happens.
@@ -84,6 +88,8 @@ pub(crate) struct Ended {
     pub(crate) verdict: Option<Verdict>,
     /// The signal that ended it.
     pub(crate) ending: Option<Ending>,
+    /// Somebody has asked for its end for good.
+    pub(crate) is_cancelled: bool,
     /// What couldn't be written here, and ended the batch.
     pub(crate) write_error: Option<io::Error>,
     /// What couldn't be written here, and failed a task.
@@ -107,6 +113,11 @@ pub(crate) trait TaskSource: Send {
     /// What it declares can't be: a sentence, and the task fails.
     fn files(&self, _index: u32) -> Result<TaskFiles, String> {
         Ok(TaskFiles::default())
+    }
+
+    /// What that task is, but for the contents that it is given; None: that isn't noted.
+    fn identity(&self, _index: u32) -> Option<BlobId> {
+        None
     }
 
     /// What all tasks of the job are given; never changes.
@@ -162,7 +173,13 @@ pub(crate) struct Inlets {
 pub(crate) struct Driver<'a> {
     manager: Manager,
     clock: Clock,
+    directory: &'a BatchDir,
     journal: Journal,
+    /// The last that was noted.
+    noted: u64,
+    /// Effects that wait until it is on the disk.
+    gate: Gate,
+    durable: watch::Receiver<Durable>,
     spool: Spool,
     sink: SinkThread,
     observer: &'a mut dyn Observer,
@@ -175,6 +192,7 @@ pub(crate) struct Driver<'a> {
     fed: mpsc::Receiver<Fed>,
     /// What can't be kept ends it.
     is_one: bool,
+    reuse: Reuse,
     ended: Ended,
 }
 
@@ -182,19 +200,24 @@ impl<'a> Driver<'a> {
     pub(crate) fn new(
         manager: Manager,
         clock: Clock,
-        directory: &BatchDir,
+        directory: &'a BatchDir,
         sink: SinkThread,
         Inlets { news, fed }: Inlets,
         staging: Staging,
         observer: &'a mut dyn Observer,
     ) -> Self {
         let ended = Ended::default();
-        let (journal, spool) = (directory.journal(), directory.spool());
+        let (journal, spool) = (directory.journal().clone(), directory.spool());
+        let (durable, noted) = (journal.durable(), journal.durable_now());
         let (connections, sources, events) = (BTreeMap::new(), Vec::new(), VecDeque::new());
         Self {
             manager,
             clock,
+            directory,
             journal,
+            noted,
+            gate: Gate::new(noted),
+            durable,
             spool,
             sink,
             observer,
@@ -205,6 +228,7 @@ impl<'a> Driver<'a> {
             events,
             fed,
             is_one: false,
+            reuse: Reuse::default(),
             ended,
         }
     }
@@ -214,11 +238,11 @@ impl<'a> Driver<'a> {
         mut self,
         jobs: Vec<BatchJob>,
         hosts: Vec<HostTask>,
-        Settings { tick, stop: stop_span, is_one }: Settings,
+        Settings { tick, stop: stop_span, is_one, reuse }: Settings,
         stop: watch::Sender<bool>,
         signals: &mut Signals,
     ) -> Ended {
-        self.is_one = is_one;
+        (self.is_one, self.reuse) = (is_one, reuse);
         for host in &hosts {
             self.handle(Event::HostStarting { host: host.id });
         }
@@ -227,7 +251,7 @@ impl<'a> Driver<'a> {
         self.handle(Event::Submit(specs));
         let mut tasks: JoinSet<()> = hosts.into_iter().map(HostTask::run).collect();
         let hurried = self.decide(tick, stop_span, &mut tasks, signals).await;
-        self.handle(Event::Abandon);
+        self.abandon();
         self.ended.is_open = self.manager.counts().is_growing;
         // From here on nobody is needed any more; the sink may still have much to do.
         let _ = stop.send(true);
@@ -271,7 +295,16 @@ impl<'a> Driver<'a> {
                 staged = self.staging.next() => self.on_staged(staged),
                 _ = ticks.tick() => self.handle(Event::Tick),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.handle(Event::Tick),
-                _ = redraws.tick() => self.observer.tick(&self.manager),
+                Ok(()) = self.durable.changed() => self.on_durable(),
+                _ = redraws.tick() => {
+                    self.observer.tick(&self.manager);
+                    if !self.ended.is_cancelled && self.directory.is_cancel_asked_for() {
+                        self.ended.is_cancelled = true;
+                        stop_by = stop_by.or(Some(Instant::now() + stop_span));
+                        self.tell(&Note::Cancelling);
+                        self.handle(Event::Cancel);
+                    }
+                }
                 ending = signals.next() => {
                     if self.ended.ending.replace(ending).is_some() {
                         return true;
@@ -295,6 +328,26 @@ impl<'a> Driver<'a> {
             }
         }
         false
+    }
+
+    /// Whatever isn't over counts as CANCELLED here, and is noted nowhere: it can be gone on with.
+    fn abandon(&mut self) {
+        let mut effects = Vec::new();
+        self.manager.handle(self.clock.now(), Event::Abandon, &mut effects);
+        let is_told = |effect: &Effect| matches!(effect, Effect::Deliver(_) | Effect::Report(_) | Effect::Finished(_));
+        effects.into_iter().filter(is_told).for_each(|effect| self.carry_out(effect));
+    }
+
+    /// More of the journal is on the disk, or it has failed.
+    fn on_durable(&mut self) {
+        match &*self.durable.borrow_and_update() {
+            Ok(frame) => self.gate.note_durable(*frame),
+            Err(error) => self.ended.write_error = Some(io::Error::new(error.kind(), error.to_string())),
+        }
+        while let Some(effect) = self.gate.next_due() {
+            self.carry_out(effect);
+        }
+        self.handle_all();
     }
 
     /// What doesn't stop in time is given up.
@@ -384,17 +437,27 @@ impl<'a> Driver<'a> {
     }
 
     fn on_ready(&mut self, staged: StagedStart) {
-        let StagedStart { worker, attempt, start } = staged;
+        let StagedStart { worker, attempt, task, identity, start } = staged;
         match start {
-            Ok(start) => {
-                if let Some(connected) = self.connections.get(&worker) {
-                    let _ = connected.commands.send(Command::Start(start));
-                }
-            }
+            Ok(_) if self.needs_not_run(task, identity) => self.answer_done(worker, attempt),
+            Ok(start) => self.pass_on(worker, Command::Start(start)),
             Err(reason) => {
                 self.answer(worker, ToManager::Finished { attempt, outcome: Outcome::failed(reason), process: None });
             }
         }
+    }
+
+    /// Whether what a task would leave is there already. Notes which task it is.
+    fn needs_not_run(&mut self, task: TaskId, identity: Option<BlobId>) -> bool {
+        let Some(identity) = identity else { return false };
+        self.journal.note(&[Entry::Identified { task, identity }], None);
+        self.reuse.take(task, identity)
+    }
+
+    /// A task has its result without having run.
+    fn answer_done(&mut self, worker: WorkerId, attempt: AttemptId) {
+        let outcome = Outcome::Completed(ResultSummary { bytes: 0, crc: crc32fast::hash(b""), compute_us: 0 });
+        self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
     }
 
     /// Says something for a worker that hasn't heard of an attempt yet.
@@ -402,35 +465,10 @@ impl<'a> Driver<'a> {
         self.events.push_back(Event::Message { worker, message });
     }
 
-    /// A command's task is told what it runs, and an attempt that wasn't told to its worker is stopped here.
+    /// An attempt that wasn't told to its worker yet is stopped here.
     fn send(&mut self, worker: WorkerId, message: ToAgent) {
-        let Some(connected) = self.connections.get(&worker) else { return };
         match message {
-            ToAgent::Start { attempt, task, tried, part: Part::OfJob } => {
-                self.sink.begun(attempt, task);
-                let source = &self.sources[task.job.0 as usize];
-                match source.part(task.index) {
-                    Part::Command(command) => {
-                        let files = source.files(task.index);
-                        let start =
-                            Start { worker, is_local: connected.is_local, attempt, task, tried, command, files };
-                        if let Some(staged) = self.staging.begin(start, source.base()) {
-                            self.on_ready(staged);
-                        }
-                    }
-                    part => match source.files(task.index) {
-                        Ok(_) => {
-                            // Sending fails only if the connection has just ended, and `Lost` is on its way.
-                            let start = ToAgent::Start { attempt, task, tried, part };
-                            drop(connected.commands.send(Command::Send(start)));
-                        }
-                        Err(reason) => {
-                            let outcome = Outcome::failed(reason);
-                            self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
-                        }
-                    },
-                }
-            }
+            ToAgent::Start { attempt, task, tried, part: Part::OfJob } => self.start(worker, attempt, task, tried),
             ToAgent::Recall { attempt } if self.staging.withdraw(attempt) => {
                 self.answer(worker, ToManager::Recalled { attempt });
             }
@@ -438,7 +476,38 @@ impl<'a> Driver<'a> {
                 let outcome = Outcome::Cancelled;
                 self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
             }
-            message => drop(connected.commands.send(Command::Send(message))),
+            message => self.pass_on(worker, Command::Send(message)),
+        }
+    }
+
+    /// Sending fails only if the connection has just ended, and `Lost` is on its way.
+    fn pass_on(&self, worker: WorkerId, command: Command) {
+        if let Some(connected) = self.connections.get(&worker) {
+            let _ = connected.commands.send(command);
+        }
+    }
+
+    /// A task is put together, and told to its worker.
+    fn start(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId, tried: u32) {
+        let Some(is_local) = self.connections.get(&worker).map(|connected| connected.is_local) else { return };
+        self.sink.begun(attempt, task);
+        let source = &self.sources[task.job.0 as usize];
+        let (identity, files) = (source.identity(task.index), source.files(task.index));
+        match source.part(task.index) {
+            Part::Command(command) => {
+                let start = Start { worker, is_local, attempt, task, tried, command, files, identity };
+                if let Some(staged) = self.staging.begin(start, source.base()) {
+                    self.on_ready(staged);
+                }
+            }
+            _ if files.is_ok() && self.needs_not_run(task, identity) => self.answer_done(worker, attempt),
+            part => match files {
+                Ok(_) => self.pass_on(worker, Command::Send(ToAgent::Start { attempt, task, tried, part })),
+                Err(reason) => {
+                    let outcome = Outcome::failed(reason);
+                    self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
+                }
+            },
         }
     }
 
@@ -457,7 +526,9 @@ impl<'a> Driver<'a> {
             let mut effects = Vec::new();
             self.manager.handle(self.clock.now(), event, &mut effects);
             for effect in effects {
-                self.carry_out(effect);
+                if let Some(effect) = self.gate.pass(self.noted, effect) {
+                    self.carry_out(effect);
+                }
             }
         }
     }
@@ -475,7 +546,10 @@ impl<'a> Driver<'a> {
             }
             Effect::Discard { attempt } => self.sink.discard(attempt, &self.spool),
             Effect::Commit { task } => self.sink.commit(task),
-            Effect::Record(record) => self.journal.append(Line::Manager(record)),
+            Effect::Record(record) => {
+                let rests_on = self.result_of(&record);
+                self.noted = self.journal.note_record(record, rests_on);
+            }
             Effect::Deliver(end) => {
                 if end.state != Lifecycle::Completed {
                     self.tell(&Note::Missed(end.clone()));
@@ -489,6 +563,15 @@ impl<'a> Driver<'a> {
             }
             Effect::Report(report) => self.tell(&Note::Manager(report)),
             Effect::Finished(verdict) => self.ended.verdict = Some(verdict),
+        }
+    }
+
+    /// The file that a record rests on.
+    fn result_of(&self, record: &Record) -> Option<PathBuf> {
+        match record {
+            Record::Kept(kept) if kept.summary.bytes > 0 => Some(self.spool.path(kept.task)),
+            Record::Ended { end, .. } if end.has_result => Some(self.spool.path(end.task)),
+            _ => None,
         }
     }
 

@@ -57,4 +57,6 @@ pub(crate) enum Note {
     },
     /// A signal asks titan to end.
     Stopping(Ending),
+    /// Somebody asks for the batch's end for good.
+    Cancelling,
 }

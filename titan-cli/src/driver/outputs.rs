@@ -7,8 +7,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::batch_dir::Temporaries;
 use super::spool::named;
+use crate::state::dir::Temporaries;
 
 /// Bytes gathered before a write.
 const BUFFER_BYTES: usize = 256 << 10;

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,11 @@ use titan_proto::message::ResultSummary;
 
 /// Files that a reader keeps open: a row of tiles, and fewer than a shell's usual limit of 1,024.
 const MAX_OPEN_FILES: usize = 256;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 256 << 10;
+/// How the names of results end that don't count yet.
+const PART: &str = ".part";
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -56,6 +61,46 @@ impl Spool {
         }
     }
 
+    /// Whether a task's result is there as it was, and on the disk from now on.
+    ///
+    /// # Errors
+    /// It isn't.
+    pub(crate) fn check(&self, task: TaskId, summary: ResultSummary) -> Result<(), Damaged> {
+        let mut file = match File::open(self.result(task)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Damaged::Missing),
+            Err(error) => return Err(Damaged::Unreadable(error)),
+        };
+        let (mut crc, mut bytes, mut buffer) = (crc32fast::Hasher::new(), 0, vec![0; READ_BYTES]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                length => {
+                    bytes += length as u64;
+                    crc.update(&buffer[..length]);
+                }
+            }
+        }
+        if (bytes, crc.finalize()) != (summary.bytes, summary.crc) {
+            return Err(Damaged::Changed);
+        }
+        Ok(file.sync_all()?)
+    }
+
+    /// What attempts of an earlier titan have sent goes: nothing more comes of them.
+    pub(crate) fn remove_parts(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().ends_with(PART) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Where a task's result is.
+    pub(crate) fn path(&self, task: TaskId) -> PathBuf {
+        self.result(task)
+    }
+
     /// A task's result isn't needed any more.
     pub(crate) fn remove(&self, task: TaskId) {
         let _ = fs::remove_file(self.result(task));
@@ -72,12 +117,26 @@ impl Spool {
     }
 
     fn part(&self, attempt: AttemptId) -> PathBuf {
-        self.folder.join(format!("{attempt}.part"))
+        self.folder.join(format!("{attempt}{PART}"))
     }
 
     fn result(&self, task: TaskId) -> PathBuf {
         self.folder.join(task.to_string())
     }
+}
+
+/// Why a result can't be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Damaged {
+    /// It isn't there.
+    #[error("it is missing")]
+    Missing,
+    /// It isn't what was kept.
+    #[error("it isn't what was kept")]
+    Changed,
+    /// This machine can't read it.
+    #[error("{0}")]
+    Unreadable(#[from] io::Error),
 }
 
 /// Why bytes can't be taken.

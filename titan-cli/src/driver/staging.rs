@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
 use titan_manager::WorkerId;
 use titan_proto::command::CommandTask;
-use titan_proto::files::FileSet;
+use titan_proto::files::{BlobId, FileSet};
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{Part, ToAgent};
 use tokio::sync::{Semaphore, mpsc};
@@ -49,12 +50,17 @@ pub(crate) struct Start {
     pub(crate) tried: u32,
     pub(crate) command: Box<CommandTask>,
     pub(crate) files: Result<TaskFiles, String>,
+    /// What it is, but for the contents that it is given.
+    pub(crate) identity: Option<BlobId>,
 }
 
 /// What was put together, or why that can't be.
 pub(crate) struct StagedStart {
     pub(crate) worker: WorkerId,
     pub(crate) attempt: AttemptId,
+    pub(crate) task: TaskId,
+    /// What it is.
+    pub(crate) identity: Option<BlobId>,
     pub(crate) start: Result<Box<FullStart>, String>,
 }
 
@@ -69,11 +75,12 @@ pub(crate) struct FullStart {
 
 impl Staging {
     /// For a batch whose files are relative to that folder, and whose sinks note what they have put in place.
-    pub(crate) fn new(root: PathBuf, committed: Committed) -> Self {
+    /// `identifies`: contents are hashed even for agents that read them where they are.
+    pub(crate) fn new(root: PathBuf, committed: Committed, identifies: bool) -> Self {
         let (done, staged) = mpsc::unbounded_channel();
         let shared = Shared {
             root,
-            contents: Contents::default(),
+            contents: Contents::new(identifies),
             claims: Claims::default(),
             committed,
             readers: Semaphore::new(titan_agent::machine::cores().max(1) as usize),
@@ -84,12 +91,12 @@ impl Staging {
 
     /// Begins; an attempt without files is ready at once.
     pub(crate) fn begin(&mut self, start: Start, base: &[Input]) -> Option<StagedStart> {
-        let (worker, attempt) = (start.worker, start.attempt);
+        let (worker, attempt, task, identity) = (start.worker, start.attempt, start.task, start.identity);
         let files = match start.files {
             Ok(files) => files,
-            Err(problem) => return Some(StagedStart { worker, attempt, start: Err(problem) }),
+            Err(problem) => return Some(StagedStart { worker, attempt, task, identity, start: Err(problem) }),
         };
-        let Start { is_local, task, tried, mut command, .. } = start;
+        let Start { is_local, tried, mut command, .. } = start;
         command.outputs = files.outputs.iter().map(|output| output.pattern.clone()).collect();
         let check = (!files.outputs.is_empty())
             .then(|| OutputCheck::new(task, Arc::new(files.outputs), self.shared.claims.clone()));
@@ -100,19 +107,28 @@ impl Staging {
         };
         let has_inputs = !(files.inputs.is_empty() && files.of_jobs.is_empty() && base.is_empty());
         if !has_inputs {
-            return Some(StagedStart { worker, attempt, start: Ok(Box::new(full(command, Vec::new()))) });
+            return Some(StagedStart {
+                worker,
+                attempt,
+                task,
+                identity,
+                start: Ok(Box::new(full(command, Vec::new()))),
+            });
         }
         self.pending.insert(attempt, worker);
         let (shared, done, base) = (Arc::clone(&self.shared), self.done.clone(), base.to_vec());
         tokio::spawn(async move {
             let others = shared.committed.of(&files.of_jobs);
             let inputs = files.inputs.into_iter().chain(others).collect();
+            let mut given = Sha256::new();
             let start = shared.sets(attempt, task.job, is_local, base, inputs).await.map(|sets| {
+                sets.iter().for_each(|(_, listing)| given.update(listing.identity.0));
                 command.inputs = sets.iter().map(|(set, _)| *set).collect();
                 Box::new(full(command, sets))
             });
             // It fails only when the batch is over.
-            let _ = done.send(StagedStart { worker, attempt, start });
+            let identity = identity.map(|of_task| BlobId(given.chain_update(of_task.0).finalize().into()));
+            let _ = done.send(StagedStart { worker, attempt, task, identity, start });
         });
         None
     }

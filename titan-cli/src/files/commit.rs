@@ -1,7 +1,9 @@
-//! What a task left → its places here: all of it under temporary names beside them, then, when all of it is there, renamed.
-//! What was there before stays until then. Only what [`super::check`] has admitted comes here.
+//! What a task left → its places here: all of it under temporary names beside them, then, when all of it is on the disk, renamed.
+//! What was there before stays until then. If titan dies on the way, the next one does it again from the result that was kept: the
+//! same files. Only what [`super::check`] has admitted comes here.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -9,18 +11,23 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use titan_manager::journal::entry::MAX_ENTRY_FILES;
+use titan_manager::journal::{Entry as Noted, PlacedContent, PlacedFile};
 use titan_proto::capture::{Channel, Splitter};
 use titan_proto::files::{BlobId, Entry, EntryKind, EntryReader};
 use titan_proto::id::TaskId;
 
 use super::Output;
-use crate::driver::batch_dir::{BatchDir, Temporaries};
-use crate::driver::journal::{self, Journal, Line};
 use crate::driver::outputs::folder_of;
 use crate::driver::spool::named;
+use crate::state::dir::{BatchDir, Temporaries};
+use crate::state::disk::{sync_files, sync_folders_of};
+use crate::state::journal::Journal;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 256 << 10;
+/// Bytes of paths that stand in one entry of the journal, or a few more.
+const MAX_ENTRY_BYTES: usize = 256 << 10;
 
 /// Puts outputs in their places.
 #[derive(Debug)]
@@ -45,7 +52,39 @@ pub(crate) struct Placed {
     pub(crate) path: PathBuf,
     /// Its place in the task's folder.
     pub(crate) place: Vec<u8>,
-    pub(crate) is_folder: bool,
+    pub(crate) content: PlacedContent,
+}
+
+impl Placed {
+    /// As it is noted in the journal.
+    fn noted(&self) -> PlacedFile {
+        let path = self.path.as_os_str().as_bytes().to_vec();
+        let anchor = path.len().saturating_sub(self.place.len()) as u32;
+        PlacedFile { path, anchor, content: self.content }
+    }
+
+    /// One that an earlier titan has put in its place.
+    pub(crate) fn of_journal(PlacedFile { path, anchor, content }: &PlacedFile) -> Self {
+        let place = path.get(*anchor as usize..).unwrap_or_default().to_vec();
+        Self { path: PathBuf::from(OsStr::from_bytes(path)), place, content: *content }
+    }
+}
+
+/// Notes what is in its place of a task.
+pub(crate) fn note(journal: &Journal, task: TaskId, files: &[Placed]) {
+    let mut part: Vec<PlacedFile> = Vec::new();
+    let mut bytes = 0;
+    let mut entries = Vec::new();
+    for file in files {
+        bytes += file.path.as_os_str().len();
+        part.push(file.noted());
+        if bytes > MAX_ENTRY_BYTES || part.len() >= MAX_ENTRY_FILES {
+            entries.push(Noted::Placed { task, files: std::mem::take(&mut part) });
+            bytes = 0;
+        }
+    }
+    entries.push(Noted::Placed { task, files: part });
+    journal.note(&entries, None);
 }
 
 /// Something that is there under a temporary name, or is to be.
@@ -60,9 +99,26 @@ struct Pending {
     blob: Option<BlobId>,
 }
 
+impl Pending {
+    /// A file that was written under its temporary name.
+    fn written(&self) -> Option<&PathBuf> {
+        self.blob.and(self.temporary.as_ref())
+    }
+
+    fn into_placed(self) -> Placed {
+        let content = match (&self.temporary, self.blob) {
+            (None, _) => PlacedContent::Folder,
+            (Some(_), None) => PlacedContent::Link,
+            (Some(_), Some(blob)) => PlacedContent::File(blob),
+        };
+        Placed { path: self.target, place: self.entry.place, content }
+    }
+}
+
 impl Committer {
     pub(crate) fn new(root: PathBuf, directory: &BatchDir, number: usize) -> Self {
-        let (batch, temporaries, journal) = (directory.id().to_string(), directory.temporaries(), directory.journal());
+        let (batch, temporaries, journal) =
+            (directory.id().to_string(), directory.temporaries(), directory.journal().clone());
         Self { root, batch, temporaries, journal, number, used: 0, made: Vec::new() }
     }
 
@@ -75,12 +131,11 @@ impl Committer {
         self.made.clear();
         let unpacked = self.unpack(result, outputs, &mut pending);
         let put_all = |()| {
-            self.journal.append(Line::Manifest { task, files: manifest(&pending) });
+            sync_files(&pending.iter().filter_map(Pending::written).cloned().collect::<Vec<_>>())?;
             pending.iter().try_for_each(|file| self.put(file).map_err(|error| named(&file.target, &error)))?;
             // The innermost first: what is put into a folder changes its time.
             pending.iter().rev().try_for_each(|file| self.end(file).map_err(|error| named(&file.target, &error)))?;
-            self.journal.append(Line::Committed { task });
-            Ok(())
+            sync_folders_of(&pending.iter().map(|file| self.root.join(&file.target)).collect::<Vec<_>>())
         };
         if let Err(error) = unpacked.and_then(put_all) {
             // Room for others; what was renamed isn't there under that name any more.
@@ -96,9 +151,9 @@ impl Committer {
             pending.iter().filter_map(|file| file.target.parent().map(Path::to_owned)).collect();
         // A folder that holds something comes with what it holds.
         let is_placed = |file: &Pending| file.temporary.is_some() || !holds_others.contains(&file.target);
-        let placed =
-            |file: Pending| Placed { is_folder: file.temporary.is_none(), path: file.target, place: file.entry.place };
-        Ok(pending.into_iter().filter(is_placed).map(placed).collect())
+        let placed: Vec<Placed> = pending.into_iter().filter(is_placed).map(Pending::into_placed).collect();
+        note(&self.journal, task, &placed);
+        Ok(placed)
     }
 
     fn unpack(&mut self, result: &mut File, outputs: &[Output], pending: &mut Vec<Pending>) -> io::Result<()> {
@@ -160,7 +215,7 @@ impl Committer {
         self.used += 1;
         let temporary = place.with_file_name(format!(".titan-{}-{}-{}.tmp", self.batch, self.number, self.used));
         let file = self.temporaries.make(&temporary, || match &entry.kind {
-            EntryKind::Link { target } => symlink(std::ffi::OsStr::from_bytes(target), &temporary).map(|()| None),
+            EntryKind::Link { target } => symlink(OsStr::from_bytes(target), &temporary).map(|()| None),
             _ => OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map(Some),
         })?;
         let open = |file| OpenFile { file: BufWriter::new(file), hash: Sha256::new(), target: target.clone() };
@@ -168,17 +223,11 @@ impl Committer {
         Ok((file, Pending { temporary: Some(temporary), target, named, entry, blob: None }))
     }
 
-    fn put(&mut self, Pending { temporary, target, named, entry, .. }: &Pending) -> io::Result<()> {
+    fn put(&mut self, Pending { temporary, target, named, .. }: &Pending) -> io::Result<()> {
         let (place, named) = (self.root.join(target), self.root.join(named));
         let Some(temporary) = temporary else { return make_folders(&named, &place, &mut self.made) };
         // Looked at again: what was put before this may be a link.
         make_folders(&named, folder_of(&place), &mut self.made)?;
-        if matches!(entry.kind, EntryKind::File { .. }) {
-            let file = File::open(temporary)?;
-            file.set_times(FileTimes::new().set_modified(entry.modified()))?;
-            // Set-user-id and its like come from no host.
-            file.set_permissions(Permissions::from_mode(entry.mode & 0o777))?;
-        }
         fs::rename(temporary, &place)?;
         self.temporaries.forget(temporary);
         Ok(())
@@ -211,8 +260,16 @@ impl OpenFile {
         self.file.write_all(bytes).map_err(|error| named(&self.target, &error))
     }
 
-    fn close(mut self) -> io::Result<BlobId> {
-        self.file.flush().map_err(|error| named(&self.target, &error))?;
+    /// All of it is written; the entry says how old it is, and who may do what with it.
+    fn close(mut self, entry: &Entry) -> io::Result<BlobId> {
+        let mut end = || {
+            self.file.flush()?;
+            let file = self.file.get_ref();
+            file.set_times(FileTimes::new().set_modified(entry.modified()))?;
+            // Set-user-id and its like come from no host.
+            file.set_permissions(Permissions::from_mode(entry.mode & 0o777))
+        };
+        end().map_err(|error| named(&self.target, &error))?;
         Ok(BlobId(self.hash.finalize().into()))
     }
 }
@@ -220,17 +277,9 @@ impl OpenFile {
 /// A file is written, the last that has begun.
 fn close(open: Option<OpenFile>, pending: &mut [Pending]) -> io::Result<()> {
     if let (Some(open), Some(last)) = (open, pending.last_mut()) {
-        last.blob = Some(open.close()?);
+        last.blob = Some(open.close(&last.entry)?);
     }
     Ok(())
-}
-
-fn manifest(pending: &[Pending]) -> Vec<journal::Output> {
-    let file = |Pending { temporary, target, blob, .. }: &Pending| {
-        let temporary = temporary.clone()?;
-        Some(journal::Output { temporary, target: target.clone(), blob: *blob })
-    };
-    pending.iter().filter_map(file).collect()
 }
 
 /// Makes the folders down to that one. What a person has named may be links; below it a link would be a host's, and could
@@ -263,8 +312,25 @@ mod tests {
     use titan_proto::id::JobId;
 
     use super::*;
+    use crate::state::Store;
+    use crate::state::prune::Keep;
+    use crate::state::specification::Specification;
 
     const TASK: TaskId = TaskId { job: JobId(0), index: 3 };
+
+    fn batch(folder: &Path) -> BatchDir {
+        let store = Store::at(&folder.join("batches"));
+        store.try_create(&Specification::default(), Keep::default()).unwrap()
+    }
+
+    /// What is noted in a batch's journal.
+    fn noted(directory: &BatchDir) -> Vec<Noted> {
+        directory.journal().sync().unwrap();
+        let mut entries = Vec::new();
+        let bytes = fs::read(directory.path().join("journal")).unwrap();
+        titan_manager::journal::read(&bytes, |entry, _| entries.push(entry)).unwrap();
+        entries
+    }
 
     fn record(channel: Channel, bytes: &[u8]) -> Vec<u8> {
         [&header(channel, bytes.len() as u32)[..], bytes].concat()
@@ -283,29 +349,39 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_names_what_is_whole_before_anything_gets_its_place() {
+    fn what_got_its_place_is_noted_with_its_content() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = BatchDir::create(&folder.path().join("batches")).unwrap();
+        let directory = batch(folder.path());
         let mut committer = Committer::new(folder.path().to_owned(), &directory, 0);
         let outputs = [Output::new(b"out/*", true).unwrap()];
         let mut result = result_of(folder.path(), &[file("out/a", b"one"), file("out/b", b"")]);
         let placed = committer.commit(TASK, &mut result, &outputs).unwrap();
         assert_eq!(placed.len(), 2);
-        let [Line::Manifest { task, files }, Line::Committed { task: committed }] = &directory.journal().lines()[..]
-        else {
-            panic!("{:?}", directory.journal().lines());
-        };
-        assert_eq!((*task, *committed), (TASK, TASK));
-        let hash = |content: &[u8]| Some(BlobId(Sha256::digest(content).into()));
-        let listed: Vec<_> = files.iter().map(|file| (file.target.to_str().unwrap(), file.blob)).collect();
-        assert_eq!(listed, [("out/a", hash(b"one")), ("out/b", hash(b""))]);
-        assert!(files.iter().all(|file| !file.temporary.exists()));
+        let [Noted::Placed { task, files }] = &noted(&directory)[..] else { panic!("{:?}", noted(&directory)) };
+        assert_eq!((*task, files.iter().map(Placed::of_journal).collect::<Vec<_>>()), (TASK, placed));
+        let hash = |content: &[u8]| PlacedContent::File(BlobId(Sha256::digest(content).into()));
+        let listed: Vec<_> = files.iter().map(|file| (&file.path[..], file.content)).collect();
+        assert_eq!(listed, [(&b"out/a"[..], hash(b"one")), (b"out/b", hash(b""))]);
+    }
+
+    #[test]
+    fn doing_it_again_gives_the_same_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = batch(folder.path());
+        let outputs = [Output::new(b"out/*", true).unwrap()];
+        for number in 0..2 {
+            let mut committer = Committer::new(folder.path().to_owned(), &directory, number);
+            let mut result = result_of(folder.path(), &[file("out/a", b"one")]);
+            committer.commit(TASK, &mut result, &outputs).unwrap();
+        }
+        assert_eq!(fs::read(folder.path().join("out/a")).unwrap(), b"one");
+        assert_eq!(fs::read_dir(folder.path().join("out")).unwrap().count(), 1);
     }
 
     #[test]
     fn nothing_is_put_through_links_that_a_host_may_have_left() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = BatchDir::create(&folder.path().join("batches")).unwrap();
+        let directory = batch(folder.path());
         let (root, elsewhere) = (folder.path().join("root"), folder.path().join("elsewhere"));
         fs::create_dir_all(&elsewhere).unwrap();
         fs::create_dir_all(&root).unwrap();
@@ -336,15 +412,15 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_get_its_place_is_in_no_committed_line_and_leaves_nothing() {
+    fn what_cannot_get_its_place_is_noted_nowhere_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = BatchDir::create(&folder.path().join("batches")).unwrap();
+        let directory = batch(folder.path());
         let mut committer = Committer::new(folder.path().to_owned(), &directory, 0);
         fs::create_dir_all(folder.path().join("out/b")).unwrap();
         let outputs = [Output::new(b"out/*", true).unwrap()];
         let mut result = result_of(folder.path(), &[file("out/a", b"one"), file("out/b", b"two")]);
         assert!(committer.commit(TASK, &mut result, &outputs).is_err());
-        assert_eq!(directory.journal().lines(), []);
+        assert_eq!(noted(&directory), []);
         let left: Vec<_> =
             fs::read_dir(folder.path().join("out")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["b"]);

@@ -21,6 +21,8 @@ const READ_BYTES: usize = 256 << 10;
 pub(crate) struct Listing {
     pub(crate) entries: Vec<Entry>,
     pub(crate) sources: Vec<(BlobId, Source)>,
+    /// Stands for all places and contents, where that is wanted.
+    pub(crate) identity: BlobId,
 }
 
 /// Where a content is, and how the file was when its hash was made.
@@ -34,31 +36,49 @@ pub(crate) struct Source {
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     known: Mutex<BTreeMap<Stamp, BlobId>>,
+    /// All contents are hashed, whoever reads them.
+    identifies: bool,
 }
 
 impl Contents {
+    pub(crate) fn new(identifies: bool) -> Self {
+        Self { identifies, ..Self::default() }
+    }
+
     /// What is told of these. `is_here`: to an agent of this machine, which reads files where they are.
     ///
     /// # Errors
     /// A file can't be read: a sentence.
     pub(crate) fn describe(&self, locals: Vec<Local>, is_here: bool) -> Result<Listing, String> {
         let mut listing = Listing::default();
+        let mut identity = Sha256::new();
         for Local { place, path, mode, mtime_ns, kind } in locals {
             let kind = match kind {
                 LocalKind::Folder => EntryKind::Folder,
                 LocalKind::Link { target } => EntryKind::Link { target },
                 LocalKind::File { stamp } if is_here => {
+                    if self.identifies {
+                        identity.update(self.blob(&path, stamp)?.0);
+                    }
                     let here = std::os::unix::ffi::OsStringExt::into_vec(path.into_os_string());
                     EntryKind::File { bytes: stamp.bytes, content: Content::Here(here) }
                 }
                 LocalKind::File { stamp } => {
                     let blob = self.blob(&path, stamp)?;
+                    identity.update(blob.0);
                     listing.sources.push((blob, Source { path, stamp }));
                     EntryKind::File { bytes: stamp.bytes, content: Content::Blob(blob) }
                 }
             };
+            if let EntryKind::Link { target } = &kind {
+                identity.update(target);
+            }
+            identity.update((place.len() as u64).to_le_bytes());
+            identity.update(&place);
+            identity.update((mode & 0o111).to_le_bytes());
             listing.entries.push(Entry { place, mode, mtime_ns, kind });
         }
+        listing.identity = BlobId(identity.finalize().into());
         Ok(listing)
     }
 
@@ -70,6 +90,22 @@ impl Contents {
         let blob = hash(path, stamp)?;
         known().insert(stamp, blob);
         Ok(blob)
+    }
+}
+
+/// The content that a file has now.
+///
+/// # Errors
+/// It can't be read.
+pub(crate) fn hash_of(path: &Path) -> io::Result<BlobId> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(BlobId(hash.finalize().into())),
+            length => hash.update(&buffer[..length]),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use titan_manager::journal::PlacedContent;
 use titan_proto::files::{OutputPattern, escape_glob, is_inside, without_escapes};
 use titan_proto::id::JobId;
 
@@ -109,10 +110,10 @@ pub(crate) struct Committed(Arc<Mutex<ByJob>>);
 
 impl Committed {
     /// Notes what is in place; its place in a task's folder is the end of its path.
-    pub(crate) fn add(&self, job: JobId, Placed { path, place, is_folder }: &Placed) {
+    pub(crate) fn add(&self, job: JobId, Placed { path, place, content }: &Placed) {
         let path = path.as_os_str().as_bytes().to_vec();
         let anchor = path.len().saturating_sub(place.len());
-        self.lock().entry(job).or_default().insert(Made { path, anchor, is_folder: *is_folder });
+        self.lock().entry(job).or_default().insert(Made { path, anchor, is_folder: *content == PlacedContent::Folder });
     }
 
     /// All files that are in place.

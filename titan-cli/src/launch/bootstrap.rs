@@ -138,6 +138,23 @@ pub(crate) async fn probe(
     }
 }
 
+/// What titan keeps on a host: of each folder its size in bytes. With `removes` it goes.
+pub(crate) async fn clean(shell: &mut Shell, removes: bool) -> Result<Vec<(String, u64)>, LaunchError> {
+    let marker = marker();
+    let text = script::clean(&marker, removes);
+    let mut lines = Lines::new(&marker);
+    let facts = match read_facts(shell, &mut lines, &text).await {
+        Ok(facts) => facts,
+        Err(Stop::Because(error)) => return Err(error),
+        Err(Stop::Ended) => return Err(lines.explain(shell).await),
+    };
+    let folder = |value: String| {
+        let (kib, path) = value.split_once(' ')?;
+        Some((path.to_owned(), kib.parse::<u64>().ok()?.saturating_mul(1 << 10)))
+    };
+    Ok(facts.into_values().filter_map(folder).collect())
+}
+
 async fn read_facts(shell: &mut Shell, lines: &mut Lines, text: &str) -> Result<BTreeMap<String, String>, Stop> {
     say(shell, text.as_bytes()).await;
     let mut facts = BTreeMap::new();

@@ -94,6 +94,38 @@ titan_probe; }}
     )
 }
 
+/// What tells of everything that titan keeps on a host, and with `removes` takes it away: `fact cacheN KIB PATH`, then `end`. Only
+/// folders of ours, and only what titan has put there.
+pub(crate) fn clean(marker: &str, removes: bool) -> String {
+    let remove = if removes {
+        r#"rm -rf "$d/blobs" "$d"/agent-* "$d"/.agent-* 2>/dev/null; rmdir "$d" 2>/dev/null"#
+    } else {
+        ":"
+    };
+    format!(
+        r#"{{ titan_clean() {{
+{prologue}
+u=$(id -u)
+i=0
+for d in CANDIDATES; do
+if ours "$d"; then
+i=$((i + 1))
+k=$(du -sk "$d" 2>/dev/null | {{ read a b; echo "$a"; }})
+say fact "cache$i" "${{k:-0}} $d"
+{remove}
+fi
+done
+say end
+}}
+{functions}
+titan_clean; }}
+"#,
+        prologue = prologue(marker, &[]).replace("say target \"$t\"; exit 0", "h=none; n=0"),
+        functions = functions(),
+    )
+    .replace("CANDIDATES", CANDIDATES)
+}
+
 fn functions() -> String {
     FUNCTIONS
         .replace("SPARE", &SPARE_KIB.to_string())
@@ -243,6 +275,27 @@ mod tests {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.contains("mark fact cores ") && text.ends_with("mark end\n"), "{output:?}");
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn cleaning_takes_what_titan_has_put_there_and_nothing_else() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let cache = home.path().join(".cache/titan");
+        std::fs::create_dir_all(cache.join("blobs/ab")).unwrap();
+        std::fs::set_permissions(&cache, PermissionsExt::from_mode(0o700)).unwrap();
+        for file in ["agent-1", ".agent-x", "blobs/ab/c", "mine"] {
+            std::fs::write(cache.join(file), "x").unwrap();
+        }
+        let said =
+            |removes| String::from_utf8_lossy(&run("sh", &clean("mark", removes), home.path()).stdout).into_owned();
+        let told = said(false);
+        assert!(told.contains("mark fact cache1 ") && told.contains(&format!(" {}\n", cache.display())), "{told}");
+        assert!(told.ends_with("mark end\n"), "{told}");
+        assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 4, "looking changes nothing");
+        said(true);
+        let left: Vec<_> = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["mine"]);
     }
 
     #[test]

@@ -28,6 +28,18 @@ impl JobLog {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// Goes on with a log; what was there stays.
+    pub(crate) fn resume(path: &Path) -> io::Result<Self> {
+        let is_file = fs::metadata(path).is_ok_and(|data| data.is_file());
+        match is_file {
+            true => {
+                let file = File::options().append(true).open(path).map_err(|error| named(path, &error))?;
+                Ok(Self { path: path.to_owned(), file: Some(file) })
+            }
+            false => Self::create(path),
+        }
+    }
+
     /// A task that ran, and how many bytes it wrote.
     pub(crate) fn put(&mut self, record: &TaskRecord, received_bytes: u64) -> io::Result<()> {
         let process = record.end.process.unwrap_or_default();

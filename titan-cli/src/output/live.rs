@@ -37,9 +37,7 @@ struct Tail {
 impl Live {
     /// An attempt begins.
     pub(crate) fn begin(&mut self, attempt: AttemptId, task: TaskId, tag: Option<Vec<u8>>) {
-        let tags = tag.map(|tag| [Tagged::new(&tag), Tagged::new(&tag)]);
-        let tail = Tail { task, tags, file: None, splitter: Splitter::default(), begun: [Vec::new(), Vec::new()] };
-        self.tails.insert(attempt, tail);
+        self.tails.insert(attempt, Tail::new(task, tag));
     }
 
     /// Hands on all lines that are complete.
@@ -62,8 +60,16 @@ impl Live {
     }
 
     /// A task has come to its end: what that attempt wrote is its result.
-    pub(crate) fn conclude(&mut self, end: &TaskEnd, spool: &Spool, write: &mut Write<'_>) -> io::Result<()> {
-        if let Some(mut tail) = end.attempt.and_then(|attempt| self.tails.remove(&attempt)) {
+    pub(crate) fn conclude(
+        &mut self,
+        end: &TaskEnd,
+        tag: Option<Vec<u8>>,
+        spool: &Spool,
+        write: &mut Write<'_>,
+    ) -> io::Result<()> {
+        // One that was begun under an earlier titan: whatever that has handed on, it is handed on whole.
+        let begun = end.attempt.map(|attempt| self.tails.remove(&attempt).unwrap_or_else(|| Tail::new(end.task, tag)));
+        if let Some(mut tail) = begun {
             if tail.file.is_none() && end.has_result {
                 tail.file = spool.open(end.task)?;
             }
@@ -78,6 +84,11 @@ impl Live {
 pub(crate) type Write<'a> = dyn FnMut(Channel, &[u8]) -> io::Result<()> + 'a;
 
 impl Tail {
+    fn new(task: TaskId, tag: Option<Vec<u8>>) -> Self {
+        let tags = tag.map(|tag| [Tagged::new(&tag), Tagged::new(&tag)]);
+        Self { task, tags, file: None, splitter: Splitter::default(), begun: [Vec::new(), Vec::new()] }
+    }
+
     /// All that there is, and the rest of its last lines.
     fn finish(mut self, write: &mut Write<'_>) -> io::Result<()> {
         self.read(write)?;

@@ -6,10 +6,12 @@
 //! - [`printer`]: the sink of a job of commands.
 //! - [`record`], [`tagged`], [`results`], [`joblog`]: its parts.
 //! - [`live`]: lines as they come.
+//! - [`kept`]: what tasks have written, for whoever asks later.
 //! - [`failures`]: an example of each kind of failure, for the summary.
 
 pub(crate) mod failures;
 pub(crate) mod joblog;
+pub(crate) mod kept;
 pub(crate) mod live;
 pub(crate) mod printer;
 pub(crate) mod record;

@@ -1,7 +1,7 @@
 //! Where the output of tasks goes: to stdout and stderr when a task has ended, whole and never mixed with another's; in
 //! order if asked; as JSON; into a folder; into a log. What waits, waits in the spool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
@@ -9,24 +9,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernels::SinkReport;
+use titan_manager::journal::{Entry, Past, PlacedContent, PlacedFile};
 use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::capture::{Channel, Splitter};
-use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::id::{AttemptId, JobId, TaskId};
 
 use super::Book;
 use super::failures::Examples;
 use super::joblog::JobLog;
+use super::kept::Kept;
 use super::live::Live;
 use super::record::{TaskRecord, tag};
 use super::results::ResultsFolder;
 use super::tagged::Tagged;
-use crate::config::cluster::Cluster;
-use crate::driver::batch_dir::BatchDir;
+use crate::batch::reuse::Reuse;
 use crate::driver::sink::JobSink;
 use crate::driver::spool::Spool;
-use crate::files::commit::Committer;
+use crate::files::commit::{self, Committer, Placed};
 use crate::files::{Committed, Output};
 use crate::progress::Stage;
+use crate::state::dir::BatchDir;
+use crate::state::journal::Journal;
 
 /// Bytes read from the spool at once.
 const READ_BYTES: usize = 64 << 10;
@@ -47,13 +50,18 @@ pub(crate) struct Manners {
 }
 
 /// What the sinks of all jobs of a batch of commands have in common.
-pub(crate) struct Desk<'a> {
-    pub(crate) cluster: &'a Cluster,
+pub(crate) struct Outlet<'a> {
+    /// The names of the batch's hosts.
+    pub(crate) hosts: &'a [String],
     pub(crate) directory: &'a BatchDir,
+    /// What earlier titans have come to.
+    pub(crate) past: &'a Past,
     /// The folder that outputs are relative to.
     pub(crate) root: PathBuf,
     pub(crate) stage: Stage,
     pub(crate) manners: Manners,
+    /// What needn't be made again.
+    pub(crate) reuse: Reuse,
     /// Outputs that are in place, noted for other jobs and the summary.
     pub(crate) committed: Committed,
     /// Of failures, for the summary.
@@ -80,15 +88,42 @@ pub(crate) struct Printer {
     held: BTreeMap<u32, TaskRecord>,
     /// The next one in order.
     next: u32,
+    /// Those that an earlier titan has told of.
+    told_before: BTreeSet<u32>,
+    journal: Journal,
+    /// Tasks that are told of, and when that is on the disk: their results go then.
+    removable: VecDeque<Removable>,
+    kept: Kept,
+    reuse: Reuse,
 }
 
-impl Desk<'_> {
+/// A task of which all is told.
+struct Removable {
+    /// What has to be on the disk before its result goes.
+    noted: u64,
+    task: TaskId,
+    has_files: bool,
+}
+
+impl Outlet<'_> {
+    /// What is in place already, for other jobs and the summary.
+    pub(crate) fn committed_before(past: &Past) -> Committed {
+        let committed = Committed::default();
+        for (task, files) in past.placed() {
+            files.iter().for_each(|file| committed.add(task.job, &Placed::of_journal(file)));
+        }
+        committed
+    }
+
     /// The sink of the job of that number.
     pub(crate) fn printer(&self, number: usize, book: Arc<dyn Book>) -> io::Result<Printer> {
         let batch = self.directory.id().to_string();
+        let job = JobId(number as u32);
+        let placed = self.past.placed().filter(|(task, _)| task.job == job);
+        let files = |files: &[PlacedFile]| named_files(files.iter().map(Placed::of_journal));
         Ok(Printer {
             manners: self.manners,
-            hosts: self.cluster.hosts.iter().map(|host| host.name.clone()).collect(),
+            hosts: self.hosts.to_vec(),
             book,
             spool: self.directory.spool(),
             results: None,
@@ -96,11 +131,16 @@ impl Desk<'_> {
             streams: Streams::new(self.stage.clone())?,
             committer: Committer::new(self.root.clone(), self.directory, number),
             committed: self.committed.clone(),
-            in_place: BTreeMap::new(),
+            in_place: placed.map(|(task, of_task)| (task.index, files(of_task))).collect(),
             examples: self.examples.clone(),
             live: Live::default(),
             held: BTreeMap::new(),
             next: 0,
+            told_before: self.past.told(job),
+            journal: self.directory.journal().clone(),
+            removable: VecDeque::new(),
+            kept: Kept::new(self.directory.path())?,
+            reuse: self.reuse.clone(),
             batch,
         })
     }
@@ -115,6 +155,13 @@ impl Printer {
 
 impl JobSink for Printer {
     fn commit(&mut self, task: TaskId) -> io::Result<()> {
+        if let Some(files) = self.reuse.files_of(task) {
+            let placed: Vec<Placed> = files.iter().map(Placed::of_journal).collect();
+            placed.iter().for_each(|file| self.committed.add(task.job, file));
+            commit::note(&self.journal, task, &placed);
+            self.in_place.insert(task.index, named_files(placed));
+            return Ok(());
+        }
         let files = self.put_in_place(task, &self.book.outputs(task.index))?;
         self.in_place.insert(task.index, files);
         Ok(())
@@ -142,8 +189,9 @@ impl JobSink for Printer {
     fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
         let index = end.task.index;
         if self.manners.is_live {
+            let tag = self.manners.tags.then(|| tag(&self.book.values(index)));
             let Self { live, streams, spool, .. } = self;
-            live.conclude(&end, spool, &mut |channel, bytes| streams.write(channel, bytes))?;
+            live.conclude(&end, tag, spool, &mut |channel, bytes| streams.write(channel, bytes))?;
         }
         let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
         let (asked, files) = (self.book.conclude(index), self.in_place.remove(&index).unwrap_or_default());
@@ -153,8 +201,7 @@ impl JobSink for Printer {
             return self.put(&record);
         }
         self.held.insert(index, record);
-        while let Some(record) = self.held.remove(&self.next) {
-            self.next += 1;
+        while let Some(record) = self.next_in_order() {
             self.put(&record)?;
         }
         Ok(())
@@ -164,14 +211,25 @@ impl JobSink for Printer {
         for record in std::mem::take(&mut self.held).into_values() {
             self.put(&record)?;
         }
-        if let Some(results) = &mut self.results {
-            results.finish()?;
+        if !self.removable.is_empty() {
+            self.journal.sync()?;
+            self.remove_results();
         }
         Ok(None)
     }
 }
 
 impl Printer {
+    /// The next one in order, if it has ended.
+    fn next_in_order(&mut self) -> Option<TaskRecord> {
+        while self.told_before.remove(&self.next) {
+            self.next += 1;
+        }
+        let record = self.held.remove(&self.next);
+        self.next += u32::from(record.is_some());
+        record
+    }
+
     fn put(&mut self, record: &TaskRecord) -> io::Result<()> {
         if record.end.state != Lifecycle::Cancelled {
             if let Some(results) = &mut self.results {
@@ -187,8 +245,22 @@ impl Printer {
         } else if !self.manners.is_mute && !self.manners.is_live {
             self.print(record)?;
         }
-        self.spool.remove(record.end.task);
+        if record.end.state != Lifecycle::Cancelled {
+            let noted = self.journal.note(&[Entry::Told { task: record.end.task }], None);
+            let (task, has_files) = (record.end.task, !record.committed.is_empty());
+            self.removable.push_back(Removable { noted, task, has_files });
+        }
+        self.remove_results();
         Ok(())
+    }
+
+    /// Results go when it is on the disk that they are needed no more.
+    fn remove_results(&mut self) {
+        let durable = self.journal.durable_now();
+        while let Some(Removable { task, has_files, .. }) = self.removable.pop_front_if(|first| first.noted <= durable)
+        {
+            self.kept.retire(&self.spool, task, has_files);
+        }
     }
 
     fn put_in_place(&mut self, task: TaskId, outputs: &[Output]) -> io::Result<Vec<PathBuf>> {
@@ -197,7 +269,7 @@ impl Printer {
         for file in &files {
             self.committed.add(task.job, file);
         }
-        Ok(files.into_iter().filter(|file| !file.is_folder).map(|file| file.path).collect())
+        Ok(named_files(files))
     }
 
     fn print(&mut self, record: &TaskRecord) -> io::Result<()> {
@@ -212,6 +284,11 @@ impl Printer {
         }
         self.streams.end_line()
     }
+}
+
+/// All but folders.
+fn named_files(files: impl IntoIterator<Item = Placed>) -> Vec<PathBuf> {
+    files.into_iter().filter(|file| file.content != PlacedContent::Folder).map(|file| file.path).collect()
 }
 
 /// Hands on what a task has written to stdout and stderr, piece by piece.

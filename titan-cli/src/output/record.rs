@@ -142,7 +142,7 @@ impl Streams {
 }
 
 /// Bytes as JSON: a string, or base64 where they are none.
-fn text(bytes: &[u8]) -> Value {
+pub(crate) fn text(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!(text),
         // Cut within a character: the part of it that is there isn't worth base64.

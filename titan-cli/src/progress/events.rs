@@ -33,7 +33,7 @@ fn kind_and_body(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
             }
             report => task_event(report, tally),
         },
-        Note::Stopping(_) | Note::NoMoreTasks { .. } | Note::Missed(_) | Note::Said { .. } => None,
+        Note::Stopping(_) | Note::Cancelling | Note::NoMoreTasks { .. } | Note::Missed(_) | Note::Said { .. } => None,
     }
 }
 

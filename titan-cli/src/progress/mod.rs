@@ -4,11 +4,13 @@
 //! - this file: which way of showing, and what is said at once whatever the way.
 //! - [`tally`]: what is counted, for all of them.
 //! - [`bars`], [`plain`], [`events`]: the ways; `screen`: the thread that they write on.
+//! - [`live`]: how far it is, for whoever asks from elsewhere.
 //! - [`manner`]: what differs between kernels and commands.
 //! - [`summary`]: what is said at the end.
 
 pub(crate) mod bars;
 pub(crate) mod events;
+mod live;
 mod manner;
 pub(crate) mod plain;
 mod screen;
@@ -17,7 +19,9 @@ pub(crate) mod tally;
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use titan_manager::{Counts, HostId, Lifecycle, Manager, Report, TaskEnd};
 use titan_proto::id::{JobId, TaskId};
@@ -43,6 +47,8 @@ const MAX_COMMAND_CHARS: usize = 120;
 const MAX_REASON_CHARS: usize = 500;
 /// Characters of what is said on a session.
 const MAX_SAID_CHARS: usize = 200;
+/// It is written how far the batch is this often.
+const LIVE_SPAN: Duration = Duration::from_secs(1);
 /// Reasons why tasks wait that are shown at once.
 const MAX_SHOWN_WAITS: usize = 3;
 
@@ -62,17 +68,15 @@ pub(crate) struct Progress {
     told_setups: BTreeSet<(JobId, HostId)>,
     /// Hosts whose trouble was told since they were lost.
     told_troubles: BTreeSet<HostId>,
+    /// Where it is told how far the batch is, and when next.
+    directory: PathBuf,
+    next_live: Instant,
 }
 
 impl Progress {
     /// Progress for hosts of these names, as it was asked for.
-    pub(crate) fn new(
-        noise: &NoiseOptions,
-        manner: &Manner,
-        title: &str,
-        names: impl IntoIterator<Item = String>,
-    ) -> Self {
-        let tally = Tally::new(names);
+    pub(crate) fn new(noise: &NoiseOptions, manner: &Manner, title: &str, hosts: &[String], directory: &Path) -> Self {
+        let tally = Tally::new(hosts.iter().cloned());
         let mode = match noise.progress {
             ProgressMode::Auto if noise.quiet => ProgressMode::None,
             ProgressMode::Auto if io::stderr().is_terminal() => ProgressMode::Bar,
@@ -98,6 +102,8 @@ impl Progress {
             told_lacks: BTreeSet::new(),
             told_setups: BTreeSet::new(),
             told_troubles: BTreeSet::new(),
+            directory: directory.to_owned(),
+            next_live: Instant::now() + LIVE_SPAN,
         }
     }
 
@@ -168,6 +174,7 @@ impl Progress {
             }
             Note::NoMoreTasks { reason } => Some(format!("no more tasks: {}", printable(reason))),
             Note::Stopping(_) => Some("stopping; once more to stop at once".to_owned()),
+            Note::Cancelling => Some("cancelled by titan cancel: stopping".to_owned()),
             Note::Manager(report) => self.manager_line(report),
             Note::Missed(end) => self.missed_line(end),
             Note::Said { host, is_ours, message } => {
@@ -292,6 +299,12 @@ impl Observer for Progress {
             let whereabouts = whereabouts(tally, &counts) + &waits.collect::<String>();
             View { whereabouts, counts, hosts: tally.hosts.clone() }
         });
+        if Instant::now() >= self.next_live {
+            self.next_live = Instant::now() + LIVE_SPAN;
+            let live = live::live(&self.tally, manager, |task| self.label(task));
+            // Whoever asks is told what there was before.
+            let _ = live.write(&self.directory);
+        }
     }
 }
 

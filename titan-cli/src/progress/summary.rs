@@ -44,8 +44,8 @@ impl Summary<'_> {
     /// The lines for people.
     pub(crate) fn text(&self, manner: &Manner) -> String {
         let mut lines = vec![self.headline()];
-        let width = self.tally.hosts.iter().map(|host| printable(&host.name).chars().count()).max().unwrap_or(0);
-        for host in &self.tally.hosts {
+        let width = self.tally.present().map(|host| printable(&host.name).chars().count()).max().unwrap_or(0);
+        for host in self.tally.present() {
             let mut text = format!("  {:width$}  {:5} tasks", printable(&host.name), host.done);
             if host.state != HostState::Healthy {
                 let reason = host.trouble.as_ref().map(|(reason, _)| format!(": {}", printable(reason)));
@@ -78,11 +78,15 @@ impl Summary<'_> {
             Some(Verdict { completed, failed, cancelled, .. }) if failed + cancelled > 0 => {
                 format!("{completed} of {}", counted(completed + failed + cancelled, "task"))
             }
-            _ => counted(self.tally.completed, "task"),
+            Some(verdict) => counted(verdict.completed, "task"),
+            None => counted(self.tally.completed, "task"),
         };
         let mut text = format!("{made}: {tasks} in {seconds:.2} s");
         if let Some(Verdict { end: titan_manager::End::Halted(_), cancelled, .. }) = self.verdict {
             text.push_str(&format!(", halted: {cancelled} not run to their end"));
+        }
+        if self.tally.kept > 0 {
+            text.push_str(&format!(", {} kept from before", self.tally.kept));
         }
         if self.tally.retries > 0 {
             text.push_str(&format!(", {} retried", self.tally.retries));
@@ -148,6 +152,7 @@ impl Summary<'_> {
                 "tasks": {
                     "completed": verdict.completed, "failed": verdict.failed, "cancelled": verdict.cancelled,
                 },
+                "kept": self.tally.kept,
                 "retries": self.tally.retries,
                 "seconds": (self.ended - self.tally.begun).as_secs_f64(),
                 "phases": {
@@ -157,7 +162,7 @@ impl Summary<'_> {
                     "encoding": parts.encoding.as_secs_f64(),
                 },
                 "totals": totals,
-                "hosts": self.tally.hosts.iter().map(host_json).collect::<Vec<_>>(),
+                "hosts": self.tally.present().map(host_json).collect::<Vec<_>>(),
                 "failures": self.tally.failures.iter().map(failure_json).collect::<Vec<_>>(),
                 "outputs": self.outputs,
             }),

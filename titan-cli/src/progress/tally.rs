@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use titan_manager::{HostId, Lifecycle, Report, TaskEnd};
-use titan_proto::id::TaskId;
+use titan_proto::id::{AttemptId, TaskId};
 
 use crate::driver::note::Note;
 
@@ -36,6 +36,8 @@ pub(crate) enum HostState {
     Unhealthy,
     Restarting,
     Down,
+    /// It belonged to the batch in an earlier life.
+    LeftOut,
 }
 
 impl HostState {
@@ -47,8 +49,17 @@ impl HostState {
             Self::Unhealthy => "unhealthy",
             Self::Restarting => "restarting",
             Self::Down => "down",
+            Self::LeftOut => "left out",
         }
     }
+}
+
+/// Where an attempt runs, and since when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) host: HostId,
+    pub(crate) since: Instant,
+    pub(crate) attempt: AttemptId,
 }
 
 /// Identical failures.
@@ -80,10 +91,12 @@ pub(crate) struct Tally {
     /// Attempts that failed or were lost while they ran, and were followed by another.
     pub(crate) retries: u64,
     pub(crate) completed: u64,
+    /// Tasks that weren't run, since an earlier batch had made what they leave.
+    pub(crate) kept: u64,
     pub(crate) failures: Vec<FailureKind>,
     /// Whether a signal has asked titan to end.
     pub(crate) is_stopping: bool,
-    running: BTreeMap<TaskId, Vec<(HostId, Instant)>>,
+    running: BTreeMap<TaskId, Vec<Place>>,
 }
 
 impl Tally {
@@ -107,10 +120,28 @@ impl Tally {
             turnaround: Duration::ZERO,
             retries: 0,
             completed: 0,
+            kept: 0,
             failures: Vec::new(),
             is_stopping: false,
             running: BTreeMap::new(),
         }
+    }
+
+    /// Hosts that the batch had, and has no more.
+    pub(crate) fn leave_out(&mut self, is_gone: impl Fn(&str) -> bool) {
+        for host in self.hosts.iter_mut().filter(|host| is_gone(&host.name)) {
+            host.state = HostState::LeftOut;
+        }
+    }
+
+    /// Hosts that the batch has.
+    pub(crate) fn present(&self) -> impl Iterator<Item = &HostTally> {
+        self.hosts.iter().filter(|host| host.state != HostState::LeftOut)
+    }
+
+    /// What runs where, and since when.
+    pub(crate) fn running(&self) -> impl Iterator<Item = (TaskId, Place)> + '_ {
+        self.running.iter().flat_map(|(task, places)| places.iter().map(|place| (*task, *place)))
     }
 
     /// Name of a host.
@@ -143,14 +174,14 @@ impl Tally {
             }
             Note::Manager(report) => self.report(report),
             Note::Missed(end) => self.add_missed(end),
-            Note::Stopping(_) => self.is_stopping = true,
+            Note::Stopping(_) | Note::Cancelling => self.is_stopping = true,
             Note::NoMoreTasks { .. } | Note::Said { .. } => {}
         }
     }
 
     fn report(&mut self, report: &Report) {
         match report {
-            Report::Started { task, host, .. } => self.on_started(*task, *host),
+            Report::Started { task, host, attempt } => self.on_started(*task, *host, *attempt),
             Report::Completed { task, host, compute, .. } => self.on_completed(*task, *host, *compute),
             Report::AttemptFailed { task, host, attempt, of, .. } => {
                 self.retries += u64::from(attempt < of);
@@ -178,11 +209,11 @@ impl Tally {
         }
     }
 
-    fn on_started(&mut self, task: TaskId, host: HostId) {
+    fn on_started(&mut self, task: TaskId, host: HostId, attempt: AttemptId) {
         let now = Instant::now();
         self.first_start.get_or_insert(now);
         self.host(host).running += 1;
-        self.running.entry(task).or_default().push((host, now));
+        self.running.entry(task).or_default().push(Place { host, since: now, attempt });
     }
 
     fn on_completed(&mut self, task: TaskId, host: HostId, compute: Duration) {
@@ -191,8 +222,8 @@ impl Tally {
         self.last_end = Some(now);
         self.host(host).done += 1;
         self.compute += compute;
-        let started = self.running.get(&task).and_then(|places| places.iter().find(|place| place.0 == host));
-        self.turnaround += started.map_or(compute, |place| now - place.1);
+        let started = self.running.get(&task).and_then(|places| places.iter().find(|place| place.host == host));
+        self.turnaround += started.map_or(compute, |place| now - place.since);
         self.stop_running(task, None);
     }
 
@@ -200,7 +231,7 @@ impl Tally {
         self.retries += self.host(host).running;
         self.host(host).running = 0;
         for places in self.running.values_mut() {
-            places.retain(|place| place.0 != host);
+            places.retain(|place| place.host != host);
         }
         self.running.retain(|_, places| !places.is_empty());
     }
@@ -209,8 +240,8 @@ impl Tally {
     fn stop_running(&mut self, task: TaskId, only: Option<HostId>) {
         let places = self.running.remove(&task).unwrap_or_default();
         let (ended, left): (Vec<_>, Vec<_>) =
-            places.into_iter().partition(|place| only.is_none_or(|host| host == place.0));
-        for (host, _) in ended {
+            places.into_iter().partition(|place| only.is_none_or(|host| host == place.host));
+        for Place { host, .. } in ended {
             let tally = self.host(host);
             tally.running = tally.running.saturating_sub(1);
         }
@@ -219,7 +250,8 @@ impl Tally {
         }
     }
 
-    fn add_missed(&mut self, end: &TaskEnd) {
+    /// A task ended otherwise than COMPLETED.
+    pub(crate) fn add_missed(&mut self, end: &TaskEnd) {
         let is_cancelled = end.state == Lifecycle::Cancelled;
         // What was cancelled as a whole is told as a whole.
         let Some(reason) = &end.reason else { return };

@@ -6,25 +6,24 @@ use titan_proto::message::ResultSummary;
 use titan_proto::time::Timestamp;
 
 use super::Manager;
-use crate::effect::{Effect, Record, Report};
+use crate::effect::{Effect, Kept, Record, Report};
 use crate::event::WorkerId;
 use crate::task::{TaskState, Tried};
 
 /// What a task waits with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Commit {
-    tried: Tried,
-    summary: ResultSummary,
+    pub(super) tried: Tried,
+    pub(super) summary: ResultSummary,
 }
 
 impl Manager {
     /// The attempt's result is kept, and its worker is done with it.
     pub(super) fn commit(&mut self, tried: Tried, summary: ResultSummary, effects: &mut Vec<Effect>) {
-        let Tried { task, attempt, .. } = tried;
-        let ResultSummary { bytes, crc, .. } = summary;
+        let Tried { task, attempt, host, process } = tried;
         self.leave_workers(task, TaskState::Committing, Some(attempt), effects);
         self.commits.insert(task, Commit { tried, summary });
-        effects.push(Effect::Record(Record::Kept { task, attempt, bytes, crc }));
+        effects.push(Effect::Record(Record::Kept(Kept { task, attempt, host, process, summary })));
         effects.push(Effect::Commit { task });
     }
 

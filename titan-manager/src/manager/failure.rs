@@ -23,8 +23,9 @@ pub(super) struct Failure {
 
 impl Manager {
     pub(super) fn on_attempt_failed(&mut self, tried: Tried, failure: Failure, effects: &mut Vec<Effect>) {
-        let Tried { task, attempt, .. } = tried;
+        let Tried { task, attempt, host, .. } = tried;
         let Failure { reason, fault, has_result } = failure;
+        let is_its_own = fault == Fault::Task;
         self.detach(task, attempt);
         let (report, end) = match fault {
             Fault::Task => self.count_failure(tried, &reason),
@@ -33,7 +34,7 @@ impl Manager {
         };
         let kept = end.as_ref().map(|_| tried).filter(|_| has_result);
         effects.push(if kept.is_some() { Effect::Keep { attempt, task } } else { Effect::Discard { attempt } });
-        effects.push(Effect::Record(Record::AttemptFailed { task, attempt, reason }));
+        effects.push(Effect::Record(Record::AttemptFailed { task, attempt, host, reason, is_its_own }));
         effects.push(Effect::Report(report));
         match end {
             Some(reason) => self.fail_task(task, reason, kept, effects),

@@ -6,6 +6,7 @@ use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::time::Timestamp;
 
 use super::Manager;
+use super::hold::Holder;
 use crate::effect::{Effect, Report};
 use crate::event::{Capacity, HostId, Rerun, WorkerId};
 use crate::worker::{Health, HostState, Worker};
@@ -128,7 +129,7 @@ impl Manager {
         if let Some(host) = self.lose(now, worker, is_dead, effects) {
             self.hosts.insert(host, HostState::Starting);
         } else if is_dead {
-            self.release_held(worker);
+            self.release_held(Holder::Worker(worker));
         }
     }
 
@@ -139,6 +140,9 @@ impl Manager {
         self.recheck = true;
         let (mut given_back, mut held) = (0, BTreeSet::new());
         for attempt in lost {
+            if is_dead {
+                self.note_over(self.attempts[&attempt].task, attempt, effects);
+            }
             match self.on_attempt_lost(attempt, host, effects) {
                 Some(task) if !is_dead && self.must_hold(task) => drop(held.insert(task)),
                 Some(task) => {
@@ -149,7 +153,7 @@ impl Manager {
             }
         }
         effects.push(Effect::Report(Report::Lost { host, given_back }));
-        self.hold(now, (worker, host), held, effects);
+        self.hold(now, (Holder::Worker(worker), host), held, effects);
         Some(host)
     }
 

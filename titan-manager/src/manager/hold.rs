@@ -7,13 +7,23 @@ use titan_proto::id::TaskId;
 use titan_proto::time::Timestamp;
 
 use super::Manager;
+use super::jobs::Wait;
 use crate::effect::{Effect, Report};
 use crate::event::{HostId, Rerun, WorkerId};
-use crate::task::TaskState;
+use crate::task::{Gate, TaskState};
 
 /// What an agent has beyond its lease: it may have heard its manager a little after its manager heard it, it looks at its
 /// clock now and then, and it ends what it runs within 10 s.
 const BEYOND_LEASE: Duration = Duration::from_secs(10);
+
+/// Whose end is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holder {
+    /// An agent that was lost.
+    Worker(WorkerId),
+    /// Whatever agent an earlier manager had on that host.
+    Past(HostId),
+}
 
 /// What waits for the end of a lost agent.
 #[derive(Debug)]
@@ -33,7 +43,7 @@ impl Manager {
     pub(super) fn hold(
         &mut self,
         now: Timestamp,
-        (worker, host): (WorkerId, HostId),
+        (holder, host): (Holder, HostId),
         tasks: BTreeSet<TaskId>,
         effects: &mut Vec<Effect>,
     ) {
@@ -42,23 +52,33 @@ impl Manager {
         }
         let span = self.config.lease + BEYOND_LEASE;
         effects.push(Effect::Report(Report::Held { host, tasks: tasks.len() as u32, span }));
-        self.held.insert(worker, Hold { until: now + span, tasks });
+        let hold = self.held.entry(holder).or_insert_with(|| Hold { until: now + span, tasks: BTreeSet::new() });
+        hold.until = hold.until.max(now + span);
+        hold.tasks.extend(tasks);
     }
 
     pub(super) fn release_due(&mut self, now: Timestamp) {
         let due = |hold: &Hold| hold.until <= now;
-        let workers: Vec<WorkerId> = self.held.iter().filter(|(_, hold)| due(hold)).map(|(&id, _)| id).collect();
-        for worker in workers {
-            self.release_held(worker);
+        let holders: Vec<Holder> = self.held.iter().filter(|(_, hold)| due(hold)).map(|(&id, _)| id).collect();
+        for holder in holders {
+            self.release_held(holder);
         }
     }
 
     /// A lost agent's attempts can't run any more.
-    pub(super) fn release_held(&mut self, worker: WorkerId) {
-        let Some(hold) = self.held.remove(&worker) else { return };
+    pub(super) fn release_held(&mut self, holder: Holder) {
+        let Some(hold) = self.held.remove(&holder) else { return };
         for task in hold.tasks {
-            self.queue.give_back(task);
+            // What an earlier manager had started may wait for something that is tried again.
+            if self.job(task.job).gate == Gate::Open && self.find_wait(task) == Wait::Over {
+                self.queue.give_back(task);
+            }
         }
         self.recheck = true;
+    }
+
+    /// Whether a task waits for the end of an agent.
+    pub(super) fn is_held(&self, task: TaskId) -> bool {
+        self.held.values().any(|hold| hold.tasks.contains(&task))
     }
 }

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use titan_proto::id::{JobId, TaskId};
+use titan_proto::time::Timestamp;
 
 use super::Manager;
 use crate::effect::{Effect, Record};
@@ -22,23 +23,21 @@ pub(super) enum Wait {
 }
 
 impl Manager {
-    pub(super) fn on_submit(&mut self, spec: JobSpec, effects: &mut Vec<Effect>) {
+    pub(super) fn on_submit(&mut self, now: Timestamp, spec: JobSpec, effects: &mut Vec<Effect>) {
         let job = JobId(self.jobs.len() as u32);
         let (tasks, closed) = (spec.tasks, spec.closed);
         self.queue.add_job(spec.priority);
         self.jobs.push(Job::new(JobSpec { closed: false, tasks: 0, ..spec }));
-        effects.push(Effect::Record(Record::Submitted { job, tasks }));
         self.link(job);
-        self.add_tasks(job, tasks, effects);
+        self.add_tasks(now, job, tasks, effects);
         if closed {
             self.on_close(job, effects);
         }
     }
 
-    pub(super) fn on_grow(&mut self, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {
+    pub(super) fn on_grow(&mut self, now: Timestamp, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {
         assert!(!self.job(job).spec.closed, "a closed job grows");
-        effects.push(Effect::Record(Record::Grown { job, tasks }));
-        self.add_tasks(job, tasks, effects);
+        self.add_tasks(now, job, tasks, effects);
     }
 
     pub(super) fn on_close(&mut self, job: JobId, effects: &mut Vec<Effect>) {
@@ -67,22 +66,25 @@ impl Manager {
         self.jobs[job.0 as usize].gate = self.find_gate(job);
     }
 
-    fn add_tasks(&mut self, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {
+    fn add_tasks(&mut self, now: Timestamp, job: JobId, tasks: u32, effects: &mut Vec<Effect>) {
         let grown = &mut self.jobs[job.0 as usize];
         let before = grown.tasks.len() as u32;
+        let all = before + tasks;
         grown.tasks.grow(tasks);
-        grown.spec.tasks = before + tasks;
-        self.admit(job, before..before + tasks, effects);
+        grown.spec.tasks = all;
+        effects.push(Effect::Record(Record::Grown { job, tasks: all }));
+        let have_past = self.recall(now, job, before..all, effects);
+        self.admit(job, before..all, have_past, effects);
         if self.is_stopping() {
             self.cancel_pending(effects);
         }
     }
 
-    /// Lets tasks of a job go as far as its gate allows.
-    fn admit(&mut self, job: JobId, tasks: Range<u32>, effects: &mut Vec<Effect>) {
+    /// Lets tasks of a job go as far as its gate allows. `have_past`: some may be over.
+    fn admit(&mut self, job: JobId, tasks: Range<u32>, have_past: bool, effects: &mut Vec<Effect>) {
         match self.job(job).gate {
             Gate::Waiting => {}
-            Gate::Open if self.job(job).each().next().is_some() => {
+            Gate::Open if have_past || self.job(job).each().next().is_some() => {
                 tasks.for_each(|index| self.look_at_task(TaskId { job, index }, effects));
             }
             Gate::Open => {
@@ -91,7 +93,11 @@ impl Manager {
             }
             Gate::Shut(by) => {
                 let reason = self.bad_end(by);
-                tasks.for_each(|index| self.cancel_task(TaskId { job, index }, Some(reason.clone()), effects));
+                for task in tasks.map(|index| TaskId { job, index }) {
+                    if self.task(task).state == TaskState::Pending {
+                        self.cancel_task(task, Some(reason.clone()), effects);
+                    }
+                }
             }
         }
     }
@@ -117,14 +123,15 @@ impl Manager {
         let gate = self.find_gate(job);
         if gate != Gate::Waiting {
             self.jobs[job.0 as usize].gate = gate;
-            self.admit(job, 0..self.job(job).tasks.len() as u32, effects);
+            let have_past = self.job(job).ended > 0 || !self.held.is_empty() || !self.commits.is_empty();
+            self.admit(job, 0..self.job(job).tasks.len() as u32, have_past, effects);
         }
     }
 
     /// A task that this one waits for has changed.
     fn look_at_task(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
         let is_open = self.job(task.job).gate == Gate::Open && !self.is_stopping();
-        if !is_open || self.task(task).state != TaskState::Pending || self.queue.contains(task) {
+        if !is_open || self.task(task).state != TaskState::Pending || self.queue.contains(task) || self.is_held(task) {
             return;
         }
         match self.find_wait(task) {

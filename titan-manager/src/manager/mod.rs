@@ -10,6 +10,7 @@ mod jobs;
 mod outcome;
 mod placement;
 mod requests;
+mod resume;
 mod stop;
 mod stragglers;
 mod view;
@@ -22,12 +23,13 @@ use titan_proto::time::Timestamp;
 use crate::config::Config;
 use crate::effect::{Effect, Verdict};
 use crate::event::{Event, HostId, WorkerId};
+use crate::journal::past::PastTask;
 use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::task::{Job, Task, Trouble};
 use crate::worker::{Attempt, HostState, Worker};
 use commit::Commit;
-use hold::Hold;
+use hold::{Hold, Holder};
 use placement::Reservation;
 use stop::Stop;
 
@@ -42,10 +44,14 @@ pub struct Manager {
     jobs: Vec<Job>,
     queue: Queue,
     /// PENDING tasks that may still run on an agent that was lost.
-    held: BTreeMap<WorkerId, Hold>,
+    held: BTreeMap<Holder, Hold>,
     /// Tasks that are only waiting for what they left to be put in its places.
     commits: BTreeMap<TaskId, Commit>,
     troubles: BTreeMap<TaskId, Trouble>,
+    /// What tasks have come to under earlier managers, until their job has them.
+    past: BTreeMap<TaskId, PastTask>,
+    /// Attempts of earlier managers that may still run.
+    past_given: BTreeMap<TaskId, HostId>,
     /// Tasks that are over and for which others wait, until those have been looked at.
     just_ended: Vec<TaskId>,
     /// Whether a task may wait that no host can ever take.
@@ -86,6 +92,8 @@ impl Manager {
             held: BTreeMap::new(),
             commits: BTreeMap::new(),
             troubles: BTreeMap::new(),
+            past: BTreeMap::new(),
+            past_given: BTreeMap::new(),
             just_ended: Vec::new(),
             recheck: false,
             attempts: BTreeMap::new(),
@@ -120,8 +128,8 @@ impl Manager {
 
     fn on_event(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
         match event {
-            Event::Submit(specs) => specs.into_iter().for_each(|spec| self.on_submit(spec, effects)),
-            Event::Grow { job, tasks } => self.on_grow(job, tasks, effects),
+            Event::Submit(specs) => specs.into_iter().for_each(|spec| self.on_submit(now, spec, effects)),
+            Event::Grow { job, tasks } => self.on_grow(now, job, tasks, effects),
             Event::Close { job } => self.on_close(job, effects),
             Event::HostStarting { host } => self.on_host_starting(host),
             Event::HostDown { host } => self.on_host_down(now, host, effects),

@@ -79,6 +79,7 @@ impl Manager {
             return;
         }
         let held = self.release(attempt);
+        self.note_over(held.task, attempt, effects);
         if held.phase.is_live() {
             self.detach(held.task, attempt);
             // It never began.
@@ -127,6 +128,7 @@ impl Manager {
             }
             Outcome::Cancelled if self.is_stopping() => {
                 effects.push(Effect::Discard { attempt: tried.attempt });
+                self.note_over(tried.task, tried.attempt, effects);
                 self.detach(tried.task, tried.attempt);
                 self.wait_again(tried.task, effects);
             }
@@ -148,38 +150,28 @@ impl Manager {
     }
 
     pub(super) fn complete(&mut self, tried: Tried, summary: ResultSummary, effects: &mut Vec<Effect>) {
-        let ResultSummary { bytes, crc, compute_us } = summary;
         let Tried { task, attempt, host, process } = tried;
         self.end_task(task, TaskState::Completed, Some(attempt), effects);
-        effects.push(Effect::Record(Record::Completed { task, attempt, bytes, crc }));
-        self.deliver(task, Some(tried), true, None, effects);
-        let compute = Duration::from_micros(compute_us);
+        conclude(self.task_end(task, Some(tried), true, None), Some(summary), effects);
+        let compute = Duration::from_micros(summary.compute_us);
         effects.push(Effect::Report(Report::Completed { task, attempt, host, compute, process }));
     }
 
     pub(super) fn fail_task(&mut self, task: TaskId, reason: String, kept: Option<Tried>, effects: &mut Vec<Effect>) {
         let last_failed = self.end_task(task, TaskState::Failed, None, effects).last_failed;
-        effects.push(Effect::Record(Record::Failed { task, reason: reason.clone() }));
-        self.deliver(task, kept.or(last_failed), kept.is_some(), Some(reason.clone()), effects);
+        let end = self.task_end(task, kept.or(last_failed), kept.is_some(), Some(reason.clone()));
+        conclude(end, None, effects);
         effects.push(Effect::Report(Report::Failed { task, reason }));
     }
 
     pub(super) fn cancel_task(&mut self, task: TaskId, reason: Option<String>, effects: &mut Vec<Effect>) {
         let last_failed = self.end_task(task, TaskState::Cancelled, None, effects).last_failed;
-        effects.push(Effect::Record(Record::Cancelled { task }));
-        self.deliver(task, last_failed, false, reason, effects);
+        conclude(self.task_end(task, last_failed, false, reason), None, effects);
     }
 
-    /// Tells the sink how a task has ended; `last` is the attempt that counts or the last one that failed.
-    fn deliver(
-        &self,
-        task: TaskId,
-        last: Option<Tried>,
-        has_result: bool,
-        reason: Option<String>,
-        effects: &mut Vec<Effect>,
-    ) {
-        effects.push(Effect::Deliver(TaskEnd {
+    /// How a task has ended; `last` is the attempt that counts or the last one that failed.
+    fn task_end(&self, task: TaskId, last: Option<Tried>, has_result: bool, reason: Option<String>) -> TaskEnd {
+        TaskEnd {
             task,
             state: self.lifecycle(task),
             attempt: last.map(|tried| tried.attempt),
@@ -188,7 +180,7 @@ impl Manager {
             has_result,
             process: last.and_then(|tried| tried.process),
             reason,
-        }));
+        }
     }
 
     /// Puts a task into a final state; attempts other than the one that counted are stopped.
@@ -223,7 +215,7 @@ impl Manager {
         }
     }
 
-    fn count_ended(&mut self, task: TaskId, state: TaskState) {
+    pub(super) fn count_ended(&mut self, task: TaskId, state: TaskState) {
         match state {
             TaskState::Completed => self.ended.completed += 1,
             TaskState::Failed => self.ended.failed += 1,
@@ -236,6 +228,13 @@ impl Manager {
         }
         if !job.dependents.is_empty() {
             self.just_ended.push(task);
+        }
+    }
+
+    /// Whoever goes on with the batch needn't wait for that attempt.
+    pub(super) fn note_over(&self, task: TaskId, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        if !self.may_run_twice(task) {
+            effects.push(Effect::Record(Record::Over { attempt }));
         }
     }
 
@@ -258,4 +257,10 @@ impl Manager {
         }
         held
     }
+}
+
+/// Notes the end of a task, and tells its sink.
+fn conclude(end: TaskEnd, summary: Option<ResultSummary>, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Record(Record::Ended { end: end.clone(), summary }));
+    effects.push(Effect::Deliver(end));
 }

@@ -13,8 +13,8 @@ use titan_proto::message::{Part, ToAgent};
 use titan_proto::time::Timestamp;
 
 use super::Manager;
-use crate::effect::Effect;
-use crate::event::{HostId, WorkerId};
+use crate::effect::{Effect, Record};
+use crate::event::{HostId, Rerun, WorkerId};
 use crate::policy::Candidate;
 use crate::task::TaskState;
 use crate::worker::{Attempt, Health, HostState, Phase, Worker};
@@ -178,12 +178,16 @@ impl Manager {
         state.state = state.state.with(attempt);
         state.tried += 1;
         let tried = state.tried;
+        let host = self.workers[&worker].host;
         let spec = &self.jobs[task.job.0 as usize].spec;
         let holder = self.workers.get_mut(&worker).expect("a policy picks one of the candidates");
         holder.attempts.insert(attempt);
         holder.used.add(&spec.request);
         if holder.jobs.insert(task.job) {
             effects.push(Effect::Send { worker, message: ToAgent::Job { job: task.job, work: spec.work.clone() } });
+        }
+        if spec.rerun == Rerun::Lost {
+            effects.push(Effect::Record(Record::Given { task, attempt, host }));
         }
         effects.push(Effect::Send { worker, message: ToAgent::Start { attempt, task, tried, part: Part::OfJob } });
     }

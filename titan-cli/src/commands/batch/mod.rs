@@ -4,9 +4,11 @@
 //! - this file: from a batch file to a batch.
 //! - [`tasks`]: what each task of a command's job runs, is given and leaves.
 //! - [`runs`]: a kernel's job: each task of its array is a run with parameters and an output of its own.
+//! - [`earlier`]: what an earlier batch of the file has made.
 //! - [`dry_run`]: what would be run.
 
 mod dry_run;
+mod earlier;
 mod runs;
 mod tasks;
 
@@ -15,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+use titan_manager::journal::Past;
 use titan_manager::{Dependency, JobSpec, Rerun};
 use titan_proto::command::{CommandJob, Workdir};
 use titan_proto::id::{JobId, TaskId};
@@ -22,37 +25,39 @@ use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
 
 use crate::args::BatchArgs;
-use crate::batch::{Batch, KILL_AFTER, Rules, Work};
+use crate::batch::reuse::Reuse;
+use crate::batch::start::Start;
+use crate::batch::{Batch, Context, KILL_AFTER, Rules, Work};
 use crate::batch_file::{self, BatchFile, InputSpec, Job, KnownHost, Surroundings, What, has_files};
 use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::Place;
 use crate::config::text::{counted, printable};
 use crate::config::toml_file::Problems;
 use crate::driver::BatchJob;
-use crate::driver::batch_dir::BatchDir;
 use crate::driver::sink::JobSink;
 use crate::exit::{self, Failure};
-use crate::files::Committed;
 use crate::output::failures::Examples;
-use crate::output::printer::{Desk, Manners};
-use crate::progress::{Manner, Progress, TaskNames};
+use crate::output::printer::{Manners, Outlet};
+use crate::progress::{Manner, TaskNames};
 use crate::template::shell;
 
 use runs::{KernelRuns, RunsSink};
 use tasks::CommandTasks;
 
 /// Runs a batch file.
-pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
+pub(crate) fn run(args: &BatchArgs, mut start: Start) -> Result<u8, Failure> {
     if (args.check || args.dry_run) && args.common.noise.json {
         let hint = "leave out --json: a dry run prints each task, a check what is wrong";
         return Err(Failure::hinted(exit::USAGE, "neither a dry run nor a check has JSON", hint));
     }
-    let Place { source, mut cluster } = crate::commands::resolve_place(&args.common.place)?;
+    let Place { source, mut cluster, found } = crate::commands::resolve_start(&args.common.place, &mut start)?;
     crate::commands::run::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
-    let surroundings = Surroundings { yes: args.yes, hosts: KnownHost::all(&cluster) };
+    let recorded = start.recorded().and_then(|recorded| recorded.file.clone());
+    let surroundings = Surroundings { yes: args.yes, hosts: KnownHost::all(&cluster), recorded };
     let file = batch_file::read(&args.file, &surroundings).map_err(|error| Failure::complete(exit::USAGE, error))?;
+    let recorded = file.record(&args.file);
     let file = only(file, args.only.as_deref())?;
-    let plan = Plan::of(file, &cluster)?;
+    let mut plan = Plan::of(file, &cluster)?;
     if args.check {
         let tasks = plan.jobs.iter().map(|job| u64::from(job.tasks())).sum();
         let (jobs, tasks) = (counted(plan.jobs.len() as u64, "job"), counted(tasks, "task"));
@@ -62,7 +67,11 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
     if args.dry_run {
         return dry_run::dry_run(&plan, &source.to_string(), &cluster);
     }
-    let directory = crate::batch::create_directory()?;
+    plan.reuse = earlier::reuse(args, &plan, &recorded, start.recorded().is_none())?;
+    let begun = start.begin(&plan.name, args.common.state.batch_dir.as_ref(), &cluster, |specification| {
+        specification.cluster = crate::commands::run::recorded(found);
+        specification.file = Some(recorded);
+    })?;
     let file = shell::for_paste(&[args.file.as_os_str().as_bytes().to_vec()]);
     let names = Arc::new(Names {
         jobs: plan.jobs.iter().map(|job| (Arc::clone(&job.job), job.group())).collect(),
@@ -74,11 +83,14 @@ pub(crate) fn run(args: &BatchArgs) -> Result<u8, Failure> {
         manner: Manner::batch(names),
         source: Some(source.to_string()),
         cluster: &cluster,
-        directory: &directory,
+        directory: &begun.directory,
+        batch_dir: args.common.state.batch_dir.as_deref(),
+        past: begun.past,
+        retries_failed: begun.retries_failed,
         rules: Rules::default(),
         smaller_tasks_hint: None,
     };
-    let work = |progress: &Progress| plan.work(args.common.noise.json, &cluster, &directory, progress);
+    let work = |context: &Context<'_>, past: &mut Past| plan.work(args.common.noise.json, &cluster, context, past);
     batch.run(work, || Ok(Vec::new()))
 }
 
@@ -131,6 +143,8 @@ pub(super) struct Plan {
     /// Absolute.
     root: PathBuf,
     jobs: Vec<PlannedJob>,
+    /// What needn't be made again.
+    reuse: Reuse,
 }
 
 /// One of its jobs.
@@ -191,17 +205,19 @@ impl Plan {
             }
         }
         let file = file.unless_any(problems).map_err(|error| Failure::complete(exit::USAGE, error))?;
-        Ok(Self { name: file.name, root, jobs: planned })
+        Ok(Self { name: file.name, root, jobs: planned, reuse: Reuse::default() })
     }
 
-    fn work(&self, json: bool, cluster: &Cluster, directory: &BatchDir, progress: &Progress) -> io::Result<Work> {
-        let desk = Desk {
-            cluster,
-            directory,
+    fn work(&self, json: bool, cluster: &Cluster, context: &Context<'_>, past: &Past) -> io::Result<Work> {
+        let outlet = Outlet {
+            hosts: context.hosts,
+            directory: context.directory,
+            past,
             root: self.root.clone(),
-            stage: progress.stage(),
+            stage: context.progress.stage(),
             manners: Manners { is_mute: json, ..Manners::default() },
-            committed: Committed::default(),
+            reuse: self.reuse.clone(),
+            committed: Outlet::committed_before(past),
             examples: Examples::default(),
         };
         let mut jobs = Vec::new();
@@ -212,19 +228,19 @@ impl Plan {
             match &planned.kind {
                 Kind::Runs(runs) => {
                     jobs.push(BatchJob { spec, source: Box::new(Arc::clone(runs)) });
-                    sinks.push(Box::new(RunsSink::new(Arc::clone(runs), id, &desk)));
+                    sinks.push(Box::new(RunsSink::new(Arc::clone(runs), id, &outlet)));
                 }
                 Kind::Commands { workdir, root } => {
                     let in_scratch = *workdir == Workdir::Scratch;
                     let tasks = Arc::new(CommandTasks::new(Arc::clone(&planned.job), in_scratch, root.clone()));
-                    sinks.push(Box::new(desk.printer(number, Arc::clone(&tasks) as _)?));
+                    sinks.push(Box::new(outlet.printer(number, Arc::clone(&tasks) as _)?));
                     jobs.push(BatchJob { spec, source: Box::new(tasks) });
                 }
             }
         }
         let (_, fed) = mpsc::channel(1);
-        let Desk { root, committed, examples, .. } = desk;
-        Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX, is_one: false })
+        let Outlet { root, committed, examples, reuse, .. } = outlet;
+        Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX, reuse, is_one: false })
     }
 
     fn spec(&self, planned: &PlannedJob, cluster: &Cluster) -> JobSpec {

@@ -1,27 +1,33 @@
 //! A kernel's job: each index of its array is one whole run of the kernel, of one task or several, with parameters and an
 //! output of its own, which the kernel's sink writes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernels::{Kernel, OutputKind, OutputSpec, Plan, Request, SinkReport};
-use titan_manager::TaskEnd;
+use titan_manager::journal::{Entry, PlacedContent, PlacedFile};
+use titan_manager::{Lifecycle, TaskEnd};
+use titan_proto::files::BlobId;
 use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::{Part, Work};
 
+use super::tasks::identity_of;
+use crate::batch::reuse::Reuse;
 use crate::batch_file::Job;
 use crate::batch_file::template::Template;
 use crate::driver::TaskSource;
-use crate::driver::batch_dir::Temporaries;
 use crate::driver::outputs::{Outputs, Target, folder_of};
 use crate::driver::sink::JobSink;
 use crate::driver::spool::{Reader, Spool, named};
-use crate::files::commit::Placed;
+use crate::files::commit::{self, Placed};
+use crate::files::contents::hash_of;
 use crate::files::{self, Committed, TaskFiles};
-use crate::output::printer::Desk;
+use crate::output::printer::Outlet;
+use crate::state::dir::Temporaries;
+use crate::state::journal::Journal;
 
 /// The option that splits a run into tasks: a frame of a film is one task unless more is asked for.
 const TILES: (&str, &str) = ("tiles", "1x1");
@@ -157,6 +163,14 @@ impl TaskSource for Arc<KernelRuns> {
         Part::Run { params, index: index % self.group }
     }
 
+    fn identity(&self, index: u32) -> Option<BlobId> {
+        let plan = self.plan(index / self.group).ok()?;
+        let target = self.target(index / self.group);
+        let target = target.as_os_str().as_bytes();
+        let kernel = ("kernel", self.kernel.name(), kernels::VERSION);
+        Some(identity_of(&(kernel, plan.params(), self.group, index % self.group, target)))
+    }
+
     fn files(&self, index: u32) -> Result<TaskFiles, String> {
         self.plan(index / self.group).map(|_| TaskFiles::default()).map_err(|(problem, _)| problem)
     }
@@ -174,14 +188,22 @@ pub(super) struct RunsSink {
     runs_under_way: BTreeMap<u32, Run>,
     /// Tasks that have run well and whose end is to be told yet.
     told: BTreeSet<u32>,
+    journal: Journal,
+    /// Runs that are written, and when that is on the disk: what they were made of goes then.
+    removable: VecDeque<(u64, u32)>,
+    reuse: Reuse,
+    /// Runs whose output is in its place already.
+    in_place: BTreeSet<u32>,
 }
 
 struct Run {
     /// None: no task has ended well yet, or one has ended badly, and then the run writes nothing.
     open: Option<Open>,
     is_spoiled: bool,
-    /// Tasks that haven't ended.
+    /// Tasks that haven't run.
     left: u32,
+    /// Tasks of whose end it wasn't told.
+    untold: u32,
 }
 
 struct Open {
@@ -200,17 +222,23 @@ impl Run {
 }
 
 impl RunsSink {
-    pub(super) fn new(runs: Arc<KernelRuns>, job: JobId, desk: &Desk<'_>) -> Self {
+    pub(super) fn new(runs: Arc<KernelRuns>, job: JobId, outlet: &Outlet<'_>) -> Self {
+        let group = runs.group();
+        let placed = outlet.past.placed().filter(|(task, _)| task.job == job);
         Self {
             runs,
             job,
-            root: desk.root.clone(),
-            batch: desk.directory.id().to_string(),
-            temporaries: desk.directory.temporaries(),
-            spool: desk.directory.spool(),
-            committed: desk.committed.clone(),
+            root: outlet.root.clone(),
+            batch: outlet.directory.id().to_string(),
+            temporaries: outlet.directory.temporaries(),
+            spool: outlet.directory.spool(),
+            committed: outlet.committed.clone(),
             runs_under_way: BTreeMap::new(),
             told: BTreeSet::new(),
+            journal: outlet.directory.journal().clone(),
+            removable: VecDeque::new(),
+            reuse: outlet.reuse.clone(),
+            in_place: placed.map(|(task, _)| task.index / group).collect(),
         }
     }
 
@@ -241,22 +269,54 @@ impl RunsSink {
     }
 
     fn take_run(&mut self, number: u32) -> Run {
-        let new = Run { open: None, is_spoiled: false, left: self.runs.group() };
+        let group = self.runs.group();
+        let new = Run { open: None, is_spoiled: false, left: group, untold: group };
         self.runs_under_way.remove(&number).unwrap_or(new)
     }
 
-    /// One more task of a run is done with. With the last one the run is written, and what it was made of goes.
-    fn count_down(&mut self, number: u32, mut run: Run) -> io::Result<()> {
+    /// One more task of a run has run well.
+    fn add(&mut self, number: u32, task: u32, run: &mut Run) -> io::Result<()> {
+        let is_needed = !run.is_spoiled && !self.in_place.contains(&number);
+        let taken = if is_needed { self.completed(number, task, run) } else { Ok(()) };
+        if taken.is_err() {
+            run.spoil();
+        }
+        taken.and(self.count_down(number, run))
+    }
+
+    /// One more task of a run is done with. With the last one the run is written.
+    fn count_down(&mut self, number: u32, run: &mut Run) -> io::Result<()> {
         run.left -= 1;
-        if run.left > 0 {
-            self.runs_under_way.insert(number, run);
-            return Ok(());
+        match run.open.take_if(|_| run.left == 0) {
+            Some(open) => self.put(number, open),
+            None => Ok(()),
         }
-        let written = run.open.map_or(Ok(()), |open| self.put(number, open));
-        for task in 0..self.runs.group() {
-            self.spool.remove(TaskId { job: self.job, index: number * self.runs.group() + task });
+    }
+
+    /// All is told of a run. What it was made of stays if there is no output: one of its tasks may be tried again.
+    fn conclude(&mut self, number: u32, run: &Run) {
+        if !run.is_spoiled {
+            let told: Vec<Entry> = self.tasks_of(number).map(|task| Entry::Told { task }).collect();
+            let noted = self.journal.note(&told, None);
+            self.removable.push_back((noted, number));
         }
-        written
+        let durable = self.journal.durable_now();
+        while let Some((_, number)) = self.removable.pop_front_if(|(noted, _)| *noted <= durable) {
+            self.tasks_of(number).for_each(|task| self.spool.remove(task));
+        }
+    }
+
+    /// The output of a task's run is there: an earlier batch has made it.
+    fn take_over(&mut self, task: TaskId, files: &[PlacedFile]) {
+        let placed: Vec<Placed> = files.iter().map(Placed::of_journal).collect();
+        placed.iter().for_each(|file| self.committed.add(self.job, file));
+        commit::note(&self.journal, task, &placed);
+        self.in_place.insert(task.index / self.runs.group());
+    }
+
+    fn tasks_of(&self, number: u32) -> impl Iterator<Item = TaskId> + use<> {
+        let (job, group) = (self.job, self.runs.group());
+        (number * group..(number + 1) * group).map(move |index| TaskId { job, index })
     }
 
     fn put(&self, run: u32, open: Open) -> io::Result<()> {
@@ -272,12 +332,17 @@ impl RunsSink {
         sink.finish()?;
         let leaves = self.runs.leaves(run).map_err(io::Error::other)?;
         let folder = self.root.join(&leaves.folder);
+        let mut placed = Vec::new();
         for path in outputs.commit()? {
+            let content = PlacedContent::File(hash_of(&path)?);
             // A path below the task's folder, as a command's would be.
             let place = path.strip_prefix(&folder).unwrap_or(&path).as_os_str().as_bytes().to_vec();
             let path = path.strip_prefix(&self.root).unwrap_or(&path).to_owned();
-            self.committed.add(self.job, &Placed { path, place, is_folder: false });
+            placed.push(Placed { path, place, content });
         }
+        placed.iter().for_each(|file| self.committed.add(self.job, file));
+        let last = self.tasks_of(run).last().expect("a run has a task");
+        commit::note(&self.journal, last, &placed);
         Ok(())
     }
 }
@@ -288,22 +353,35 @@ impl JobSink for RunsSink {
         let group = self.runs.group();
         let (number, index) = (task.index / group, task.index % group);
         let mut run = self.take_run(number);
-        let taken = if run.is_spoiled { Ok(()) } else { self.completed(number, index, &mut run) };
-        if taken.is_err() {
-            run.spoil();
-        }
+        let added = match self.reuse.files_of(task) {
+            Some(files) => {
+                self.take_over(task, &files);
+                self.count_down(number, &mut run)
+            }
+            None => self.add(number, index, &mut run),
+        };
         self.told.insert(task.index);
-        let ended = self.count_down(number, run);
-        taken.and(ended)
+        self.runs_under_way.insert(number, run);
+        added
     }
 
     fn ended(&mut self, end: TaskEnd) -> io::Result<()> {
-        // Of one that has run well, `commit` has been told.
+        let group = self.runs.group();
+        let (number, index) = (end.task.index / group, end.task.index % group);
+        let mut run = self.take_run(number);
+        // Of one that has run well `commit` has been told, unless that was an earlier titan's.
         if !self.told.remove(&end.task.index) {
-            let number = end.task.index / self.runs.group();
-            let mut run = self.take_run(number);
-            run.spoil();
-            self.count_down(number, run)?;
+            if end.state == Lifecycle::Completed {
+                self.add(number, index, &mut run)?;
+            } else {
+                run.spoil();
+                self.count_down(number, &mut run)?;
+            }
+        }
+        run.untold -= 1;
+        match run.untold {
+            0 => self.conclude(number, &run),
+            _ => drop(self.runs_under_way.insert(number, run)),
         }
         Ok(())
     }

@@ -5,7 +5,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sha2::{Digest, Sha256};
+use titan_proto::codec;
 use titan_proto::command::{CommandTask, Word};
+use titan_proto::files::BlobId;
 use titan_proto::id::JobId;
 use titan_proto::message::Part;
 
@@ -127,6 +130,21 @@ impl TaskSource for Arc<CommandTasks> {
     fn files(&self, index: u32) -> Result<TaskFiles, String> {
         files(&self.job, index, self.in_scratch)
     }
+
+    fn identity(&self, index: u32) -> Option<BlobId> {
+        let Part::Command(task) = self.part(index) else { return None };
+        let CommandTask { words, env, folder, stdin, .. } = *task;
+        let outputs = self.files(index).map(|files| files.outputs).unwrap_or_default();
+        let outputs: Vec<_> =
+            outputs.iter().map(|output| (&output.pattern, output.folder.as_os_str().as_bytes())).collect();
+        Some(identity_of(&("command", words, env, folder, stdin, &self.job.setup, outputs)))
+    }
+}
+
+/// A number that stands for all of this.
+pub(super) fn identity_of(parts: &impl serde::Serialize) -> BlobId {
+    // What is too long to be told to an agent is never run.
+    BlobId(Sha256::digest(codec::encode_long(parts).unwrap_or_default()).into())
 }
 
 impl Book for CommandTasks {

@@ -55,9 +55,9 @@ fn check_gnu(args: &MapArgs) -> Result<(), Failure> {
 }
 
 /// Whether the options go together.
-pub(super) fn check(args: &MapArgs) -> Result<(), Failure> {
+pub(super) fn check(args: &MapArgs, is_new: bool) -> Result<(), Failure> {
     check_gnu(args)?;
-    if let Some(path) = &args.printing.results {
+    if let Some(path) = args.printing.results.as_ref().filter(|_| is_new) {
         super::check_results(path)?;
     }
     if args.printing.dry_run && args.common.noise.json {

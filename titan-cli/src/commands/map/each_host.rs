@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
+use titan_manager::journal::Past;
 use titan_manager::{Condition, JobSpec};
 use titan_proto::command::{CommandJob, CommandTask};
 use titan_proto::id::TaskId;
@@ -13,15 +14,14 @@ use tokio::sync::mpsc;
 use super::files::Declared;
 use super::template::Template;
 use crate::args::MapArgs;
-use crate::batch::Work;
-use crate::config::cluster::Cluster;
-use crate::driver::batch_dir::BatchDir;
+use crate::batch::reuse::Reuse;
+use crate::batch::{Context, Work};
 use crate::driver::sink::JobSink;
 use crate::driver::{BatchJob, TaskSource};
 use crate::files::{Input, Output, TaskFiles};
-use crate::output::printer::Desk;
+use crate::output::printer::Outlet;
 use crate::output::{Book, Concluded};
-use crate::progress::{Progress, TaskNames};
+use crate::progress::TaskNames;
 
 /// The command on every host.
 pub(super) struct OnHosts {
@@ -94,27 +94,36 @@ impl Book for OnHost {
 /// The jobs, one for each host; `spec` is what they have in common.
 pub(super) fn work(
     args: &MapArgs,
-    cluster: &Cluster,
-    directory: &BatchDir,
+    context: &Context<'_>,
+    past: &Past,
     spec: &JobSpec,
     job: &CommandJob,
     all: &Arc<OnHosts>,
-    progress: &Progress,
 ) -> io::Result<Work> {
     // With JSON each object names its host.
-    let desk = super::desk(args, cluster, directory, !args.common.noise.json, progress)?;
+    let outlet = super::outlet(args, context, past, !args.common.noise.json)?;
     let mut jobs = Vec::new();
     let mut sinks: Vec<Box<dyn JobSink>> = Vec::new();
-    for (number, host) in cluster.hosts.iter().enumerate() {
+    for (number, host) in all.hosts.iter().enumerate() {
         let mut spec = JobSpec { tasks: 1, closed: true, ..spec.clone() };
-        spec.work = titan_proto::message::Work::Command(CommandJob { name: host.name.clone(), ..job.clone() });
-        let condition = Condition { label: "name".to_owned(), value: Some(host.name.clone()), negated: false };
+        spec.work = titan_proto::message::Work::Command(CommandJob { name: host.clone(), ..job.clone() });
+        let condition = Condition { label: "name".to_owned(), value: Some(host.clone()), negated: false };
         spec.request.wanted.push(condition);
         let task = || OnHost { all: Arc::clone(all), number };
-        sinks.push(Box::new(desk.printer(number, Arc::new(task()))?));
+        sinks.push(Box::new(outlet.printer(number, Arc::new(task()))?));
         jobs.push(BatchJob { spec, source: Box::new(task()) });
     }
     let (_, fed) = mpsc::channel(1);
-    let Desk { root, committed, examples, .. } = desk;
-    Ok(Work { jobs, sinks, fed, root, committed, examples, max_result_bytes: u64::MAX, is_one: false })
+    let Outlet { root, committed, examples, .. } = outlet;
+    Ok(Work {
+        jobs,
+        sinks,
+        fed,
+        root,
+        committed,
+        examples,
+        max_result_bytes: u64::MAX,
+        reuse: Reuse::default(),
+        is_one: false,
+    })
 }

@@ -22,27 +22,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use titan_manager::journal::Past;
 use titan_manager::{JobSpec, Request, Rerun};
 use titan_proto::command::{CommandJob, Workdir};
 use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
 
-use crate::args::{MapArgs, ProcessOptions};
-use crate::batch::{Batch, Rules, Work};
+use crate::args::{MapArgs, PrintingOptions, ProcessOptions};
+use crate::batch::reuse::Reuse;
+use crate::batch::start::Start;
+use crate::batch::{Batch, Context, Rules, Work};
 use crate::batch_file::KnownHost;
 use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::{Place, PlaceSource};
 use crate::driver::BatchJob;
-use crate::driver::batch_dir::BatchDir;
 use crate::exit::{self, Failure};
-use crate::files::Committed;
 use crate::output::failures::Examples;
 use crate::output::joblog::JobLog;
-use crate::output::printer::{Desk, Manners};
+use crate::output::printer::{Manners, Outlet};
 use crate::output::results::{self, ResultsFolder};
-use crate::progress::{Manner, Progress};
+use crate::progress::Manner;
+use crate::state::dir::BatchDir;
 
 use each_host::OnHosts;
+use feed::Before;
 use files::Declared;
 use table::{Table, TableSource};
 use template::{Asked, Source};
@@ -55,12 +58,17 @@ const GNU_SCRATCH: &str = "...";
 const MAX_FED: usize = 256;
 
 /// Runs a command for each value.
-pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
-    let Place { source, mut cluster } = crate::commands::resolve_place(&args.common.place)?;
+pub(crate) fn run(args: &MapArgs, mut start: Start) -> Result<u8, Failure> {
+    let Place { source, mut cluster, found } = crate::commands::resolve_start(&args.common.place, &mut start)?;
     crate::commands::run::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
-    checks::check(args)?;
-    let asked = Asked::of(args, &cluster)?;
-    let job = command_job(args, &cluster, &asked.files)?;
+    checks::check(args, start.recorded().is_none())?;
+    let seed = start.recorded().map_or_else(template::seed, |recorded| recorded.seed);
+    let asked = Asked::of(args, &cluster, seed, &start)?;
+    let variables = match start.recorded() {
+        Some(recorded) => recorded.variables.clone(),
+        None => checks::variables(&args.process.env)?,
+    };
+    let job = command_job(args, &cluster, &asked.files, variables.clone())?;
     if !args.files.no_stage_check && job.workdir == Workdir::Scratch {
         let command = asked.template.command_words(asked.first.as_deref().unwrap_or_default());
         files::check_staged(&cluster, &asked.files, &command, asked.first.as_ref())?;
@@ -69,7 +77,15 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
         let rerun = rerun(&job, &asked.files);
         return dry_run::dry_run(asked, &source.to_string(), &cluster, rerun);
     }
-    let directory = crate::batch::create_directory()?;
+    let is_resumed = start.recorded().is_some();
+    let begun = start.begin("map", args.common.state.batch_dir.as_ref(), &cluster, |specification| {
+        specification.cluster = crate::commands::run::recorded(found);
+        specification.variables = variables;
+        specification.seed = seed;
+        specification.names = asked.names.clone();
+        specification.stdin = asked.stdin.clone();
+    })?;
+    let directory = &begun.directory;
     let in_scratch = job.workdir == Workdir::Scratch;
     let spec = JobSpec {
         name: "map".to_owned(),
@@ -87,19 +103,21 @@ pub(crate) fn run(args: &MapArgs) -> Result<u8, Failure> {
     };
     let Asked { template, mut files, values, total, .. } = asked;
     if args.process.stdin.as_deref() == Some(OsStr::new("-")) {
-        files.set_stdin(keep_stdin(&directory)?);
+        files.set_stdin(keep_stdin(directory, is_resumed)?);
     }
     if args.process.each_host {
         leave_out_others(&mut cluster, &spec.request)?;
         let hosts = cluster.hosts.iter().map(|host| host.name.clone()).collect();
         let all = Arc::new(OnHosts { template, files, in_scratch, hosts });
-        let batch = batch(args, &source, &cluster, &directory, Manner::commands(Arc::clone(&all) as _));
-        let work = |progress: &Progress| each_host::work(args, &cluster, &directory, &spec, &job, &all, progress);
+        let manner = Manner::commands(Arc::clone(&all) as _);
+        let batch = batch(args, &source, &cluster, &begun.directory, begun.past, begun.retries_failed, manner);
+        let work = |context: &Context<'_>, past: &mut Past| each_host::work(args, context, past, &spec, &job, &all);
         return batch.run(work, || Ok(Vec::new()));
     }
     let table = Arc::new(Table::new(template, files, in_scratch, MAX_OPEN_TASKS));
-    let batch = batch(args, &source, &cluster, &directory, Manner::commands(Arc::clone(&table) as _));
-    let work = |progress: &Progress| work(args, &cluster, &directory, spec, &table, values, total, progress);
+    let manner = Manner::commands(Arc::clone(&table) as _);
+    let batch = batch(args, &source, &cluster, &begun.directory, begun.past, begun.retries_failed, manner);
+    let work = |context: &Context<'_>, past: &mut Past| work(args, context, past, spec, &table, values, total);
     batch.run(work, || Ok(Vec::new()))
 }
 
@@ -119,6 +137,8 @@ fn batch<'a>(
     source: &PlaceSource,
     cluster: &'a Cluster,
     directory: &'a BatchDir,
+    past: Past,
+    retries_failed: bool,
     manner: Manner,
 ) -> Batch<'a> {
     // Where nobody looks, and where it is as always, nothing is said of it.
@@ -131,18 +151,15 @@ fn batch<'a>(
         source: is_told.then(|| source.to_string()),
         cluster,
         directory,
+        batch_dir: args.common.state.batch_dir.as_deref(),
+        past,
+        retries_failed,
         rules: rules(&args.process),
         smaller_tasks_hint: None,
     }
 }
 
-fn desk<'a>(
-    args: &MapArgs,
-    cluster: &'a Cluster,
-    directory: &'a BatchDir,
-    tags: bool,
-    progress: &Progress,
-) -> io::Result<Desk<'a>> {
+fn outlet<'a>(args: &MapArgs, context: &Context<'a>, past: &'a Past, tags: bool) -> io::Result<Outlet<'a>> {
     let manners = Manners {
         keeps_order: args.printing.keep_order,
         tags,
@@ -150,47 +167,68 @@ fn desk<'a>(
         json: args.common.noise.json,
         is_live: args.printing.line_buffer,
     };
-    Ok(Desk {
-        cluster,
-        directory,
+    Ok(Outlet {
+        hosts: context.hosts,
+        directory: context.directory,
+        past,
         root: std::env::current_dir()?,
-        stage: progress.stage(),
+        stage: context.progress.stage(),
         manners,
-        committed: Committed::default(),
+        reuse: Reuse::default(),
+        committed: Outlet::committed_before(past),
         examples: Examples::default(),
     })
 }
 
-#[expect(clippy::too_many_arguments, reason = "all that one batch is made of, once")]
 fn work(
     args: &MapArgs,
-    cluster: &Cluster,
-    directory: &BatchDir,
+    context: &Context<'_>,
+    past: &mut Past,
     spec: JobSpec,
     table: &Arc<Table>,
     values: Source,
     total: Option<u64>,
-    progress: &Progress,
 ) -> io::Result<Work> {
-    let desk = desk(args, cluster, directory, args.printing.tag, progress)?;
-    let results = args.printing.results.as_deref().map(|path| ResultsFolder::create(path, total)).transpose()?;
-    let joblog = args.printing.joblog.as_deref().map(JobLog::create).transpose()?;
-    let printer = desk.printer(0, Arc::clone(table) as _)?.with_logs(results, joblog);
+    let before = Before::of(past);
+    let outlet = outlet(args, context, past, args.printing.tag)?;
+    let (results, joblog) = logs(args, past, total)?;
+    let printer = outlet.printer(0, Arc::clone(table) as _)?.with_logs(results, joblog);
+    let Outlet { root, committed, examples, .. } = outlet;
     let (sender, fed) = mpsc::channel(MAX_FED);
-    feed::start(Arc::clone(table), values, directory.journal(), sender)?;
+    feed::start(Arc::clone(table), values, before, context.directory.journal().clone(), sender)?;
     Ok(Work {
         jobs: vec![BatchJob { spec, source: Box::new(TableSource(Arc::clone(table))) }],
         sinks: vec![Box::new(printer)],
         fed,
-        root: desk.root,
-        committed: desk.committed,
-        examples: desk.examples,
+        root,
+        committed,
+        examples,
         max_result_bytes: u64::MAX,
+        reuse: Reuse::default(),
         is_one: false,
     })
 }
 
-fn command_job(args: &MapArgs, cluster: &Cluster, files: &Declared) -> Result<CommandJob, Failure> {
+/// `--results` and `--joblog`, begun or gone on with.
+fn logs(args: &MapArgs, past: &Past, total: Option<u64>) -> io::Result<(Option<ResultsFolder>, Option<JobLog>)> {
+    let PrintingOptions { results, joblog, .. } = &args.printing;
+    let results = results.as_deref().map(|path| match past.is_empty() {
+        true => ResultsFolder::create(path, total),
+        false => ResultsFolder::resume(path, total, &past.told(feed::JOB)),
+    });
+    let joblog = joblog.as_deref().map(|path| match past.is_empty() {
+        true => JobLog::create(path),
+        false => JobLog::resume(path),
+    });
+    Ok((results.transpose()?, joblog.transpose()?))
+}
+
+fn command_job(
+    args: &MapArgs,
+    cluster: &Cluster,
+    files: &Declared,
+    env: Vec<(Vec<u8>, Vec<u8>)>,
+) -> Result<CommandJob, Failure> {
     let options = &args.process;
     let is_here = cluster.hosts.iter().all(|host| host.reach == Reach::Local);
     let workdir = match &options.workdir {
@@ -209,7 +247,7 @@ fn command_job(args: &MapArgs, cluster: &Cluster, files: &Declared) -> Result<Co
     let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     Ok(CommandJob {
         name: "map".to_owned(),
-        env: checks::variables(&options.env)?,
+        env,
         setup: options.setup.as_ref().map(|setup| setup.as_bytes().to_vec()),
         workdir,
         timeout_ms: options.timeout.map_or(0, |span| millis(span).max(1)),
@@ -222,11 +260,16 @@ fn command_job(args: &MapArgs, cluster: &Cluster, files: &Declared) -> Result<Co
     })
 }
 
-/// Keeps titan's own stdin in a file, for every task to read.
-fn keep_stdin(directory: &BatchDir) -> Result<Vec<u8>, Failure> {
+/// Keeps titan's own stdin in a file, for every task to read. A batch that is gone on with has it already.
+fn keep_stdin(directory: &BatchDir, is_resumed: bool) -> Result<Vec<u8>, Failure> {
     let path = directory.path().join("stdin");
-    let keep = || io::copy(&mut io::stdin().lock(), &mut std::fs::File::create(&path)?);
-    keep().map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot keep stdin for tasks: {error}")))?;
+    let keep = || {
+        let mut file = std::fs::File::create(&path)?;
+        io::copy(&mut io::stdin().lock(), &mut file)?;
+        file.sync_all()
+    };
+    let kept = if is_resumed && path.exists() { Ok(()) } else { keep() };
+    kept.map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot keep stdin for tasks: {error}")))?;
     Ok(path.as_os_str().as_bytes().to_vec())
 }
 

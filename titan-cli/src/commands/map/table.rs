@@ -56,6 +56,17 @@ impl Table {
         inner.open += 1;
     }
 
+    /// Adds a task that an earlier titan had, whether there is room or not; None: it is over.
+    pub(super) fn add_again(&self, values: Option<Values>) {
+        let mut inner = self.lock();
+        let index = inner.added;
+        inner.added += 1;
+        if let Some(values) = values {
+            inner.values.insert(index, values);
+            inner.open += 1;
+        }
+    }
+
     /// How many tasks were added so far.
     pub(super) fn added(&self) -> u32 {
         self.lock().added
@@ -85,7 +96,7 @@ impl Book for Table {
 
     fn conclude(&self, index: u32) -> Concluded {
         let mut inner = self.lock();
-        inner.open -= 1;
+        inner.open = inner.open.saturating_sub(1);
         let values = inner.values.remove(&index).unwrap_or_default();
         drop(inner);
         self.has_room.notify_all();

@@ -2,15 +2,17 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
 use titan_proto::command::Word;
 
+use super::feed::JOB;
 use super::files::Declared;
 use super::table::Values;
 use crate::args::{MapArgs, ValueOptions};
+use crate::batch::start::Start;
 use crate::config::cluster::{Cluster, Reach};
 use crate::config::text::printable;
 use crate::exit::{self, Failure};
@@ -31,6 +33,10 @@ pub(super) struct Asked {
     pub(super) values: Source,
     /// How many tasks there are, if that is known.
     pub(super) total: Option<u64>,
+    /// What the first values named their columns.
+    pub(super) names: Vec<Vec<u8>>,
+    /// All of stdin, if it had to be read before anything begins.
+    pub(super) stdin: Option<Vec<u8>>,
 }
 
 /// What each task runs, but for its values.
@@ -43,7 +49,7 @@ pub(super) enum Template {
 
 impl Asked {
     /// Reads what was typed.
-    pub(super) fn of(args: &MapArgs, cluster: &Cluster) -> Result<Self, Failure> {
+    pub(super) fn of(args: &MapArgs, cluster: &Cluster, seed: u64, start: &Start) -> Result<Self, Failure> {
         let options = &args.values;
         let separator = options.arg_sep.clone().unwrap_or_else(|| ":::".into());
         let words = sources::split(&args.words, &separator);
@@ -67,7 +73,20 @@ impl Asked {
         if reading.skips_empty {
             specs.iter_mut().for_each(skip_empty);
         }
-        let tasks = combine(opened(specs, args)?, &reading).map_err(|reason| Failure::plain(exit::USAGE, reason))?;
+        check_sources(&specs, args)?;
+        // Whoever goes on with the batch has no such stdin.
+        let stdin = match start.recorded() {
+            Some(recorded) => recorded.stdin.clone(),
+            None if specs.iter().any(is_stdin) && (specs.len() > 1 || options.shuf) => Some(read_stdin()?),
+            None => None,
+        };
+        let sources =
+            Sources { stdin: stdin.as_deref(), is_resumed: start.recorded().is_some(), is_closed: is_closed(start) };
+        let opened = sources.open_all(specs, args)?;
+        let mut tasks = combine(opened, &reading).map_err(|reason| Failure::plain(exit::USAGE, reason))?;
+        if let Some(recorded) = start.recorded() {
+            tasks.names.clone_from(&recorded.names);
+        }
         let language = Language {
             whole: options.replace.as_deref().map_or(b"{}", OsStrExt::as_bytes),
             names: &tasks.names,
@@ -78,14 +97,14 @@ impl Asked {
             None => Template::command(&words.command, &language, options)?,
         };
         let (values, total) = match options.shuf {
-            true => shuffled(tasks.values)?,
+            true => shuffled(tasks.values, seed)?,
             false => (tasks.values, tasks.total),
         };
         let files = Declared::of(&args.files, args.process.stdin.as_ref(), &language)?;
         // What has to be waited for isn't looked at before it is needed.
         let mut values = values.peekable();
         let first = total.and_then(|_| values.peek().and_then(|first| first.clone().ok()));
-        Ok(Self { template, files, first, values: Box::new(values), total })
+        Ok(Self { template, files, first, values: Box::new(values), total, names: tasks.names, stdin })
     }
 }
 
@@ -129,9 +148,12 @@ fn column_end(text: &OsStr) -> Vec<u8> {
     if text == "\\t" { b"\t".to_vec() } else { text.as_bytes().to_vec() }
 }
 
-/// Opens the sources; stdin is one of them at most.
-fn opened(specs: Vec<SourceSpec>, args: &MapArgs) -> Result<Vec<(Opened, bool)>, Failure> {
-    let is_stdin = |spec: &SourceSpec| spec.kind == SourceKind::File("-".into());
+fn is_stdin(spec: &SourceSpec) -> bool {
+    spec.kind == SourceKind::File("-".into())
+}
+
+/// stdin is one source at most, and then nothing else.
+fn check_sources(specs: &[SourceSpec], args: &MapArgs) -> Result<(), Failure> {
     if specs.iter().filter(|spec| is_stdin(spec)).count() > 1 {
         return Err(Failure::plain(exit::USAGE, "stdin can be one source only"));
     }
@@ -139,43 +161,110 @@ fn opened(specs: Vec<SourceSpec>, args: &MapArgs) -> Result<Vec<(Opened, bool)>,
         let hint = "give the values after :::, or in a file after ::::";
         return Err(Failure::hinted(exit::USAGE, "stdin can't be both the values and the tasks' stdin", hint));
     }
-    specs.into_iter().map(|spec| Ok((open(spec.kind)?, spec.is_linked))).collect()
+    Ok(())
 }
 
-fn open(kind: SourceKind) -> Result<Opened, Failure> {
-    let name = match kind {
-        SourceKind::Values(values) => return Ok(Opened::Known(values)),
-        SourceKind::File(name) => name,
-    };
-    let reader: Box<dyn BufRead + Send> = if name == "-" {
-        if io::stdin().is_terminal() {
-            crate::progress::to_stderr("titan: reading values from the terminal, one a line, Ctrl-D ends");
-        }
-        Box::new(BufReader::new(io::stdin()))
-    } else {
-        let cannot =
-            |error| Failure::plain(exit::USAGE, format!("cannot read values from {}: {error}", name.display()));
-        let file = File::open(&name).map_err(cannot)?;
-        if file.metadata().is_ok_and(|data| data.is_dir()) {
-            return Err(cannot(io::Error::from(io::ErrorKind::IsADirectory)));
-        }
-        Box::new(BufReader::new(file))
-    };
-    let name = if name == "-" { "stdin".to_owned() } else { name.display().to_string() };
-    Ok(Opened::Lines { name, reader })
+fn read_stdin() -> Result<Vec<u8>, Failure> {
+    tell_terminal();
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text).map_err(|error| cannot_read(OsStr::new("stdin"), &error))?;
+    Ok(text)
 }
 
-fn shuffled(values: Source) -> Result<(Source, Option<u64>), Failure> {
+fn tell_terminal() {
+    if io::stdin().is_terminal() {
+        crate::progress::to_stderr("titan: reading values from the terminal, one a line, Ctrl-D ends");
+    }
+}
+
+fn cannot_read(name: &OsStr, error: &io::Error) -> Failure {
+    Failure::plain(exit::USAGE, format!("cannot read values from {}: {error}", name.display()))
+}
+
+/// Whether all values were taken by an earlier titan.
+fn is_closed(start: &Start) -> bool {
+    start.past().is_some_and(|past| past.is_closed(JOB))
+}
+
+/// Opens sources of values.
+struct Sources<'s> {
+    /// All of stdin, if that was read before.
+    stdin: Option<&'s [u8]>,
+    is_resumed: bool,
+    /// All values were taken before: a single source isn't needed any more.
+    is_closed: bool,
+}
+
+impl Sources<'_> {
+    fn open_all(&self, specs: Vec<SourceSpec>, args: &MapArgs) -> Result<Vec<(Opened, bool)>, Failure> {
+        let is_single = specs.len() == 1 && !args.values.shuf;
+        specs.into_iter().map(|spec| Ok((self.open(spec.kind, is_single)?, spec.is_linked))).collect()
+    }
+
+    fn open(&self, kind: SourceKind, is_single: bool) -> Result<Opened, Failure> {
+        let name = match kind {
+            SourceKind::Values(values) => return Ok(Opened::Known(values)),
+            SourceKind::File(name) => name,
+        };
+        // A pipe is gone; what was taken of it is known.
+        let is_gone = self.is_resumed && is_single && (self.is_closed || name == "-" || is_pipe(&name));
+        let reader: Box<dyn BufRead + Send> = match self.stdin {
+            _ if is_gone => Box::new(io::empty()),
+            Some(text) if name == "-" => Box::new(io::Cursor::new(text.to_vec())),
+            _ if name == "-" => {
+                tell_terminal();
+                Box::new(BufReader::new(io::stdin()))
+            }
+            _ => open_file(&name)?,
+        };
+        if is_gone && !self.is_closed {
+            let name = if name == "-" { "stdin".to_owned() } else { printable(&name.to_string_lossy()) };
+            crate::progress::to_stderr(&format!(
+                "titan: {name} is gone: going on with the values that were read of it"
+            ));
+        }
+        let name = if name == "-" { "stdin".to_owned() } else { name.display().to_string() };
+        Ok(Opened::Lines { name, reader })
+    }
+}
+
+fn is_pipe(name: &OsStr) -> bool {
+    std::fs::metadata(name).is_ok_and(|data| !data.is_file() && !data.is_dir())
+        || name.as_bytes().starts_with(b"/dev/fd/")
+}
+
+fn open_file(name: &OsStr) -> Result<Box<dyn BufRead + Send>, Failure> {
+    let file = File::open(name).map_err(|error| cannot_read(name, &error))?;
+    if file.metadata().is_ok_and(|data| data.is_dir()) {
+        return Err(cannot_read(name, &io::Error::from(io::ErrorKind::IsADirectory)));
+    }
+    Ok(Box::new(BufReader::new(file)))
+}
+
+/// What a random order follows from.
+pub(super) fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}
+
+fn shuffled(values: Source, seed: u64) -> Result<(Source, Option<u64>), Failure> {
     let all: Result<Vec<Values>, String> = values.collect();
     let mut all = all.map_err(|reason| Failure::plain(exit::USAGE, reason))?;
-    let random = RandomState::new();
+    let mut state = seed;
     for last in (1..all.len()).rev() {
-        let other = random.hash_one(last) % (last as u64 + 1);
+        let other = next_random(&mut state) % (last as u64 + 1);
         all.swap(last, other as usize);
     }
     let total = all.len() as u64;
     Ok((Box::new(all.into_iter().map(Ok)), Some(total)))
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): the same order from the same seed, in every build.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// A text that stands for something can't be empty.

@@ -57,10 +57,10 @@ pub(super) fn stdout(targets: &BTreeMap<String, Target>, args: &RunArgs) -> Resu
 pub(super) fn plan(
     kernel: &KernelCommand,
     targets: &BTreeMap<String, Target>,
-    cluster: &Cluster,
+    slots: u32,
 ) -> Result<Box<dyn Plan>, Failure> {
     let outputs: BTreeSet<String> = targets.keys().cloned().collect();
-    let request = Request { options: kernel.options.clone(), outputs, slots: guessed_slots(cluster) };
+    let request = Request { options: kernel.options.clone(), outputs, slots };
     let plan = kernel.kernel.plan(&request).map_err(|error| match &error.hint {
         Some(hint) => Failure::hinted(exit::USAGE, &error, hint),
         None => Failure::plain(exit::USAGE, &error),
@@ -75,7 +75,8 @@ pub(super) fn plan(
     Ok(plan)
 }
 
-fn guessed_slots(cluster: &Cluster) -> u32 {
+/// The slots that work is divided for.
+pub(super) fn guessed_slots(cluster: &Cluster) -> u32 {
     let slots = |host: &Host| match host.reach {
         Reach::Local => host.slots.resolve(titan_agent::machine::cores()),
         _ => host.slots.resolve(GUESSED_CORES),

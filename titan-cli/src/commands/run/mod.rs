@@ -6,6 +6,7 @@ mod space;
 
 pub(crate) use dry_run::show_slots;
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use titan_manager::{JobSpec, Request, Rerun};
@@ -14,9 +15,11 @@ use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
 
 use crate::args::{RunArgs, ScheduleOptions};
+use crate::batch::reuse::Reuse;
+use crate::batch::start::Start;
 use crate::batch::{Batch, Rules, Work};
 use crate::config::cluster::Scheduler;
-use crate::config::place::Place;
+use crate::config::place::{Origin, Place};
 use crate::driver::outputs::Outputs;
 use crate::driver::sink::KernelSink;
 use crate::driver::{BatchJob, KernelTasks};
@@ -29,14 +32,16 @@ use crate::progress::Manner;
 pub(crate) const KERNEL_RETRIES: u32 = 2;
 
 /// Runs a kernel.
-pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+pub(crate) fn run(args: &RunArgs, mut start: Start) -> Result<u8, Failure> {
     let kernel = args.kernel.known()?;
-    let Place { source, mut cluster } = super::resolve_place(&args.common.place)?;
+    let Place { source, mut cluster, found } = super::resolve_start(&args.common.place, &mut start)?;
     override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
     let targets = checks::targets(kernel);
     checks::stdout(&targets, args)?;
     checks::folders(&targets)?;
-    let plan = checks::plan(kernel, &targets, &cluster)?;
+    // What the work was divided for when it began stays, whatever the hosts are.
+    let slots = start.recorded().map_or_else(|| checks::guessed_slots(&cluster), |recorded| recorded.slots);
+    let plan = checks::plan(kernel, &targets, slots)?;
     if args.dry_run && args.common.noise.json {
         let hint = "leave out --json: a dry run prints one line a task";
         return Err(Failure::hinted(exit::USAGE, "a dry run has no JSON", hint));
@@ -46,9 +51,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     }
     checks::targets_writable(&targets)?;
     checks::local_memory(&*plan, &cluster)?;
-    let directory = crate::batch::create_directory()?;
-    space::check(&*plan, directory.path(), &targets)?;
     let name = kernel.kernel.name();
+    let begun = start.begin(name, args.common.state.batch_dir.as_ref(), &cluster, |specification| {
+        specification.cluster = recorded(found);
+        specification.slots = slots;
+    })?;
+    let directory = &begun.directory;
+    space::check(&*plan, directory.path(), &targets)?;
     let outputs = Outputs::new(targets, directory.id().to_string(), directory.temporaries());
     let spec = JobSpec {
         name: name.to_owned(),
@@ -70,7 +79,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         manner: Manner::kernel(),
         source: Some(source.to_string()),
         cluster: &cluster,
-        directory: &directory,
+        directory,
+        batch_dir: args.common.state.batch_dir.as_deref(),
+        past: begun.past,
+        retries_failed: begun.retries_failed,
         rules: Rules::default(),
         smaller_tasks_hint: Some(plan.smaller_tasks_hint().to_owned()),
     };
@@ -86,10 +98,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             committed: Committed::default(),
             examples: Examples::default(),
             max_result_bytes: (0..plan.tasks()).map(|task| plan.result_bytes(task)).max().unwrap_or(0),
+            reuse: Reuse::default(),
             is_one: true,
         })
     };
-    batch.run(|_| work(), || outputs.commit())
+    batch.run(|_, _| work(), || outputs.commit())
+}
+
+/// A cluster file that was found, as it is kept for whoever goes on with the batch.
+pub(crate) fn recorded(found: Option<(PathBuf, Origin)>) -> Option<(Vec<u8>, Origin)> {
+    found.map(|(path, origin)| (path.into_os_string().into_vec(), origin))
 }
 
 pub(crate) fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOptions) -> Result<(), Failure> {

@@ -7,14 +7,14 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::host::{self, Defaults};
-use super::{Cluster, Host, Trust, scheduler, ssh};
+use super::{Cluster, Host, Trust, scheduler, ssh, state};
 use crate::config::text::{printable, shorten};
 use crate::config::toml_file::{ConfigError, Problem, Problems, Rules, Section, parse_document};
 
 /// The tables of a cluster file.
 const FILE: Rules = Rules {
     name: "the file",
-    keys: &["host", "defaults", "scheduler", "ssh"],
+    keys: &["host", "defaults", "scheduler", "ssh", "state"],
     instead_of: &[
         ("hosts", "host"),
         ("default", "defaults"),
@@ -44,6 +44,7 @@ struct Tables<'t> {
     defaults: Option<&'t Spanned<DeValue<'t>>>,
     scheduler: Option<&'t Spanned<DeValue<'t>>>,
     ssh: Option<&'t Spanned<DeValue<'t>>>,
+    state: Option<&'t Spanned<DeValue<'t>>>,
 }
 
 impl<'t> Tables<'t> {
@@ -53,6 +54,7 @@ impl<'t> Tables<'t> {
             defaults: file.value("defaults"),
             scheduler: file.value("scheduler"),
             ssh: file.value("ssh"),
+            state: file.value("state"),
         }
     }
 
@@ -61,9 +63,11 @@ impl<'t> Tables<'t> {
         let scheduler = scheduler.map(|mut section| scheduler::read(&mut section)).unwrap_or_default();
         let ssh = self.ssh.and_then(|value| Section::open_value(&ssh::RULES, value, problems));
         let ssh = ssh.map(|mut section| ssh::read(&mut section, trust)).unwrap_or_default();
+        let state = self.state.and_then(|value| Section::open_value(&state::RULES, value, problems));
+        let state = state.map(|mut section| state::read(&mut section)).unwrap_or_default();
         let defaults = self.defaults.and_then(|value| Section::open_value(&host::DEFAULTS_RULES, value, problems));
         let defaults = defaults.map(|mut section| Defaults::read(&mut section)).unwrap_or_default();
-        Cluster { hosts: read_hosts(self.hosts, &defaults, trust, problems), scheduler, ssh }
+        Cluster { hosts: read_hosts(self.hosts, &defaults, trust, problems), scheduler, ssh, state }
     }
 }
 

@@ -12,6 +12,7 @@ mod paths;
 mod refusals;
 mod scheduler;
 mod ssh;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 
 pub(crate) use scheduler::{Scheduler, parse_policy, parse_speculate};
 pub(crate) use ssh::{Control, SshOptions};
+pub(crate) use state::StateOptions;
 
 use super::destination::Destination;
 use super::jobs::Slots;
@@ -36,6 +38,8 @@ pub(crate) struct Cluster {
     pub(crate) scheduler: Scheduler,
     /// How ssh is used, for every host that is reached by it.
     pub(crate) ssh: SshOptions,
+    /// What is kept of batches that are over.
+    pub(crate) state: StateOptions,
 }
 
 impl Cluster {

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::Surroundings;
 use crate::config::cluster::{Cluster, Trust};
 use crate::config::text::printable;
@@ -11,8 +13,8 @@ use crate::config::toml_file::{ConfigError, read_text};
 const FILE_NAME: &str = "cluster.toml";
 
 /// How a cluster file came to be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Origin {
     /// `--cluster FILE`.
     Argument,
     /// `$TITAN_CLUSTER`.
@@ -46,6 +48,8 @@ pub(super) struct ClusterFile {
     /// Its name in messages.
     pub(super) shown: String,
     pub(super) origin: Origin,
+    /// Absolute.
+    pub(super) path: PathBuf,
     pub(super) cluster: Cluster,
 }
 
@@ -59,13 +63,16 @@ impl ClusterFile {
         let mut cluster = Cluster::parse(&text, &path, origin.trust())?;
         let folder = full_path.parent().unwrap_or(&surroundings.current_dir);
         cluster.anchor_paths(folder, surroundings.home.as_deref());
-        Ok(Some(Self { shown, origin, cluster }))
+        Ok(Some(Self { shown, origin, path: full_path, cluster }))
     }
 }
 
 fn locate(named: Option<&Path>, surroundings: &Surroundings) -> Option<(PathBuf, Origin)> {
     if let Some(named) = named {
         return Some((named.to_owned(), Origin::Argument));
+    }
+    if let Some(found) = &surroundings.found_before {
+        return found.clone();
     }
     let environment = surroundings.titan_cluster.as_deref().filter(|path| !path.as_os_str().is_empty());
     if let Some(path) = environment {

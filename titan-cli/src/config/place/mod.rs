@@ -22,6 +22,7 @@ use super::hosts_arg::{HostsError, parse_hosts};
 use super::jobs::Jobs;
 use super::toml_file::ConfigError;
 use find::ClusterFile;
+pub(crate) use find::Origin;
 use local::MOST_AGENTS;
 
 /// What was typed about where to run.
@@ -44,6 +45,8 @@ pub(crate) struct Place {
     pub(crate) source: PlaceSource,
     /// At least one host, and how work is given to them.
     pub(crate) cluster: Cluster,
+    /// The cluster file that was found, where nobody named one.
+    pub(crate) found: Option<(PathBuf, Origin)>,
 }
 
 /// Why there is no place to run. Its text is complete: it begins with `error: ` and ends without a newline.
@@ -113,8 +116,10 @@ impl Place {
         }
         let source = PlaceSource::of(args, &chosen, file.as_ref(), agents.len());
         let hosts = with_agents(chosen, agents)?;
+        let found = file.as_ref().filter(|file| file.origin != Origin::Argument);
+        let found = found.map(|file| (file.path.clone(), file.origin));
         let settings = file.map(|file| file.cluster).unwrap_or_default();
-        Ok(Self { source, cluster: Cluster { hosts, ..settings } })
+        Ok(Self { source, cluster: Cluster { hosts, ..settings }, found })
     }
 }
 

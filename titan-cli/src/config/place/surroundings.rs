@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::thread;
 
+use super::find::Origin;
+
 /// What decides, beside arguments, where a command runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Surroundings {
@@ -18,6 +20,8 @@ pub(crate) struct Surroundings {
     pub(crate) home: Option<PathBuf>,
     /// The cores that this process may use.
     pub(crate) cores: u32,
+    /// Of a batch that is gone on with: the cluster file that was found when it began, if one was.
+    pub(crate) found_before: Option<Option<(PathBuf, Origin)>>,
 }
 
 impl Surroundings {
@@ -29,6 +33,7 @@ impl Surroundings {
             config_dir: dirs::config_dir(),
             home: dirs::home_dir(),
             cores: thread::available_parallelism().map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
+            found_before: None,
         })
     }
 }

@@ -29,6 +29,7 @@ impl Machine {
             fs::create_dir_all(folder.path().join(name)).expect("a folder");
         }
         let surroundings = Surroundings {
+            found_before: None,
             titan_cluster: None,
             current_dir: folder.path().join("here"),
             config_dir: Some(folder.path().join("config")),

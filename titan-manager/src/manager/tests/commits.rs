@@ -16,7 +16,9 @@ fn committed(problem: Option<&str>) -> Event {
 fn a_task_is_completed_when_its_files_are_in_place_and_only_then_others_start() {
     let mut cluster = Cluster::new();
     cluster.join(1, 1).on(committing()).ends(1, 1, completed());
-    let kept = Record::Kept { task: task(0), attempt: attempt(1), bytes: 1, crc: 2 };
+    let Outcome::Completed(summary) = completed() else { panic!("{:?}", completed()) };
+    let kept = Kept { task: task(0), attempt: attempt(1), host: HostId(1), process: None, summary };
+    let kept = Record::Kept(kept);
     let acknowledge = ToAgent::Acknowledge { attempt: attempt(1) };
     let [Effect::Keep { .. }, Effect::Record(record), Effect::Commit { .. }, Effect::Send { message, .. }] =
         &cluster.effects[..]

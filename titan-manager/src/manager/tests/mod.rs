@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use titan_proto::files::BlobId;
 use titan_proto::id::{AttemptId, Epoch, JobId, TaskId};
 use titan_proto::message::{Fault, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 use super::*;
-use crate::effect::{End, Record, Report, TaskEnd};
+use crate::effect::{End, Kept, Record, Report, TaskEnd};
 use crate::event::{Capacity, Dependency, JobSpec, Request, Rerun};
+use crate::journal::Entry;
 use crate::policy::PolicyKind;
 use crate::task::Lifecycle;
 use crate::worker::Health;
@@ -19,6 +21,7 @@ mod holds;
 mod hosts;
 mod lacks;
 mod requests;
+mod resumes;
 mod stops;
 mod stragglers;
 mod tasks;
@@ -27,6 +30,8 @@ struct Cluster {
     manager: Manager,
     now: Timestamp,
     effects: Vec<Effect>,
+    /// All that was recorded.
+    journal: Vec<Entry>,
 }
 
 impl Cluster {
@@ -35,13 +40,27 @@ impl Cluster {
     }
 
     fn with(config: Config) -> Self {
-        Self { manager: Manager::new(config), now: Timestamp::default(), effects: Vec::new() }
+        let began = Entry::Began {
+            epoch: config.epoch,
+            hosts: Vec::new(),
+            jobs: Vec::new(),
+            plan: BlobId([0; 32]),
+            retries_failed: false,
+            at_ms: 0,
+        };
+        let (now, effects) = (Timestamp::default(), Vec::new());
+        Self { manager: Manager::new(config), now, effects, journal: vec![began] }
     }
 
     fn on(&mut self, event: Event) -> &mut Self {
         self.effects.clear();
         self.manager.handle(self.now, event, &mut self.effects);
         self.manager.check();
+        let records = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Record(record) => Some(Entry::Manager { record: record.clone(), at_ms: 0 }),
+            _ => None,
+        });
+        self.journal.extend(records);
         self
     }
 

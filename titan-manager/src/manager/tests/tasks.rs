@@ -23,7 +23,7 @@ fn an_outcome_is_recorded_before_it_is_acknowledged_and_delivered() {
     cluster.submit(1).join(1, 1).ends(1, 1, completed());
     let place = |wanted: fn(&Effect) -> bool| cluster.effects.iter().position(wanted).unwrap();
     let keep = place(|effect| matches!(effect, Effect::Keep { .. }));
-    let record = place(|effect| matches!(effect, Effect::Record(Record::Completed { .. })));
+    let record = place(|effect| matches!(effect, Effect::Record(Record::Ended { .. })));
     let deliver = place(|effect| matches!(effect, Effect::Deliver { .. }));
     let acknowledge = place(|effect| matches!(effect, Effect::Send { message: ToAgent::Acknowledge { .. }, .. }));
     assert!(keep < record && record < deliver && record < acknowledge);

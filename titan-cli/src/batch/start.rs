@@ -1,0 +1,105 @@
+//! How a command begins its batch: anew, or where an earlier titan was when it ended.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use titan_manager::journal::Past;
+
+use crate::config::cluster::Cluster;
+use crate::config::place::Place;
+use crate::config::text::cut;
+use crate::exit::Failure;
+use crate::state::Store;
+use crate::state::dir::{BatchDir, Opened};
+use crate::state::prune::Keep;
+use crate::state::specification::{Heading, Specification};
+use crate::template::shell;
+
+/// Characters of what was typed that lists show.
+const MAX_SHOWN_CHARS: usize = 500;
+
+/// Anew, or where an earlier titan was.
+pub(crate) enum Start {
+    /// A batch that begins.
+    New {
+        /// What was typed after `titan`.
+        words: Vec<OsString>,
+    },
+    /// One that is gone on with.
+    Resumed(Box<Resumed>),
+}
+
+/// A batch that is gone on with.
+pub(crate) struct Resumed {
+    pub(crate) opened: Opened,
+    /// Other hosts than before.
+    pub(crate) place: Option<Place>,
+    /// Whether tasks that have FAILED are tried again.
+    pub(crate) retries_failed: bool,
+}
+
+/// A batch that has its directory.
+pub(crate) struct Begun {
+    pub(crate) directory: BatchDir,
+    /// What earlier titans have come to; of a new batch nothing.
+    pub(crate) past: Past,
+    pub(crate) retries_failed: bool,
+}
+
+impl Start {
+    /// What was asked for when the batch began; None: it begins now.
+    pub(crate) fn recorded(&self) -> Option<&Specification> {
+        match self {
+            Self::New { .. } => None,
+            Self::Resumed(resumed) => Some(&resumed.opened.specification),
+        }
+    }
+
+    /// What earlier titans have come to.
+    pub(crate) fn past(&self) -> Option<&Past> {
+        match self {
+            Self::New { .. } => None,
+            Self::Resumed(resumed) => Some(&resumed.opened.past),
+        }
+    }
+
+    /// The hosts that were given anew.
+    pub(crate) fn take_place(&mut self) -> Option<Place> {
+        match self {
+            Self::New { .. } => None,
+            Self::Resumed(resumed) => resumed.place.take(),
+        }
+    }
+
+    /// The batch's directory; a new batch is asked for as `specify` completes it.
+    pub(crate) fn begin(
+        self,
+        name: &str,
+        batch_dir: Option<&PathBuf>,
+        cluster: &Cluster,
+        specify: impl FnOnce(&mut Specification),
+    ) -> Result<Begun, Failure> {
+        let words = match self {
+            Self::Resumed(resumed) => {
+                let Resumed { opened: Opened { directory, past, .. }, retries_failed, .. } = *resumed;
+                return Ok(Begun { directory, past, retries_failed });
+            }
+            Self::New { words } => words,
+        };
+        let words: Vec<Vec<u8>> = words.into_iter().map(OsString::into_vec).collect();
+        let line = shell::for_paste(&[&[b"titan".to_vec()], &words[..]].concat());
+        let heading = Heading {
+            name: name.to_owned(),
+            shown: cut(&crate::config::text::printable(&String::from_utf8_lossy(&line)), MAX_SHOWN_CHARS),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            began_ms: crate::state::now_ms(),
+        };
+        let folder = std::env::current_dir().unwrap_or_default().into_os_string().into_vec();
+        let mut specification = Specification { heading, words, folder, ..Specification::default() };
+        specify(&mut specification);
+        let keep = Keep { completed: cluster.state.keep };
+        let directory = Store::find(batch_dir.map(PathBuf::as_path))?.create(&specification, keep)?;
+        Ok(Begun { directory, past: Past::default(), retries_failed: false })
+    }
+}

@@ -1,0 +1,99 @@
+//! `titan cancel`: a batch ends for good, whoever works on it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use titan_manager::journal::Entry;
+use titan_manager::{End, Record, Verdict};
+
+use super::status::over_line;
+use crate::args::CancelArgs;
+use crate::exit::{self, Failure};
+use crate::json::line;
+use crate::state::dir::{self, Conclusion};
+use crate::state::ended::{BatchState, EndMark};
+use crate::state::{Store, Stored, now_ms};
+
+/// How often is looked whether the batch has ended.
+const LOOK_SPAN: Duration = Duration::from_millis(50);
+/// How long that may take: whoever works on it gives its tasks some seconds to stop.
+const MAX_WAIT: Duration = Duration::from_secs(120);
+
+/// Ends a batch for good.
+pub(crate) fn run(args: &CancelArgs) -> Result<u8, Failure> {
+    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let batch = store.named(&args.batch)?;
+    if EndMark::read(&batch.path).is_none() || dir::holder(&batch.path).is_some() {
+        match dir::holder(&batch.path) {
+            Some(holder) => wait_for(&batch, &holder)?,
+            None => end_it(&store, &batch)?,
+        }
+    }
+    let Some(end) = EndMark::read(&batch.path) else {
+        let problem = format!("batch {} has ended otherwise meanwhile", batch.id);
+        return Err(Failure::hinted(exit::CANNOT_WRITE, problem, format!("titan status {} tells how", batch.id)));
+    };
+    match args.json {
+        false => crate::progress::to_stderr(&over_line(&batch, &end)),
+        true => drop(super::print(&format!("{}\n", object(&batch, &end)))?),
+    }
+    Ok(exit::SUCCESS)
+}
+
+/// Its titan is asked, and ends it.
+fn wait_for(batch: &Stored, holder: &dir::Holder) -> Result<(), Failure> {
+    let cannot = |error| Failure::plain(exit::CANNOT_WRITE, format!("cannot cancel batch {}: {error}", batch.id));
+    dir::ask_to_cancel(&batch.path).map_err(cannot)?;
+    let begun = Instant::now();
+    while dir::holder(&batch.path).is_some() {
+        if begun.elapsed() > MAX_WAIT {
+            let problem = format!("batch {} is still run by {holder}, which was asked to end it", batch.id);
+            let hint = format!("look at it there: titan status {}", batch.id);
+            return Err(Failure::hinted(exit::CANNOT_WRITE, problem, hint));
+        }
+        thread::sleep(LOOK_SPAN);
+    }
+    // It may have been killed before it could do so.
+    match EndMark::read(&batch.path) {
+        Some(_) => Ok(()),
+        None => Err(Failure::plain(exit::CANNOT_WRITE, format!("{holder} ended without it: try again"))),
+    }
+}
+
+/// Nobody works on it: what isn't over is CANCELLED.
+fn end_it(store: &Store, batch: &Stored) -> Result<(), Failure> {
+    let opened = store.open(batch)?;
+    let (directory, past) = (opened.directory, opened.past);
+    let at_ms = now_ms();
+    let ends = past.cancelled();
+    let counts = past.counts();
+    let verdict = Verdict {
+        end: End::Cancelled,
+        completed: counts.completed,
+        failed: counts.failed,
+        cancelled: ends.len() as u64,
+    };
+    let ends: Vec<Entry> =
+        ends.into_iter().map(|end| Entry::Manager { record: Record::Ended { end, summary: None }, at_ms }).collect();
+    for part in ends.chunks(1_000) {
+        directory.journal().note(part, None);
+    }
+    let conclusion =
+        Conclusion { verdict, exit_code: exit::TASKS_FAILED, is_final: true, state: BatchState::Cancelled };
+    directory
+        .conclude(conclusion)
+        .map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot cancel batch {}: {error}", batch.id)))
+}
+
+fn object(batch: &Stored, end: &EndMark) -> String {
+    let Verdict { completed, failed, cancelled, .. } = end.verdict;
+    line(
+        "cancel",
+        json!({
+            "batch": batch.id.as_str(),
+            "state": end.state.word(),
+            "tasks": { "completed": completed, "failed": failed, "cancelled": cancelled },
+        }),
+    )
+}

@@ -1,0 +1,113 @@
+//! `titan resume`: a batch goes on where it was when its titan ended, as if nothing had happened: the command that has begun it is
+//! read again, in its own folder.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command, CommonOptions, NoiseOptions, PlaceOptions, ProgressMode, ResumeArgs};
+use crate::batch::start::{Resumed, Start};
+use crate::config::place::Place;
+use crate::exit::{self, Failure};
+use crate::state::dir::{self, Opened};
+use crate::state::ended::{BatchState, EndMark};
+use crate::state::{Store, Stored};
+
+/// Goes on with a batch.
+pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
+    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let batch = match &args.batch {
+        Some(word) => store.named(word)?,
+        None => match store.list().into_iter().find(is_unfinished) {
+            Some(batch) => batch,
+            None => return nothing_to_do(&store),
+        },
+    };
+    // Relative paths are those of whoever types them now.
+    let place = given_place(&args.place)?;
+    let opened = store.open(&batch)?;
+    if let Some(end) = EndMark::read(&batch.path)
+        && !may_go_on(&opened, &end, args.retry_failed)
+    {
+        return over(&batch, &end);
+    }
+    let (folder, words) = (opened.specification.folder.clone(), opened.specification.words.clone());
+    enter(OsStr::from_bytes(&folder))?;
+    let words = words.into_iter().map(OsString::from_vec);
+    let command = Cli::try_parse_from(std::iter::once(OsString::from("titan")).chain(words));
+    let command = command.map_err(|error| super::told_by_parser(&error))?.command;
+    let resumed = Resumed { opened, place, retries_failed: args.retry_failed };
+    let start = Start::Resumed(Box::new(resumed));
+    match command {
+        Some(Command::Run(mut run)) => {
+            adapt(&mut run.common, args);
+            super::run::run(&run, start)
+        }
+        Some(Command::Map(mut map)) => {
+            adapt(&mut map.common, args);
+            super::map::run(&map, start)
+        }
+        Some(Command::Batch(mut batch)) => {
+            adapt(&mut batch.common, args);
+            super::batch::run(&batch, start)
+        }
+        _ => {
+            Err(Failure::plain(exit::CANNOT_WRITE, format!("batch {} was begun by no command of this titan", batch.id)))
+        }
+    }
+}
+
+fn is_unfinished(batch: &Stored) -> bool {
+    EndMark::read(&batch.path).is_none() && dir::holder(&batch.path).is_none()
+}
+
+/// Whether a batch that has come to its end has something to be gone on with.
+fn may_go_on(opened: &Opened, end: &EndMark, retries_failed: bool) -> bool {
+    let counts = opened.past.counts();
+    end.state != BatchState::Cancelled && retries_failed && counts.completed < counts.total
+}
+
+fn nothing_to_do(store: &Store) -> Result<u8, Failure> {
+    let Some(newest) = store.list().into_iter().find(|batch| dir::holder(&batch.path).is_none()) else {
+        crate::progress::to_stderr("titan: there is no batch to go on with");
+        return Ok(exit::SUCCESS);
+    };
+    match EndMark::read(&newest.path) {
+        Some(end) => over(&newest, &end),
+        None => Ok(exit::SUCCESS),
+    }
+}
+
+fn over(batch: &Stored, end: &EndMark) -> Result<u8, Failure> {
+    crate::progress::to_stderr(&super::status::over_line(batch, end));
+    Ok(end.exit_code)
+}
+
+/// The hosts that are given anew, if any are.
+fn given_place(options: &PlaceOptions) -> Result<Option<Place>, Failure> {
+    let is_given = options.cluster.is_some() || !options.hosts.is_empty() || options.local.is_some();
+    is_given.then(|| super::resolve_place(options)).transpose()
+}
+
+fn enter(folder: &OsStr) -> Result<(), Failure> {
+    std::env::set_current_dir(folder).map_err(|error| {
+        let problem = format!("cannot enter {}, where the batch was begun: {error}", Path::new(folder).display());
+        Failure::plain(exit::USAGE, problem)
+    })
+}
+
+/// What may be said anew.
+fn adapt(common: &mut CommonOptions, args: &ResumeArgs) {
+    common.place.jobs = args.place.jobs.or(common.place.jobs);
+    common.state.batch_dir.clone_from(&args.state.batch_dir);
+    let NoiseOptions { progress, json, quiet, verbose } = &args.noise;
+    if *progress != ProgressMode::Auto {
+        common.noise.progress = *progress;
+    }
+    common.noise.json |= json;
+    if *quiet || *verbose > 0 {
+        (common.noise.quiet, common.noise.verbose) = (*quiet, *verbose);
+    }
+}

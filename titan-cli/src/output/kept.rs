@@ -1,0 +1,80 @@
+//! What tasks have written, kept for whoever asks later (`titan logs`): as much as fits, and nothing of the files that they left.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use titan_proto::capture::{Channel, Splitter, header};
+use titan_proto::id::TaskId;
+
+use crate::driver::spool::Spool;
+use crate::state::make_folders;
+
+/// In a batch's directory.
+const FOLDER: &str = "kept";
+/// Bytes that are kept of one task.
+const MAX_TASK_BYTES: u64 = 1 << 20;
+/// Bytes that are kept of a job.
+const MAX_BYTES: u64 = 64 << 20;
+/// Bytes read at once.
+const READ_BYTES: usize = 64 << 10;
+
+/// What is kept of one job.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    folder: PathBuf,
+    bytes: u64,
+}
+
+impl Kept {
+    /// For a job of that batch.
+    pub(crate) fn new(batch: &Path) -> io::Result<Self> {
+        let folder = batch.join(FOLDER);
+        make_folders(&folder)?;
+        Ok(Self { folder, bytes: 0 })
+    }
+
+    /// A task's result isn't needed any more: a small one stays, and of one with files what it wrote. What can't be kept goes.
+    pub(crate) fn retire(&mut self, spool: &Spool, task: TaskId, has_files: bool) {
+        let from = spool.path(task);
+        let to = self.folder.join(task.to_string());
+        let Ok(bytes) = fs::metadata(&from).map(|data| data.len()) else { return };
+        if self.bytes < MAX_BYTES {
+            let kept = match has_files || bytes > MAX_TASK_BYTES {
+                false => fs::rename(&from, &to).map(|()| bytes),
+                true => copy_written(&from, &to),
+            };
+            self.bytes += kept.unwrap_or(0);
+        }
+        spool.remove(task);
+    }
+}
+
+/// The kept output of a task, as records.
+pub(crate) fn open(batch: &Path, task: TaskId) -> Option<File> {
+    File::open(batch.join(FOLDER).join(task.to_string())).ok()
+}
+
+/// Copies what a task wrote to stdout and stderr, as far as it is kept. How many bytes.
+fn copy_written(from: &Path, to: &Path) -> io::Result<u64> {
+    let mut from = File::open(from)?;
+    let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
+    let mut splitter = Splitter::default();
+    let (mut buffer, mut copied) = (vec![0; READ_BYTES], 0);
+    loop {
+        let length = from.read(&mut buffer)?;
+        if length == 0 || copied >= MAX_TASK_BYTES {
+            return Ok(copied);
+        }
+        let mut written = Ok(());
+        let split = splitter.push(&buffer[..length], |channel, bytes| {
+            if written.is_ok() && matches!(channel, Channel::Stdout | Channel::Stderr) {
+                copied += bytes.len() as u64;
+                written = to.write_all(&header(channel, bytes.len() as u32)).and_then(|()| to.write_all(bytes));
+            }
+        });
+        written?;
+        split.map_err(io::Error::other)?;
+    }
+}

@@ -1,0 +1,226 @@
+//! The journal's file, and the thread that syncs it: whoever notes something goes on at once, and learns from [`Journal::durable`]
+//! when it is on the disk. What one sync takes is one group, however many have noted something meanwhile.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
+use std::thread;
+
+use titan_manager::Record;
+use titan_manager::journal::{self, Entry, JournalError, Storage};
+use tokio::sync::watch;
+
+use super::disk::{sync_files, sync_folders_of};
+use crate::driver::spool::named;
+
+/// In a batch's directory.
+pub(super) const FILE: &str = "journal";
+
+/// How far the journal is on the disk: the number of a frame, or why there will be no more.
+pub(crate) type Durable = Result<u64, Arc<io::Error>>;
+
+/// The journal of this batch. A clone is the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Journal(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    inner: Mutex<Inner>,
+    /// Something has become durable.
+    synced: Condvar,
+    /// Wakes the thread.
+    wake: mpsc::Sender<()>,
+    durable: watch::Receiver<Durable>,
+    told: watch::Sender<Durable>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    journal: journal::Journal<JournalFile>,
+    /// Files that what was written rests on.
+    files: Vec<PathBuf>,
+    durable: u64,
+    failure: Option<Arc<io::Error>>,
+}
+
+/// The file.
+#[derive(Debug)]
+struct JournalFile(File);
+
+impl Storage for JournalFile {
+    fn read(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.0.read_to_end(&mut bytes).map(|_| bytes)
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn truncate(&mut self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+}
+
+impl Journal {
+    /// Opens or begins that of a batch, and hands on what is in it.
+    ///
+    /// # Errors
+    /// The disk fails, or it isn't what was written.
+    pub(super) fn open(directory: &Path, take: impl FnMut(Entry, bool)) -> Result<Self, JournalError> {
+        let path = directory.join(FILE);
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create(true).mode(0o600).open(&path)?;
+        let for_sync = file.try_clone()?;
+        let journal = journal::Journal::open(JournalFile(file), take)?;
+        // Its name has to stay too.
+        File::open(directory)?.sync_all()?;
+        let (wake, woken) = mpsc::channel();
+        let (told, durable) = watch::channel(Ok(journal.written()));
+        let inner = Inner { durable: journal.written(), journal, files: Vec::new(), failure: None };
+        let shared = Arc::new(Shared { path, inner: Mutex::new(inner), synced: Condvar::new(), wake, durable, told });
+        let weak = Arc::downgrade(&shared);
+        thread::Builder::new().name("journal".to_owned()).spawn(move || keep_synced(&for_sync, &weak, &woken))?;
+        Ok(Self(shared))
+    }
+
+    /// Notes something; `rests_on` is a file that has to be on the disk before. The number that is durable when it is: never, if the
+    /// journal has failed, which [`Journal::durable`] tells.
+    pub(crate) fn note(&self, entries: &[Entry], rests_on: Option<PathBuf>) -> u64 {
+        let mut inner = self.0.lock();
+        inner.files.extend(rests_on);
+        match inner.journal.append(entries) {
+            Ok(number) => {
+                drop(inner);
+                let _ = self.0.wake.send(());
+                number
+            }
+            Err(error) => {
+                self.0.fail(&mut inner, &io::Error::other(error));
+                u64::MAX
+            }
+        }
+    }
+
+    /// Notes what the manager says.
+    pub(crate) fn note_record(&self, record: Record, rests_on: Option<PathBuf>) -> u64 {
+        self.note(&[Entry::Manager { record, at_ms: super::now_ms() }], rests_on)
+    }
+
+    /// How far it is on the disk.
+    pub(crate) fn durable(&self) -> watch::Receiver<Durable> {
+        self.0.durable.clone()
+    }
+
+    /// The last frame that is on the disk.
+    pub(crate) fn durable_now(&self) -> u64 {
+        self.0.lock().durable
+    }
+
+    /// Waits until all that was noted is on the disk.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        let mut inner = self.0.lock();
+        let written = inner.journal.written();
+        loop {
+            match &inner.failure {
+                Some(failure) => return Err(io::Error::new(failure.kind(), failure.to_string())),
+                None if inner.durable >= written => return Ok(()),
+                None => inner = self.0.synced.wait(inner).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, inner: &mut Inner, error: &io::Error) {
+        inner.journal.fail();
+        let failure = inner.failure.get_or_insert_with(|| Arc::new(named(&self.path, error)));
+        let _ = self.told.send_replace(Err(Arc::clone(failure)));
+        self.synced.notify_all();
+    }
+}
+
+/// The thread: syncs whenever something was noted, until nobody has the journal any more.
+fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
+    while woken.recv().is_ok() {
+        while woken.try_recv().is_ok() {}
+        let Some(shared) = shared.upgrade() else { return };
+        let (written, files) = {
+            let mut inner = shared.lock();
+            (inner.journal.written(), std::mem::take(&mut inner.files))
+        };
+        let synced = sync_files(&files).and_then(|()| sync_folders_of(&files)).and_then(|()| file.sync_data());
+        let mut inner = shared.lock();
+        match synced {
+            Ok(()) => {
+                inner.journal.note_synced(written);
+                inner.durable = inner.durable.max(written);
+                if inner.failure.is_none() {
+                    let _ = shared.told.send_replace(Ok(written));
+                }
+                shared.synced.notify_all();
+            }
+            Err(error) => shared.fail(&mut inner, &error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use titan_proto::id::{JobId, TaskId};
+
+    use super::*;
+
+    fn told(index: u32) -> Entry {
+        Entry::Told { task: TaskId { job: JobId(0), index } }
+    }
+
+    #[test]
+    fn what_was_noted_becomes_durable_and_is_there_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let result = folder.path().join("result");
+        std::fs::write(&result, "x").unwrap();
+        let journal = Journal::open(folder.path(), |_, _| panic!("it is new")).unwrap();
+        let numbers: Vec<u64> = (0..100).map(|index| journal.note(&[told(index)], Some(result.clone()))).collect();
+        assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+        journal.sync().unwrap();
+        assert_eq!((journal.durable_now(), *journal.durable().borrow().as_ref().unwrap()), (100, 100));
+        drop(journal);
+        let mut entries = Vec::new();
+        Journal::open(folder.path(), |entry, _| entries.push(entry)).unwrap();
+        assert_eq!(entries, (0..100).map(told).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_file_that_is_there_no_more_is_nothing_to_wait_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), |_, _| ()).unwrap();
+        journal.note(&[told(1)], Some(folder.path().join("gone")));
+        journal.sync().unwrap();
+    }
+
+    #[test]
+    fn a_failure_is_told_to_all_who_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), |_, _| ()).unwrap();
+        let long = Entry::Taken { task: TaskId { job: JobId(0), index: 0 }, values: vec![vec![0; 2 << 20]] };
+        assert_eq!(journal.note(&[long], None), u64::MAX);
+        let error = journal.sync().unwrap_err().to_string();
+        assert!(error.contains("journal: an entry is too long"), "{error}");
+        assert!(journal.durable().borrow().is_err());
+    }
+}

@@ -1,0 +1,86 @@
+//! Tasks that have a past: a manager that goes on with a batch takes what earlier ones have noted of a task when its job has it
+//! again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use titan_proto::id::{JobId, TaskId};
+use titan_proto::time::Timestamp;
+
+use super::Manager;
+use super::commit::Commit;
+use super::hold::Holder;
+use crate::config::Config;
+use crate::effect::{Effect, Kept};
+use crate::event::HostId;
+use crate::journal::Past;
+use crate::journal::past::{PastState, PastTask};
+use crate::task::{Lifecycle, TaskState, Tried};
+
+impl Manager {
+    /// A manager that goes on with a batch. Its epoch must be higher than that of the one before.
+    pub fn resumed(config: Config, past: Past) -> Self {
+        assert!(config.epoch > past.epoch, "each manager has an epoch of its own");
+        let past_given = past.given.into_values().collect();
+        Self { past: past.tasks, past_given, ..Self::new(config) }
+    }
+
+    /// Takes what is known of these tasks, which a job has now. Whether anything was.
+    pub(super) fn recall(&mut self, now: Timestamp, job: JobId, tasks: Range<u32>, effects: &mut Vec<Effect>) -> bool {
+        if self.past.is_empty() && self.past_given.is_empty() {
+            return false;
+        }
+        let of_range = TaskId { job, index: tasks.start }..TaskId { job, index: tasks.end };
+        for (task, past) in self.past.extract_if(of_range.clone(), |_, _| true).collect::<Vec<_>>() {
+            self.recall_task(task, past, effects);
+        }
+        let mut held: BTreeMap<HostId, BTreeSet<TaskId>> = BTreeMap::new();
+        for (task, host) in self.past_given.extract_if(of_range, |_, _| true).collect::<Vec<_>>() {
+            if self.must_hold(task) {
+                held.entry(host).or_default().insert(task);
+            }
+        }
+        for (host, tasks) in held {
+            self.hold(now, (Holder::Past(host), host), tasks, effects);
+        }
+        true
+    }
+
+    fn recall_task(
+        &mut self,
+        task: TaskId,
+        PastTask { state, failures, tried, .. }: PastTask,
+        effects: &mut Vec<Effect>,
+    ) {
+        let of_task = self.task_mut(task);
+        (of_task.failures, of_task.tried) = (failures, tried);
+        match state {
+            PastState::Open => {}
+            PastState::Kept(kept) => {
+                let Kept { attempt, host, process, summary, .. } = *kept;
+                of_task.state = TaskState::Committing;
+                let tried = Tried { task, attempt, host, process };
+                self.commits.insert(task, Commit { tried, summary });
+                effects.push(Effect::Commit { task });
+            }
+            PastState::Ended(past) => {
+                self.recall_end(task, past.end.state);
+                if !past.is_told {
+                    effects.push(Effect::Deliver(past.end));
+                }
+            }
+            PastState::Settled => self.recall_end(task, Lifecycle::Completed),
+        }
+    }
+
+    fn recall_end(&mut self, task: TaskId, state: Lifecycle) {
+        let state = match state {
+            Lifecycle::Completed => TaskState::Completed,
+            Lifecycle::Failed => TaskState::Failed,
+            // What was CANCELLED waits again; nothing else is an end.
+            _ => return,
+        };
+        self.task_mut(task).state = state;
+        self.count_ended(task, state);
+    }
+}
