@@ -468,7 +468,7 @@ pub(crate) struct ExportArgs {
     pub(crate) batch: String,
     #[command(flatten)]
     pub(crate) state: StateArgs,
-    /// A table with a header, as RFC 4180 has it [default]
+    /// A table with a header, as RFC 4180 has it; the default
     #[arg(long, help_heading = "Output", conflicts_with = "json")]
     pub(crate) csv: bool,
     /// One JSON object for each task
