@@ -20,6 +20,9 @@ fn picture() -> Vec<u8> {
     desk.read("out.png")
 }
 
+/// Nobody wants to wait for ten minutes.
+const SHORT_LEASE: &str = "--heartbeat 100ms --unhealthy-after 300ms --lease 2s";
+
 #[test]
 fn a_signal_leaves_the_old_picture_and_nothing_else() {
     let desk = Desk::new();
@@ -68,8 +71,8 @@ fn a_first_signal_is_quick_where_tasks_stop_when_they_are_told() {
 #[test]
 fn a_second_signal_does_not_wait_for_anybody() {
     let desk = Desk::new();
-    let mut running = desk.start_faulty(SLOW, &format!("{SMALL} --local 2"));
-    // An agent that is stopped can't say goodbye.
+    let mut running = desk.start_faulty(SLOW, &format!("{SMALL} --local 2 {SHORT_LEASE}"));
+    // An agent that is stopped can't hear a goodbye: it ends with its lease.
     let agents = desk.agents();
     assert_eq!(agents.len(), 2);
     agents.iter().for_each(|agent| send_signal(*agent, Signal::STOP));
@@ -87,7 +90,7 @@ fn a_second_signal_does_not_wait_for_anybody() {
 #[test]
 fn one_signal_ends_it_even_if_the_agents_do_not_answer() {
     let desk = Desk::new();
-    let mut running = desk.start_faulty(SLOW, SMALL);
+    let mut running = desk.start_faulty(SLOW, &format!("{SMALL} {SHORT_LEASE}"));
     let agent = desk.agents()[0];
     send_signal(agent, Signal::STOP);
     running.signal(Signal::INT);
@@ -98,7 +101,7 @@ fn one_signal_ends_it_even_if_the_agents_do_not_answer() {
 #[test]
 fn a_killed_titans_leftovers_go_with_the_next_and_its_agents_end_by_themselves() {
     let desk = Desk::new();
-    let mut running = desk.start_faulty(SLOW, &format!("{SMALL} --local 2 -o out.png"));
+    let mut running = desk.start_faulty(SLOW, &format!("{SMALL} --local 2 -o out.png --lease 0"));
     desk.wait_for_agents(2);
     running.signal(Signal::KILL);
     assert_eq!(running.wait().code, -9);

@@ -268,7 +268,7 @@ fn a_signal_ends_all_that_runs_and_keeps_what_is_in() {
 #[test]
 fn the_agent_killed_takes_all_that_it_ran_with_it() {
     let desk = Desk::new();
-    let mut running = Running::start(&mut line(&desk, "exec $titan map -v -s 'setsid sleep 1000' ::: 1"));
+    let mut running = Running::start(&mut line(&desk, "exec $titan map -v --lease 0 -s 'setsid sleep 1000' ::: 1"));
     running.wait_for("task 1 starts");
     let pid = running.pid();
     titan_tests::cli::running::send_signal(pid, rustix::process::Signal::KILL);

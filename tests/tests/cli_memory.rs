@@ -44,7 +44,7 @@ fn peak_with_first_tile_last(delay_ms: u32) -> Option<u64> {
     });
     assert!(ended, "it hangs: {}", running.stderr());
     let outcome = running.wait().expect(0);
-    assert_eq!(peaks.len(), 3, "titan, its agent and the watcher: {peaks:?}");
+    assert_eq!(peaks.len(), 4, "titan, the bridge, the watcher and the agent: {peaks:?}");
     let done: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains(": done in ")).collect();
     assert!(done.len() >= 64, "{}", outcome.stderr);
     if !done[done.len() - 1].contains("task 0 on ") {

@@ -371,7 +371,8 @@ fn a_cancelled_batch_is_over_for_good_whoever_works_on_it() {
     assert_eq!(object["state"], "CANCELLED");
     assert_eq!(object["tasks"]["completed"].as_u64().unwrap() + object["tasks"]["cancelled"].as_u64().unwrap(), 3);
     assert_eq!(sh(&desk, "$titan resume").expect(1).text(), "");
-    wait_until(PATIENCE, "the agents end", || desk.processes().is_empty());
+    // What still ran is ended, too.
+    desk.wait_until_tidy();
 }
 
 #[test]
@@ -443,7 +444,7 @@ fn a_folder_of_ones_own_may_hold_the_batches() {
 
 /// What a titan has left that was killed in the middle, as files.
 fn killed(desk: &Desk) -> Vec<(PathBuf, Vec<u8>)> {
-    let running = start(desk, &waiting(desk, "-k", 3, "::: 1 2 3 4 5"));
+    let running = start(desk, &waiting(desk, "-k --lease 0", 3, "::: 1 2 3 4 5"));
     wait_until(PATIENCE, "three are done", || stdout(desk).lines().count() == 3);
     kill(running);
     desk.write("go", "");

@@ -160,10 +160,9 @@ fn a_stranger_does_not_keep_the_others_from_working() {
 fn a_worker_that_breaks_the_protocol_again_and_again_is_given_up() {
     let desk = Desk::new();
     desk.write("hello", good_hello());
-    let words = format!("{SMALL} --lease 0");
     desk.write("c.toml", cluster_with_agent("cat hello\nexec yes\n"));
-    let outcome = desk.run(&words).expect(3);
-    assert!(outcome.stderr.contains("it broke the protocol"), "{}", outcome.stderr);
+    let outcome = desk.run(&format!("{SMALL} --heartbeat 100ms --unhealthy-after 300ms --lease 2s")).expect(3);
+    assert!(outcome.stderr.contains("the connection is damaged: a frame of "), "{}", outcome.stderr);
     assert!(outcome.stderr.lines().count() < 40, "{}", outcome.stderr);
     desk.wait_until_tidy();
 }

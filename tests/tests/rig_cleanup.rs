@@ -120,7 +120,7 @@ fn after_sigkill_no_process_is_left_and_the_next_run_removes_the_files() {
         return;
     }
     let scene = Scene::new(2);
-    let cluster = ClusterText::of(&TWO, "slow:300");
+    let cluster = ClusterText::of(&TWO, "slow:300").hasty();
     let mut run = scene.start(&cluster);
     run.wait_until_midway(&TWO);
     run.signal(Signal::KILL);

@@ -72,7 +72,7 @@ fn a_killed_titan_leaves_no_process_behind_plain_ssh() {
     }
     let scene = Scene::new(2);
     let hosts = ["alpha", "beta"];
-    let mut run = scene.start(&ClusterText::of(&hosts, "slow:200").ssh("control = 'user'"));
+    let mut run = scene.start(&ClusterText::of(&hosts, "slow:200").ssh("control = 'user'").hasty());
     run.wait_until_midway(&hosts);
     run.signal(Signal::KILL);
     run.finish();

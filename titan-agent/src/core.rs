@@ -42,7 +42,7 @@ pub enum Event {
         /// How.
         end: Computed,
     },
-    /// The channel to the manager is gone.
+    /// The channel to the manager is gone; another one may come.
     ChannelClosed,
     /// The manager ends the session.
     Goodbye,
@@ -168,6 +168,8 @@ pub enum Exit {
     Goodbye,
     /// Its channel is gone.
     ChannelClosed,
+    /// Another session has begun, or a manager of a later life has come.
+    Superseded,
     /// It hasn't heard from its manager for the length of the lease.
     LeaseOver,
     /// The manager does what no manager does.
@@ -240,7 +242,9 @@ impl Agent {
             Event::Heard => self.last_heard = now,
             Event::Staged { attempt, failure } => self.on_staged(attempt, failure, effects),
             Event::Computed { attempt, end } => self.on_computed(attempt, end, effects),
-            Event::ChannelClosed => self.exit(Exit::ChannelClosed, effects),
+            // Without a lease it ends with its channel, and so does one that nobody has told anything.
+            Event::ChannelClosed if self.lease.is_zero() || self.slots == 0 => self.exit(Exit::ChannelClosed, effects),
+            Event::ChannelClosed => {}
             Event::Goodbye => self.exit(Exit::Goodbye, effects),
             Event::Tick => self.on_tick(now, effects),
         }

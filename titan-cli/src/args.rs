@@ -591,7 +591,7 @@ pub(crate) struct ScheduleOptions {
     /// Silence after which a worker gets no new work [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
     pub(crate) unhealthy_after: Option<Duration>,
-    /// How long an agent works on without hearing from titan; 0: it ends with its channel [default: 60s]
+    /// How long an agent works on without hearing from titan; 0: it ends with its channel [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
     pub(crate) lease: Option<Duration>,
     /// Further tries of a task after the first [default: 0; for kernels 2]

@@ -75,7 +75,7 @@ impl Default for Config {
             policy: PolicyKind::LeastLoaded,
             tick: Duration::from_secs(5),
             unhealthy_after: Duration::from_secs(30),
-            lease: Duration::from_secs(60),
+            lease: Duration::from_secs(600),
             heartbeat: Duration::from_secs(10),
             crash_limit: 5,
             min_workers: 1,

@@ -138,6 +138,8 @@ pub enum Event {
         worker: WorkerId,
         /// What it can do.
         capacity: Capacity,
+        /// Whether everything that an agent of this batch has run on that host before is known to have ended.
+        is_alone: bool,
     },
     /// A message from a worker; also a sign of life.
     Message {

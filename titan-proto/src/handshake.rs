@@ -63,6 +63,8 @@ pub struct Hello {
     pub epoch: Epoch,
     /// The last sequence number that the speaker has seen from the other side; 0 when the session is new.
     pub last_seen: u64,
+    /// Of an agent: no other one of this batch and host lives, nor anything that one has run.
+    pub is_alone: bool,
 }
 
 /// What a connection begins with.
@@ -136,6 +138,9 @@ impl Hello {
         if let Some(batch) = &self.batch {
             body.push_str(&format!("batch={batch}\n"));
         }
+        if self.is_alone {
+            body.push_str("alone=1\n");
+        }
         if let Some(session) = self.session {
             body.push_str(&format!("session={}\n", session.0));
         }
@@ -159,6 +164,7 @@ impl Hello {
             session: number("session").map(SessionId),
             epoch: Epoch(number("epoch").unwrap_or(0).min(u64::from(u32::MAX)) as u32),
             last_seen: number("last_seen").unwrap_or(0),
+            is_alone: number("alone") == Some(1),
         }
     }
 
@@ -250,6 +256,7 @@ mod tests {
             session: Some(SessionId(5)),
             epoch: Epoch(1),
             last_seen: 42,
+            is_alone: false,
         }
     }
 

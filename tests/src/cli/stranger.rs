@@ -21,6 +21,7 @@ pub fn hello(version: u16, build: &str) -> Vec<u8> {
         session: None,
         epoch: Epoch(0),
         last_seen: 0,
+        is_alone: false,
     };
     hello.encode()
 }

@@ -167,7 +167,7 @@ impl Model {
                     self.lose(worker);
                 }
             }
-            Event::WorkerJoined { host, worker, capacity } => self.join(*host, *worker, capacity.clone()),
+            Event::WorkerJoined { host, worker, capacity, .. } => self.join(*host, *worker, capacity.clone()),
             Event::Message { worker, message } => self.hear(*worker, message),
             Event::SessionLost { worker, .. } => self.on_session_lost(*worker),
             Event::Cancel | Event::Abandon => self.cancelled = true,

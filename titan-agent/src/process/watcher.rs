@@ -12,26 +12,39 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, waitpid,
 };
 
+use rustix::io::{FdFlags, fcntl_setfd};
+
 use super::cgroup;
 use super::lease::{self, Holder};
 use super::scratch::ScratchRoot;
 use super::tree::descendants;
 use crate::files;
+use crate::serve::meeting::Meeting;
 
 /// The variable that makes a process the watched one; its value names the scratch folder of both.
 pub(crate) const VARIABLE: &str = "TITAN_AGENT_WATCHED";
 
 /// The last word of its command line, for people who look at what runs.
-const WORD: &str = "watched";
+pub(crate) const WORD: &str = "watched";
 /// Between two looks at what is left.
 const LOOK_SPAN: Duration = Duration::from_millis(5);
 
-/// Runs this very program again, as the watched agent, and cleans up after it.
+/// Runs this very program again, as the watched agent, and cleans up after it. `meeting`: where that is to be met; nothing happens if
+/// one is met there already, or what one ran hasn't ended.
 ///
 /// # Errors
 /// It can't be started.
-pub(crate) fn watch() -> std::io::Result<ExitCode> {
+pub(crate) fn watch(meeting: Option<&Meeting>) -> std::io::Result<ExitCode> {
     crate::descriptors::close_others_on_exec();
+    let alive = meeting.map(Meeting::take_alive).transpose()?;
+    if matches!(alive, Some(None)) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // The agent has it too: as long as either lives, nobody else takes the place.
+    let alive = alive.flatten();
+    if let Some(alive) = &alive {
+        fcntl_setfd(alive, FdFlags::empty())?;
+    }
     let word = format!("{}-{:016x}", std::process::id(), RandomState::new().hash_one(0));
     let mut words = std::env::args_os();
     let mut agent = Command::new("/proc/self/exe");
@@ -55,6 +68,8 @@ pub(crate) fn watch() -> std::io::Result<ExitCode> {
     files::clean_up(number);
     ScratchRoot::named(&word).remove_all();
     cgroup::clean_up(&word);
+    meeting.inspect(|meeting| meeting.remove());
+    drop(alive);
     Ok(code(status))
 }
 

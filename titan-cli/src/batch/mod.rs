@@ -282,6 +282,7 @@ impl Batch<'_> {
             stop,
             batch: self.directory.id().clone(),
             epoch,
+            secret: self.directory.secret(),
             heartbeat,
             lease,
             start_timeout: self.cluster.ssh.start_timeout,

@@ -1,6 +1,7 @@
 //! How a command begins its batch: anew, or where an earlier titan was when it ended.
 
 use std::ffi::OsString;
+use std::hash::BuildHasher;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
@@ -97,6 +98,7 @@ impl Start {
         };
         let folder = std::env::current_dir().unwrap_or_default().into_os_string().into_vec();
         let mut specification = Specification { heading, words, folder, ..Specification::default() };
+        specification.secret = std::hash::RandomState::new().hash_one(specification.heading.began_ms);
         specify(&mut specification);
         let keep = Keep { completed: cluster.state.keep };
         let directory = Store::find(batch_dir.map(PathBuf::as_path))?.create(&specification, keep)?;

@@ -1,17 +1,26 @@
 //! `titan cancel`: a batch ends for good, whoever works on it.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use titan_manager::journal::Entry;
 use titan_manager::{End, Record, Verdict};
+use titan_proto::handshake::{GOODBYE, Hello, Role};
+use titan_proto::id::{Epoch, SessionId};
+use tokio::io::AsyncWriteExt;
 
+use super::hosts::on_each_host;
 use super::status::over_line;
 use crate::args::CancelArgs;
+use crate::config::cluster::Host;
+use crate::config::text::printable;
+use crate::driver::host::{hear_hello, meeting};
 use crate::exit::{self, Failure};
 use crate::json::line;
-use crate::state::dir::{self, Conclusion};
+use crate::launch::{Binaries, Gates, LaunchError, Launching, launcher_for};
+use crate::state::dir::{self, Conclusion, Opened};
 use crate::state::ended::{BatchState, EndMark};
 use crate::state::{Store, Stored, now_ms};
 
@@ -61,9 +70,10 @@ fn wait_for(batch: &Stored, holder: &dir::Holder) -> Result<(), Failure> {
     }
 }
 
-/// Nobody works on it: what isn't over is CANCELLED.
+/// Nobody works on it: what isn't over is CANCELLED, and what still runs on its hosts is ended there.
 fn end_it(store: &Store, batch: &Stored) -> Result<(), Failure> {
     let opened = store.open(batch)?;
+    send_away(batch, &opened);
     let (directory, past) = (opened.directory, opened.past);
     let at_ms = now_ms();
     let ends = past.cancelled();
@@ -84,6 +94,45 @@ fn end_it(store: &Store, batch: &Stored) -> Result<(), Failure> {
     directory
         .conclude(conclusion)
         .map_err(|error| Failure::plain(exit::CANNOT_WRITE, format!("cannot cancel batch {}: {error}", batch.id)))
+}
+
+/// Ends agents that still live, where they can be reached; elsewhere they end with their lease.
+fn send_away(batch: &Stored, opened: &Opened) {
+    let told = super::resume::cluster_of(opened).and_then(|cluster| {
+        let launching = Arc::new(Launching {
+            binaries: Binaries::default(),
+            gates: Gates::default(),
+            control: super::control_directory(&cluster, batch.id.as_str(), Some(&opened.directory.temporaries()))?,
+            ssh: cluster.ssh.clone(),
+        });
+        let (secret, epoch) = (opened.specification.secret, Epoch(opened.past.epoch.0 + 1));
+        let act = move |host: Host, launching: Arc<Launching>| async move {
+            farewell(&host, &launching, secret, epoch).await
+        };
+        super::block_on(async { Ok(on_each_host(&cluster, &launching, act).await) })
+    });
+    let unreached: Vec<String> = match told {
+        Ok(hosts) => hosts.into_iter().filter(|(_, told)| told.is_err()).map(|(name, _)| printable(&name)).collect(),
+        Err(_) => vec!["its hosts".to_owned()],
+    };
+    if !unreached.is_empty() {
+        let hosts = unreached.join(", ");
+        crate::progress::to_stderr(&format!("titan: {hosts} can't be reached: what runs there ends with its lease"));
+    }
+}
+
+/// Tells an agent that it is over, whatever conversation it is in.
+async fn farewell(host: &Host, launching: &Launching, secret: u64, epoch: Epoch) -> Result<(), LaunchError> {
+    let launcher = launcher_for(host, &launching.ssh);
+    let mut link = launcher.launch(launching, &meeting(secret, &host.name)).await?;
+    let (agent, _) = hear_hello(&mut link).await?;
+    let bytes = match agent.session {
+        Some(_) => Hello { role: Role::Manager, session: Some(SessionId(0)), epoch, last_seen: 0, ..agent }.encode(),
+        None => GOODBYE.to_vec(),
+    };
+    let _ = link.writer.write_all(&bytes).await;
+    link.way.closed().await;
+    Ok(())
 }
 
 fn object(batch: &Stored, end: &EndMark) -> String {

@@ -31,6 +31,7 @@ use crate::exit::{self, Failure};
 use crate::launch::ControlDirectory;
 use crate::launch::control::is_short_enough;
 use crate::state::dir::Temporaries;
+use crate::state::specification::Specification;
 
 /// What `titan` alone says.
 const OVERVIEW: &str = "\
@@ -106,11 +107,17 @@ pub(crate) fn resolve_start(options: &PlaceOptions, start: &mut Start) -> Result
     if let Some(place) = start.take_place() {
         return Ok(place);
     }
-    let found_before = start.recorded().map(|recorded| {
-        let found = recorded.cluster.as_ref();
-        found.map(|(path, origin)| (PathBuf::from(OsStr::from_bytes(path)), *origin))
-    });
-    place_in(options, &Surroundings { found_before, ..surroundings()? })
+    match start.recorded() {
+        Some(recorded) => resolve_recorded(options, recorded),
+        None => place_in(options, &surroundings()?),
+    }
+}
+
+/// Where a batch ran when it was begun.
+pub(crate) fn resolve_recorded(options: &PlaceOptions, recorded: &Specification) -> Result<Place, Failure> {
+    let found = recorded.cluster.as_ref();
+    let found = found.map(|(path, origin)| (PathBuf::from(OsStr::from_bytes(path)), *origin));
+    place_in(options, &Surroundings { found_before: Some(found), ..surroundings()? })
 }
 
 fn surroundings() -> Result<Surroundings, Failure> {

@@ -9,6 +9,7 @@ use clap::Parser;
 
 use crate::args::{Cli, Command, CommonOptions, NoiseOptions, PlaceOptions, ProgressMode, ResumeArgs};
 use crate::batch::start::{Resumed, Start};
+use crate::config::cluster::Cluster;
 use crate::config::place::Place;
 use crate::exit::{self, Failure};
 use crate::state::dir::{self, Opened};
@@ -33,11 +34,7 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
     {
         return over(&batch, &end);
     }
-    let (folder, words) = (opened.specification.folder.clone(), opened.specification.words.clone());
-    enter(OsStr::from_bytes(&folder))?;
-    let words = words.into_iter().map(OsString::from_vec);
-    let command = Cli::try_parse_from(std::iter::once(OsString::from("titan")).chain(words));
-    let command = command.map_err(|error| super::told_by_parser(&error))?.command;
+    let command = command_of(&opened)?;
     let resumed = Resumed { opened, place, retries_failed: args.retry_failed };
     let start = Start::Resumed(Box::new(resumed));
     match command {
@@ -57,6 +54,26 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
             Err(Failure::plain(exit::CANNOT_WRITE, format!("batch {} was begun by no command of this titan", batch.id)))
         }
     }
+}
+
+/// The command that has begun a batch, in its folder.
+fn command_of(opened: &Opened) -> Result<Option<Command>, Failure> {
+    let (folder, words) = (opened.specification.folder.clone(), opened.specification.words.clone());
+    enter(OsStr::from_bytes(&folder))?;
+    let words = words.into_iter().map(OsString::from_vec);
+    let command = Cli::try_parse_from(std::iter::once(OsString::from("titan")).chain(words));
+    Ok(command.map_err(|error| super::told_by_parser(&error))?.command)
+}
+
+/// The hosts of a batch, as they were when it was begun.
+pub(super) fn cluster_of(opened: &Opened) -> Result<Cluster, Failure> {
+    let place = match command_of(opened)? {
+        Some(Command::Run(run)) => run.common.place,
+        Some(Command::Map(map)) => map.common.place,
+        Some(Command::Batch(batch)) => batch.common.place,
+        _ => return Err(Failure::plain(exit::CANNOT_WRITE, "it was begun by no command of this titan")),
+    };
+    super::resolve_recorded(&place, &opened.specification).map(|place| place.cluster)
 }
 
 fn is_unfinished(batch: &Stored) -> bool {

@@ -1,12 +1,13 @@
 //! One connection to one agent: bytes to frames, frames to the session, results to the spool, messages to the driver.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use titan_manager::WorkerId;
 use titan_manager::desk::{Desk, Heard};
@@ -22,9 +23,12 @@ use super::host::{Command, News};
 use super::keeper::Keeper;
 use super::offers::Offers;
 use super::staging::FullStart;
+use crate::config::units::human_duration;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
+/// How often is looked whether anything was heard.
+const LOOK_SPAN: Duration = Duration::from_millis(500);
 /// Signs of life without a message are passed on this often at most.
 const HEARD_SPAN: Duration = Duration::from_millis(200);
 
@@ -37,8 +41,10 @@ const MAX_QUEUED: usize = 1 << 16;
 /// How a connection ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// It broke, or the agent ended it; with what is known of it.
+    /// It broke, or was silent for too long; another one may do better.
     Lost(String),
+    /// The agent does what no agent does, or has ended the session.
+    Broken(String),
     /// The manager gave the worker up.
     GivenUp,
     /// titan ends: the goodbye is out.
@@ -52,6 +58,7 @@ enum Step {
     Told(Option<Command>),
     Stop,
     Due,
+    Look,
     Piece { stream: u64, piece: Result<Vec<u8>, String> },
 }
 
@@ -68,13 +75,17 @@ pub(crate) struct Connection {
     pub(crate) clock: Clock,
     pub(crate) news: mpsc::Sender<News>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    /// What came while there was no connection.
+    pub(crate) waiting: VecDeque<Command>,
+    /// A silence after which a connection is taken for dead: either side says something more often.
+    pub(crate) silence: Duration,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
 impl Connection {
     /// Talks until one side ends it.
     pub(crate) async fn run(
-        mut self,
+        &mut self,
         reader: &mut (dyn AsyncRead + Send + Unpin),
         writer: &mut (dyn AsyncWrite + Send + Unpin),
     ) -> End {
@@ -93,8 +104,15 @@ impl Connection {
         let mut written = 0;
         let mut stopping = false;
         let mut last_heard = self.now();
+        // Counted, not measured: time in which this side slept is no silence of the other.
+        let mut quiet_looks = 0;
+        let mut looks = interval(LOOK_SPAN);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.receive(&mut last_heard).await?;
         loop {
+            while let Some(command) = self.waiting.pop_front() {
+                self.on_command(command).await?;
+            }
             if written == out.len() {
                 out = self.desk.session.poll_transmit(self.now()).unwrap_or_default();
                 written = 0;
@@ -110,6 +128,7 @@ impl Connection {
                 command = self.commands.recv() => Step::Told(command),
                 (stream, piece) = self.offers.next_piece(has_room) => Step::Piece { stream, piece },
                 _ = self.stop.wait_for(|stop| *stop), if !stopping => Step::Stop,
+                _ = looks.tick() => Step::Look,
                 // While a write is under way there is nothing to add to it.
                 () = sleep_until(Instant::from_std(wake)), if written == out.len() => Step::Due,
             };
@@ -121,21 +140,46 @@ impl Connection {
                     }
                 }
                 Step::Read(length) => {
+                    quiet_looks = 0;
                     self.decoder.push(&buffer[..length]);
                     self.receive(&mut last_heard).await?;
                 }
-                Step::Told(Some(Command::Send(_) | Command::Start(_))) if self.is_deaf() => {
-                    return Err(broken(format!("{MAX_QUEUED} messages to it wait, and it reads none")));
+                Step::Look => {
+                    quiet_looks += 1;
+                    if LOOK_SPAN * quiet_looks > self.silence {
+                        return Err(End::Lost(format!("nothing was heard for {}", human_duration(self.silence))));
+                    }
                 }
-                Step::Told(Some(Command::Send(message))) => self.send(message),
-                Step::Told(Some(Command::Start(start))) => self.start(*start).await,
+                Step::Told(Some(command)) => self.on_command(command).await?,
                 Step::Piece { stream, piece } => self.send_piece(stream, piece),
-                Step::Told(Some(Command::GiveUp) | None) => return Ok(End::GivenUp),
+                Step::Told(None) => return Ok(End::GivenUp),
                 Step::Stop => {
                     stopping = true;
                     self.desk.session.say_goodbye();
                 }
                 Step::Due => {}
+            }
+        }
+    }
+
+    async fn on_command(&mut self, command: Command) -> Result<(), End> {
+        match command {
+            Command::Send(_) | Command::Start(_) if self.is_deaf() => {
+                return Err(broken(format!("{MAX_QUEUED} messages to it wait, and it reads none")));
+            }
+            Command::Send(message) => self.send(message),
+            Command::Start(start) => self.start(*start).await,
+            Command::GiveUp => return Err(End::GivenUp),
+        }
+        Ok(())
+    }
+
+    /// Takes what comes while there is no connection, until the worker is given up.
+    pub(crate) async fn given_up(&mut self) {
+        while let Some(command) = self.commands.recv().await {
+            match command {
+                Command::GiveUp => return,
+                command => self.waiting.push_back(command),
             }
         }
     }
@@ -195,10 +239,10 @@ impl Connection {
     /// Handles all frames that are complete.
     async fn receive(&mut self, last_heard: &mut Timestamp) -> Result<(), End> {
         let mut frames = 0_u32;
-        while let Some(received) = self.decoder.next_frame().map_err(broken)? {
+        while let Some(received) = self.decoder.next_frame().map_err(damaged)? {
             frames += 1;
             let Received::Frame(frame) = received else {
-                return Err(End::Lost("the agent said goodbye".to_owned()));
+                return Err(End::Broken("the agent said goodbye".to_owned()));
             };
             let heard = self.desk.on_frame(self.clock.now(), frame, &mut self.results).map_err(broken)?;
             if let Some(error) = self.results.take_unkept() {
@@ -260,5 +304,21 @@ async fn flush(writer: &mut (dyn AsyncWrite + Send + Unpin)) -> Result<(), End> 
 }
 
 fn broken(error: impl std::fmt::Display) -> End {
-    End::Lost(format!("it broke the protocol: {error}"))
+    End::Broken(format!("it broke the protocol: {error}"))
+}
+
+/// Bytes that aren't what was sent: what they were is sent again over another connection.
+fn damaged(error: impl std::fmt::Display) -> End {
+    End::Lost(format!("the connection is damaged: {error}"))
+}
+
+impl End {
+    /// What is known of it.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Lost(reason) | Self::Broken(reason) => reason.clone(),
+            Self::GivenUp => "it was silent for too long".to_owned(),
+            Self::Stopped => String::new(),
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! One host from the batch's beginning to its end: started, talked to, started afresh when its session is lost, given up
 //! when that doesn't help.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout, timeout_at};
@@ -30,10 +31,24 @@ use super::spool::Spool;
 use super::staging::FullStart;
 use crate::config::jobs::Slots;
 use crate::launch::gate::jittered;
-use crate::launch::{LaunchError, Launcher, Launching, Link, Story};
+use crate::launch::{Lasting, LaunchError, Launcher, Launching, Link, Story};
 
 /// How long the other end may take to close after the goodbye.
 const CLOSE_SPAN: Duration = Duration::from_secs(2);
+
+/// The shortest silence that makes a connection suspect.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
+/// Between two tries to reach an agent again, at first and at last.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LAST_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of the name under which an agent is met.
+const MEETING_BYTES: usize = 12;
+
+/// The name under which the agent of a batch is met on a host of that name.
+pub(crate) fn meeting(secret: u64, host: &str) -> String {
+    let hash = Sha256::new().chain_update(secret.to_le_bytes()).chain_update(host).finalize();
+    hash.iter().take(MEETING_BYTES).map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// What a host's task tells the driver.
 #[derive(Debug)]
@@ -46,6 +61,7 @@ pub(crate) enum News {
         commands: mpsc::UnboundedSender<Command>,
         joined: Joined,
         is_local: bool,
+        is_alone: bool,
     },
     /// A worker says something.
     Message { worker: WorkerId, message: ToManager },
@@ -53,6 +69,10 @@ pub(crate) enum News {
     Heard { worker: WorkerId },
     /// A worker's session is over; its host is being started afresh.
     Lost { host: HostId, worker: WorkerId, reason: String, is_dead: bool },
+    /// A worker's connection is gone; its agent goes on, and is being reached again.
+    Away { host: HostId, reason: String },
+    /// Another connection to the same agent is there.
+    Back { host: HostId },
     /// A start failed and will be tried again.
     Trouble { host: HostId, error: LaunchError },
     /// A host is given up.
@@ -89,6 +109,8 @@ pub(crate) struct Common {
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) batch: BatchId,
     pub(crate) epoch: Epoch,
+    /// The batch's own: whoever doesn't know it can't guess where its agents are met.
+    pub(crate) secret: u64,
     pub(crate) heartbeat: Duration,
     pub(crate) lease: Duration,
     pub(crate) start_timeout: Duration,
@@ -126,21 +148,43 @@ struct Agent {
     took: Duration,
 }
 
+/// How a session came to its end.
+enum Over {
+    /// titan stops.
+    Stopped,
+    /// The host is to be started afresh, if another agent hasn't been already.
+    Lost(LaunchError, Option<Box<Agent>>),
+}
+
+/// What comes of reaching an agent again.
+enum Reached {
+    /// It is the same one, and goes on.
+    Same(Box<Agent>),
+    Over(Over),
+}
+
 impl HostTask {
     /// Runs until titan stops or the host is given up.
     pub(crate) async fn run(self) {
         let mut stop = self.common.stop.clone();
         let mut history = History::default();
+        let mut next: Option<Agent> = None;
         loop {
-            let started = tokio::select! {
-                started = self.start() => started,
-                _ = stop.wait_for(|stop| *stop) => return,
+            let started = match next.take() {
+                Some(agent) => Ok(agent),
+                None => tokio::select! {
+                    started = self.start() => started,
+                    _ = stop.wait_for(|stop| *stop) => return,
+                },
             };
             let is_start = started.is_err();
             let error = match started {
                 Ok(agent) => match self.serve(agent, &mut history).await {
-                    Some(error) => error,
-                    None => return,
+                    Over::Lost(error, another) => {
+                        next = another.map(|agent| *agent);
+                        error
+                    }
+                    Over::Stopped => return,
                 },
                 Err(error) => error,
             };
@@ -159,43 +203,51 @@ impl HostTask {
         }
     }
 
-    /// Launches an agent and hears its hello, all within the time that a start may take.
+    /// Launches an agent that has no session yet and hears its hello, all within the time that a start may take. One that is in a
+    /// session of an earlier titan is told that it is over, and its end is waited for.
     async fn start(&self) -> Result<Agent, LaunchError> {
+        let deadline = Instant::now() + self.common.start_timeout;
+        loop {
+            let mut agent = self.launch(deadline).await?;
+            if agent.hello.session.is_none() {
+                return Ok(agent);
+            }
+            let hello = self.hello(SessionId(random()), 0);
+            let _ = agent.link.writer.write_all(&hello.encode()).await;
+            let _ = timeout_at(deadline.into(), agent.link.way.closed()).await;
+        }
+    }
+
+    /// Launches an agent, or reaches the one that is there, and hears its hello.
+    async fn launch(&self, deadline: Instant) -> Result<Agent, LaunchError> {
         let common = &self.common;
         let begun = Instant::now();
         let attempt = async {
-            let mut link = self.launcher.launch(&common.launching).await?;
+            let mut link = self.launcher.launch(&common.launching, &meeting(common.secret, &self.name)).await?;
             let (hello, decoder) = hear_hello(&mut link).await?;
             Ok(Agent { link, hello, decoder, took: begun.elapsed() })
         };
-        let deadline = tokio::time::Instant::from_std(begun + common.start_timeout);
-        timeout_at(deadline, attempt).await.unwrap_or_else(|_| Err(LaunchError::too_slow(common.start_timeout)))
+        timeout_at(deadline.into(), attempt).await.unwrap_or_else(|_| Err(LaunchError::too_slow(common.start_timeout)))
     }
 
-    /// Talks to an agent until its session is over; None when titan stops.
-    async fn serve(&self, agent: Agent, history: &mut History) -> Option<LaunchError> {
+    /// Talks to an agent until its session is over.
+    async fn serve(&self, agent: Agent, history: &mut History) -> Over {
         let common = &self.common;
         let Agent { mut link, hello, decoder, took } = agent;
         let worker = WorkerId(common.next_worker.fetch_add(1, Ordering::Relaxed));
+        let id = SessionId(random());
         let capacity = self.capacity(&hello);
         let slots = capacity.slots;
         let (commands, to_connection) = mpsc::unbounded_channel();
         let mut session = Session::new(common.clock.now(), common.heartbeat);
         session.send(self.configuration(slots));
-        if let Err(error) = link.writer.write_all(&self.hello().encode()).await {
-            return Some(LaunchError::ended(&error.to_string(), ""));
+        if let Err(error) = link.writer.write_all(&self.hello(id, 0).encode()).await {
+            return Over::Lost(LaunchError::ended(&error.to_string(), ""), None);
         }
         let joined = Joined { build: hello.build, target: hello.target, cores: hello.cores, took, story: link.story };
-        self.tell(News::Joined {
-            host: self.id,
-            worker,
-            capacity,
-            commands,
-            joined,
-            is_local: self.launcher.is_local(),
-        })
-        .await;
-        let connection = Connection {
+        let (is_local, is_alone) = (self.launcher.is_local(), hello.is_alone);
+        self.tell(News::Joined { host: self.id, worker, capacity, commands, joined, is_local, is_alone }).await;
+        let mut connection = Connection {
             worker,
             desk: Desk::new(session),
             decoder,
@@ -205,32 +257,100 @@ impl HostTask {
             clock: common.clock,
             news: common.news.clone(),
             commands: to_connection,
+            waiting: VecDeque::new(),
+            silence: (common.heartbeat * 2).max(SHORTEST_SILENCE),
             stop: common.stop.clone(),
         };
         let begun = Instant::now();
-        let end = connection.run(&mut *link.reader, &mut *link.writer).await;
+        let over = loop {
+            let end = connection.run(&mut *link.reader, &mut *link.writer).await;
+            let reason = match end {
+                End::Lost(_) => format!("{}{}", end.reason(), last_words(&mut link).await),
+                _ => end.reason(),
+            };
+            match end {
+                End::Stopped => {
+                    drop(link.writer);
+                    let _ = timeout(CLOSE_SPAN, link.way.closed()).await;
+                    break Over::Stopped;
+                }
+                End::GivenUp | End::Broken(_) => break self.lost(worker, &reason, false).await,
+                End::Lost(_) if common.lease.is_zero() => break self.lost(worker, &reason, false).await,
+                End::Lost(_) => {}
+            }
+            drop(link);
+            match self.reach_again(&mut connection, id, &reason).await {
+                Reached::Same(agent) => {
+                    (link, connection.decoder) = (agent.link, agent.decoder);
+                    self.tell(News::Back { host: self.id }).await;
+                }
+                Reached::Over(over) => break over,
+            }
+        };
         history.on_session_ended(begun.elapsed());
-        self.part(worker, link, end).await
+        over
     }
 
-    /// What the end of a connection means: an error if the host is to be started afresh.
-    async fn part(&self, worker: WorkerId, mut link: Link, end: End) -> Option<LaunchError> {
-        let reason = match end {
-            End::Stopped => {
-                drop(link.writer);
-                let _ = timeout(CLOSE_SPAN, link.way.closed()).await;
-                return None;
+    /// Another connection to the same agent, however long that takes: the manager says when it has been too long.
+    async fn reach_again(&self, connection: &mut Connection, id: SessionId, reason: &str) -> Reached {
+        let worker = connection.worker;
+        let mut wait = Duration::ZERO;
+        let mut is_told = false;
+        loop {
+            let deadline = Instant::now() + wait + self.common.start_timeout;
+            let launched = async {
+                sleep(jittered(wait)).await;
+                self.launch(deadline).await
+            };
+            let launched = tokio::select! {
+                launched = launched => launched,
+                () = connection.given_up() => {
+                    return Reached::Over(self.lost(worker, "it was silent for too long", false).await);
+                }
+            };
+            match launched {
+                Ok(mut agent) if agent.hello.session == Some(id) && agent.hello.epoch == self.common.epoch => {
+                    let hello = self.hello(id, connection.desk.session.last_seen());
+                    let is_written = agent.link.writer.write_all(&hello.encode()).await.is_ok();
+                    let now = self.common.clock.now();
+                    match connection.desk.session.resume(now, agent.hello.last_seen) {
+                        Ok(()) if is_written => return Reached::Same(Box::new(agent)),
+                        Ok(()) => {}
+                        Err(error) => return Reached::Over(self.lost(worker, &error.to_string(), false).await),
+                    }
+                }
+                // The agent that was there has ended, with all that it ran, or is another titan's.
+                Ok(agent) if agent.hello.session.is_none() => {
+                    let error = self.tell_lost(worker, reason, agent.hello.is_alone).await;
+                    return Reached::Over(Over::Lost(error, Some(Box::new(agent))));
+                }
+                Ok(agent) => {
+                    let owner = agent.hello.epoch;
+                    let problem = format!("{reason}; its agent serves another titan now (epoch {})", owner.0);
+                    return Reached::Over(self.lost(worker, &problem, false).await);
+                }
+                Err(error) if error.lasting == Lasting::Permanent => {
+                    return Reached::Over(self.lost(worker, &error.reason, false).await);
+                }
+                Err(error) => {
+                    let _ = error;
+                    if !std::mem::replace(&mut is_told, true) {
+                        self.tell(News::Away { host: self.id, reason: reason.to_owned() }).await;
+                    }
+                }
             }
-            End::GivenUp => "it was silent for too long".to_owned(),
-            End::Lost(reason) => match link.stderr.last_words().await.trim() {
-                "" => reason,
-                words => format!("{reason}; its last words: {}", words.lines().next_back().unwrap_or_default()),
-            },
-        };
-        // On this machine the process is an agent's watcher: it ends by itself when all is ended that the agent ran.
-        let is_dead = self.launcher.is_local() && timeout(CLOSE_SPAN, link.way.closed()).await.unwrap_or(false);
-        self.tell(News::Lost { host: self.id, worker, reason: reason.clone(), is_dead }).await;
-        Some(LaunchError::lost(&reason))
+            wait = (wait * 2).clamp(FIRST_WAIT, LAST_WAIT);
+        }
+    }
+
+    /// The session is over; the host is to be started afresh. `is_dead`: all that the agent ran has ended.
+    async fn lost(&self, worker: WorkerId, reason: &str, is_dead: bool) -> Over {
+        Over::Lost(self.tell_lost(worker, reason, is_dead).await, None)
+    }
+
+    async fn tell_lost(&self, worker: WorkerId, reason: &str, is_dead: bool) -> LaunchError {
+        self.tell(News::Lost { host: self.id, worker, reason: reason.to_owned(), is_dead }).await;
+        LaunchError::lost(reason)
     }
 
     fn capacity(&self, hello: &Hello) -> Capacity {
@@ -257,7 +377,7 @@ impl HostTask {
         titan_proto::codec::encode(&ToAgent::Configure(configure)).expect("a host's name was checked to be short")
     }
 
-    fn hello(&self) -> Hello {
+    fn hello(&self, session: SessionId, last_seen: u64) -> Hello {
         Hello {
             version: PROTOCOL_VERSION,
             role: Role::Manager,
@@ -267,9 +387,10 @@ impl HostTask {
             memory_bytes: titan_agent::machine::memory_bytes(),
             kernels: kernels::KERNELS.iter().map(|kernel| kernel.name().to_owned()).collect(),
             batch: Some(self.common.batch.clone()),
-            session: Some(SessionId(random())),
+            session: Some(session),
             epoch: self.common.epoch,
-            last_seen: 0,
+            last_seen,
+            is_alone: false,
         }
     }
 
@@ -298,7 +419,15 @@ fn os_of(rest: &str) -> &str {
     rest.split('-').find(|part| ["linux", "darwin", "freebsd"].contains(part)).unwrap_or(rest)
 }
 
-async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), LaunchError> {
+/// What the other end of a link says beside the stream, as the end of a sentence.
+async fn last_words(link: &mut Link) -> String {
+    match link.stderr.last_words().await.trim() {
+        "" => String::new(),
+        words => format!("; its last words: {}", words.lines().next_back().unwrap_or_default()),
+    }
+}
+
+pub(crate) async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), LaunchError> {
     let mut bytes = Vec::new();
     loop {
         let opening = Opening::decode(&bytes).map_err(|error| LaunchError::handshake(&error))?;

@@ -390,13 +390,13 @@ impl<'a> Driver<'a> {
 
     fn on_news(&mut self, news: News) {
         match news {
-            News::Joined { host, worker, capacity, commands, joined, is_local } => {
+            News::Joined { host, worker, capacity, commands, joined, is_local, is_alone } => {
                 self.connections.insert(worker, Connected { host, commands, is_local, slots: capacity.slots });
                 // What an attempt sends is a file of the spool until it is whole.
                 let slots = self.connections.values().map(|connected| u64::from(connected.slots)).sum();
                 descriptors::make_room(slots, 1);
                 self.tell(&Note::Joined { host, joined });
-                self.handle(Event::WorkerJoined { host, worker, capacity });
+                self.handle(Event::WorkerJoined { host, worker, capacity, is_alone });
             }
             News::Message { worker, message } => {
                 self.tell_said(worker, false, &message);
@@ -409,6 +409,8 @@ impl<'a> Driver<'a> {
                 self.tell(&Note::Lost { host, reason });
                 self.handle(Event::SessionLost { worker, is_dead });
             }
+            News::Away { host, reason } => self.tell(&Note::Away { host, reason }),
+            News::Back { host } => self.tell(&Note::Back { host }),
             News::Trouble { host, error } => self.tell(&Note::Trouble { host, error }),
             News::Down { host, error } => self.on_down(host, error),
             News::CannotKeep { error } if self.is_one => self.ended.write_error = Some(error),

@@ -30,6 +30,18 @@ pub(crate) enum Note {
         /// Why.
         reason: String,
     },
+    /// A host's connection is gone; its agent goes on, and is being reached again.
+    Away {
+        /// The host.
+        host: HostId,
+        /// Why.
+        reason: String,
+    },
+    /// Another connection to the same agent is there.
+    Back {
+        /// The host.
+        host: HostId,
+    },
     /// A host is given up for this batch.
     Down {
         /// The host.

@@ -45,11 +45,12 @@ pub(crate) async fn start_agent(
     mut shell: Shell,
     requirements: &Requirements,
     launching: &Launching,
+    meeting: &str,
 ) -> Result<Link, LaunchError> {
     let binaries = launching.binaries.for_host(requirements.agent.as_deref()).await?;
     let marker = marker();
     let Requirements { env, workdir, .. } = requirements;
-    let text = script::start(&marker, &binaries, env, workdir.as_deref(), launching.ssh.start_timeout);
+    let text = script::start(&marker, meeting, &binaries, env, workdir.as_deref(), launching.ssh.start_timeout);
     let mut lines = Lines::new(&marker);
     let sent = match converse(&mut shell, &mut lines, &text, &binaries, requirements).await {
         Ok(sent) => sent,

@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
@@ -57,8 +57,6 @@ impl StderrTail {
 /// A child that is killed when this is dropped, with all that it started in its own group.
 struct ChildWay {
     child: Child,
-    /// It is an agent's watcher: the agent below it is what is killed, and the watcher ends all that the agent leaves.
-    is_watcher: bool,
     _noted: Option<Noted>,
 }
 
@@ -73,22 +71,8 @@ impl Drop for ChildWay {
         // None once it was waited for: from then on the number may be another's.
         let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         let Some(pid) = pid else { return };
-        let watched = if self.is_watcher { children(pid) } else { Vec::new() };
-        for agent in &watched {
-            let _ = kill_process(*agent, Signal::KILL);
-        }
-        if watched.is_empty() {
-            let _ = kill_process_group(pid, Signal::KILL);
-        } else {
-            let _ = kill_process(pid, Signal::CONT);
-        }
+        let _ = kill_process_group(pid, Signal::KILL);
     }
-}
-
-/// The processes that a process with one thread has started.
-fn children(pid: Pid) -> Vec<Pid> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_ascii_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
 }
 
 /// A program in a session of its own: no terminal reaches it, and it reaches none to ask anything. Where there is no
@@ -110,27 +94,17 @@ pub(crate) fn detached(program: &str) -> Command {
 
 /// Starts a command with all three streams piped.
 pub(crate) fn spawn(command: Command, program: &str) -> Result<Shell, LaunchError> {
-    start(command, program, None, false)
-}
-
-/// The same for an agent of this machine.
-pub(crate) fn spawn_agent(command: Command, program: &str) -> Result<Shell, LaunchError> {
-    start(command, program, None, true)
+    start(command, program, None)
 }
 
 /// The same, known to the guard.
 pub(crate) fn spawn_noted(command: Command, program: &str, control: &ControlDirectory) -> Result<Shell, LaunchError> {
-    start(command, program, Some(control), false)
+    start(command, program, Some(control))
 }
 
-fn start(
-    mut command: Command,
-    program: &str,
-    control: Option<&ControlDirectory>,
-    is_watcher: bool,
-) -> Result<Shell, LaunchError> {
+fn start(mut command: Command, program: &str, control: Option<&ControlDirectory>) -> Result<Shell, LaunchError> {
     let begun = Instant::now();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(!is_watcher);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| LaunchError::no_program(program, &error))?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
@@ -141,7 +115,7 @@ fn start(
         reader: Box::new(stdout),
         writer: Box::new(stdin),
         stderr: StderrTail::read(stderr),
-        way: Box::new(ChildWay { child, is_watcher, _noted: noted }),
+        way: Box::new(ChildWay { child, _noted: noted }),
         login: Duration::ZERO,
         begun,
         place: None,

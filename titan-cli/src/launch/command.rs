@@ -25,8 +25,8 @@ impl Command {
 }
 
 impl Launcher for Command {
-    fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
-        Box::pin(async { bootstrap::start_agent(self.start()?, &self.requirements, launching).await })
+    fn launch<'a>(&'a self, launching: &'a Launching, meeting: &'a str) -> BoxFuture<'a, Result<Link, LaunchError>> {
+        Box::pin(async { bootstrap::start_agent(self.start()?, &self.requirements, launching, meeting).await })
     }
 
     fn shell<'a>(&'a self, _launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>> {

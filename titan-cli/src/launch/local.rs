@@ -31,27 +31,27 @@ impl Local {
         }
     }
 
-    fn start(&self) -> Result<Link, LaunchError> {
+    fn start(&self, meeting: &str) -> Result<Link, LaunchError> {
         // Not current_exe(): the file may have been replaced since titan started.
         let program = self.agent.clone().unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
         // Not detached: the agent makes a session of its own.
         let mut command = Command::new(&program);
-        command.arg(AGENT_WORD).envs(&self.env);
+        command.arg(AGENT_WORD).arg(meeting).envs(&self.env);
         if let Some(own) = self.open_files {
             command.env(descriptors::VARIABLE, own.to_string());
         }
         if let Some(folder) = &self.workdir {
             command.current_dir(folder);
         }
-        let shell = child::spawn_agent(command, &program.display().to_string())?;
+        let shell = child::spawn(command, &program.display().to_string())?;
         let Shell { reader, writer, stderr, way, .. } = shell;
         Ok(Link { reader, writer, stderr, way, story: Story::default() })
     }
 }
 
 impl Launcher for Local {
-    fn launch<'a>(&'a self, _launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
-        Box::pin(async { self.start() })
+    fn launch<'a>(&'a self, _launching: &'a Launching, meeting: &'a str) -> BoxFuture<'a, Result<Link, LaunchError>> {
+        Box::pin(async { self.start(meeting) })
     }
 
     fn is_local(&self) -> bool {

@@ -88,8 +88,9 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A kind of start.
 pub(crate) trait Launcher: Send + Sync {
-    /// Starts an agent. Dropping the future leaves nothing behind.
-    fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>>;
+    /// Starts an agent that is met under that name, or reaches the one that is. Dropping the future leaves nothing of the way there
+    /// behind.
+    fn launch<'a>(&'a self, launching: &'a Launching, meeting: &'a str) -> BoxFuture<'a, Result<Link, LaunchError>>;
 
     /// Whether its agents are processes of this machine that we started ourselves.
     fn is_local(&self) -> bool {

@@ -22,6 +22,7 @@ const CANDIDATES: &str = r#""${XDG_CACHE_HOME:-$HOME/.cache}/titan" "/var/tmp/ti
 /// What starts an agent. If it doesn't arrive within `upload_span`, because whoever sends it is gone, the host gives up.
 pub(crate) fn start(
     marker: &str,
+    meeting: &str,
     binaries: &[Binary],
     env: &BTreeMap<String, String>,
     workdir: Option<&Path>,
@@ -58,7 +59,7 @@ become "$d/agent-$h"
 }}
 become() {{
 umask "$um"
-{exports}exec "$1" agent
+{exports}exec "$1" agent {meeting}
 exit 126
 }}
 {functions}
@@ -230,7 +231,7 @@ mod tests {
     fn every_shell_that_is_here_understands_the_script() {
         let home = tempfile::tempdir().unwrap();
         for shell in ["sh", "dash", "bash", "zsh", "busybox"] {
-            let script = start("mark", &[binary(b"x")], &BTreeMap::new(), None, SPAN);
+            let script = start("mark", "meet", &[binary(b"x")], &BTreeMap::new(), None, SPAN);
             if Command::new(shell).arg("-c").arg("exit 0").output().is_err() || shell == "busybox" {
                 continue;
             }
@@ -246,7 +247,7 @@ mod tests {
     #[test]
     fn a_target_without_an_agent_is_named() {
         let home = tempfile::tempdir().unwrap();
-        let script = start("mark", &[], &BTreeMap::new(), None, SPAN);
+        let script = start("mark", "meet", &[], &BTreeMap::new(), None, SPAN);
         let output = run("sh", &script, home.path());
         assert!(String::from_utf8_lossy(&output.stdout).starts_with("mark target Linux "));
     }
@@ -259,7 +260,7 @@ mod tests {
         std::fs::create_dir_all(home.path().join(".cache")).unwrap();
         std::fs::create_dir(&elsewhere).unwrap();
         symlink(&elsewhere, home.path().join(".cache/titan")).unwrap();
-        let script = start("mark", &[binary(b"x")], &BTreeMap::new(), None, SPAN);
+        let script = start("mark", "meet", &[binary(b"x")], &BTreeMap::new(), None, SPAN);
         let said = |home: &Path| String::from_utf8_lossy(&run("sh", &script, home).stdout).into_owned();
         assert!(!said(home.path()).contains(".cache/titan\n"), "a link");
         let open = tempfile::tempdir().unwrap();

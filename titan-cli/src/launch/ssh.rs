@@ -80,10 +80,10 @@ impl Ssh {
 }
 
 impl Launcher for Ssh {
-    fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
+    fn launch<'a>(&'a self, launching: &'a Launching, meeting: &'a str) -> BoxFuture<'a, Result<Link, LaunchError>> {
         Box::pin(async {
             let shell = self.open(launching).await?;
-            bootstrap::start_agent(shell, &self.requirements, launching).await
+            bootstrap::start_agent(shell, &self.requirements, launching, meeting).await
         })
     }
 

@@ -30,10 +30,10 @@ impl UserSsh {
 }
 
 impl Launcher for UserSsh {
-    fn launch<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Link, LaunchError>> {
+    fn launch<'a>(&'a self, launching: &'a Launching, meeting: &'a str) -> BoxFuture<'a, Result<Link, LaunchError>> {
         Box::pin(async {
             let shell = self.open(launching).await?;
-            bootstrap::start_agent(shell, &self.requirements, launching).await
+            bootstrap::start_agent(shell, &self.requirements, launching, meeting).await
         })
     }
 

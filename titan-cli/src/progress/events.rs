@@ -26,7 +26,8 @@ fn kind_and_body(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
     match note {
         Note::Joined { host, .. } => host_event(host, None),
         Note::Trouble { host, error } | Note::Down { host, error } => host_event(host, Some(&error.reason)),
-        Note::Lost { host, reason } => host_event(host, Some(reason)),
+        Note::Lost { host, reason } | Note::Away { host, reason } => host_event(host, Some(reason)),
+        Note::Back { host } => host_event(host, None),
         Note::Manager(report) => match report {
             Report::Unhealthy { host, .. } | Report::HealthyAgain { host } | Report::TooSmall { host, .. } => {
                 host_event(host, None)

@@ -68,6 +68,8 @@ pub(crate) struct Progress {
     told_setups: BTreeSet<(JobId, HostId)>,
     /// Hosts whose trouble was told since they were lost.
     told_troubles: BTreeSet<HostId>,
+    /// Hosts of which it was told that their connection is gone.
+    told_away: BTreeSet<HostId>,
     /// Where it is told how far the batch is, and when next.
     directory: PathBuf,
     next_live: Instant,
@@ -102,6 +104,7 @@ impl Progress {
             told_lacks: BTreeSet::new(),
             told_setups: BTreeSet::new(),
             told_troubles: BTreeSet::new(),
+            told_away: BTreeSet::new(),
             directory: directory.to_owned(),
             next_live: Instant::now() + LIVE_SPAN,
         }
@@ -152,6 +155,13 @@ impl Progress {
             Note::Down { host, error } => Some(format!("{}: {}{}", name(host), error.reason, with_hint(&error.hint))),
             Note::Lost { host, reason } => {
                 Some(format!("{}: lost: {}; starting it afresh", name(host), printable(reason)))
+            }
+            Note::Away { host, reason } => {
+                self.told_away.insert(*host);
+                Some(format!("{}: {}; it goes on, and is being reached again", name(host), printable(reason)))
+            }
+            Note::Back { host } if self.verbose > 0 || self.told_away.remove(host) => {
+                Some(format!("{}: reached again", name(host)))
             }
             Note::Trouble { host, error } if self.verbose > 0 || self.told_troubles.insert(*host) => {
                 Some(format!("{}: {}; trying again", name(host), error.reason))

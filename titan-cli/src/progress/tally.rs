@@ -35,6 +35,8 @@ pub(crate) enum HostState {
     Healthy,
     Unhealthy,
     Restarting,
+    /// Its connection is gone, and its agent goes on.
+    Away,
     Down,
     /// It belonged to the batch in an earlier life.
     LeftOut,
@@ -48,6 +50,7 @@ impl HostState {
             Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
             Self::Restarting => "restarting",
+            Self::Away => "away",
             Self::Down => "down",
             Self::LeftOut => "left out",
         }
@@ -172,6 +175,11 @@ impl Tally {
                 self.host(*host).state = HostState::Down;
                 self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
             }
+            Note::Away { host, reason } => {
+                self.host(*host).state = HostState::Away;
+                self.host(*host).trouble = Some((reason.clone(), None));
+            }
+            Note::Back { host } => self.host(*host).state = HostState::Healthy,
             Note::Manager(report) => self.report(report),
             Note::Missed(end) => self.add_missed(end),
             Note::Stopping(_) | Note::Cancelling => self.is_stopping = true,

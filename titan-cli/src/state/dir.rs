@@ -44,6 +44,8 @@ pub(crate) struct BatchDir {
     path: PathBuf,
     temporaries: Temporaries,
     journal: Journal,
+    /// What nobody else can guess.
+    secret: u64,
     /// Something was begun: the directory stays.
     stays: AtomicBool,
     lock: File,
@@ -149,7 +151,7 @@ impl BatchDir {
         specification.write(&path)?;
         let journal = Journal::open(&path, |_, _| ()).map_err(io::Error::other)?;
         let temporaries = Temporaries::begin(&path)?;
-        Ok(Self { id, path, temporaries, journal, stays: AtomicBool::new(false), lock })
+        Ok(Self { id, path, temporaries, journal, secret: specification.secret, stays: AtomicBool::new(false), lock })
     }
 
     /// Goes on with that batch.
@@ -174,7 +176,8 @@ impl BatchDir {
         remove_left(path, id);
         let temporaries = Temporaries::begin(path).map_err(|error| cannot(&error))?;
         let stays = AtomicBool::new(true);
-        let directory = Self { id: id.clone(), path: path.to_owned(), temporaries, journal, stays, lock };
+        let secret = specification.secret;
+        let directory = Self { id: id.clone(), path: path.to_owned(), temporaries, journal, secret, stays, lock };
         directory.check_results(&mut past).map_err(|error| cannot(&error))?;
         Ok(Opened { directory, specification, past })
     }
@@ -200,6 +203,11 @@ impl BatchDir {
 
     pub(crate) fn id(&self) -> &BatchId {
         &self.id
+    }
+
+    /// What nobody else can guess, the same in all lives of the batch.
+    pub(crate) fn secret(&self) -> u64 {
+        self.secret
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -52,6 +52,8 @@ pub(crate) struct Specification {
     pub(crate) cluster: Option<(Vec<u8>, Origin)>,
     /// Variables that were copied for tasks.
     pub(crate) variables: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Nobody else can guess it.
+    pub(crate) secret: u64,
     /// What a random order follows from.
     pub(crate) seed: u64,
     /// What the first values of the sources named their columns.

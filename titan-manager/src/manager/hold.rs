@@ -28,6 +28,8 @@ pub(super) enum Holder {
 /// What waits for the end of a lost agent.
 #[derive(Debug)]
 pub(super) struct Hold {
+    /// Where that agent was.
+    host: HostId,
     pub(super) until: Timestamp,
     pub(super) tasks: BTreeSet<TaskId>,
 }
@@ -52,7 +54,7 @@ impl Manager {
         }
         let span = self.config.lease + BEYOND_LEASE;
         effects.push(Effect::Report(Report::Held { host, tasks: tasks.len() as u32, span }));
-        let hold = self.held.entry(holder).or_insert_with(|| Hold { until: now + span, tasks: BTreeSet::new() });
+        let hold = self.held.entry(holder).or_insert_with(|| Hold { host, until: now + span, tasks: BTreeSet::new() });
         hold.until = hold.until.max(now + span);
         hold.tasks.extend(tasks);
     }
@@ -75,6 +77,14 @@ impl Manager {
             }
         }
         self.recheck = true;
+    }
+
+    /// What ran on a host before has ended.
+    pub(super) fn release_host(&mut self, host: HostId) {
+        let of_host = |hold: &Hold| hold.host == host;
+        let holders: Vec<Holder> = self.held.iter().filter(|(_, hold)| of_host(hold)).map(|(&id, _)| id).collect();
+        holders.into_iter().for_each(|holder| self.release_held(holder));
+        self.past_given.retain(|_, given| *given != host);
     }
 
     /// Whether a task waits for the end of an agent.

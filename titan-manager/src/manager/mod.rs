@@ -133,8 +133,11 @@ impl Manager {
             Event::Close { job } => self.on_close(job, effects),
             Event::HostStarting { host } => self.on_host_starting(host),
             Event::HostDown { host } => self.on_host_down(now, host, effects),
-            Event::WorkerJoined { host, worker, capacity } => {
+            Event::WorkerJoined { host, worker, capacity, is_alone } => {
                 self.on_worker_joined(now, host, worker, capacity, effects);
+                if is_alone {
+                    self.release_host(host);
+                }
             }
             Event::Message { worker, message } => {
                 self.on_heard(now, worker, effects);

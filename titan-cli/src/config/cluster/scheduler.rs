@@ -60,7 +60,7 @@ impl Default for Scheduler {
             tick: Duration::from_secs(5),
             heartbeat: Duration::from_secs(10),
             unhealthy_after: Duration::from_secs(30),
-            lease: Duration::from_secs(60),
+            lease: Duration::from_secs(600),
             retries: None,
             crash_limit: 5,
             min_workers: 1,

@@ -89,7 +89,7 @@ fn losses_before_a_task_began_do_not_count() {
 
 #[test]
 fn nothing_starts_before_min_workers_are_there() {
-    let mut cluster = Cluster::with(Config { min_workers: 2, ..Config::default() });
+    let mut cluster = Cluster::with(Config { min_workers: 2, ..config() });
     cluster.on(Event::HostStarting { host: HostId(1) }).on(Event::HostStarting { host: HostId(2) });
     cluster.submit(2).join(1, 1);
     assert_eq!(cluster.starts(), []);
@@ -101,7 +101,7 @@ fn nothing_starts_before_min_workers_are_there() {
 
 #[test]
 fn too_few_hosts_for_min_workers_end_the_batch() {
-    let mut cluster = Cluster::with(Config { min_workers: 2, ..Config::default() });
+    let mut cluster = Cluster::with(Config { min_workers: 2, ..config() });
     cluster.on(Event::HostStarting { host: HostId(1) }).on(Event::HostStarting { host: HostId(2) });
     cluster.submit(2).join(1, 1).on(Event::HostDown { host: HostId(2) });
     let verdict = Verdict { end: End::NoWorkers, completed: 0, failed: 0, cancelled: 2 };

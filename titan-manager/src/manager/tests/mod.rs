@@ -26,6 +26,11 @@ mod stops;
 mod stragglers;
 mod tasks;
 
+/// The lease of these cases is a minute.
+fn config() -> Config {
+    Config { lease: Duration::from_secs(60), ..Config::default() }
+}
+
 struct Cluster {
     manager: Manager,
     now: Timestamp,
@@ -36,7 +41,7 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
-        Self::with(Config::default())
+        Self::with(config())
     }
 
     fn with(config: Config) -> Self {
@@ -82,7 +87,7 @@ impl Cluster {
     }
 
     fn join_with(&mut self, number: u32, capacity: Capacity) -> &mut Self {
-        self.on(Event::WorkerJoined { host: HostId(number), worker: WorkerId(number), capacity })
+        self.on(Event::WorkerJoined { host: HostId(number), worker: WorkerId(number), capacity, is_alone: false })
     }
 
     fn starting(&mut self, number: u32) -> &mut Self {

@@ -111,7 +111,7 @@ fn a_request_that_no_host_can_meet_fails_and_names_the_largest() {
 
 #[test]
 fn a_busy_machine_gets_no_new_task_until_it_is_back() {
-    let mut cluster = Cluster::with(Config { max_load: Some(LoadLimit::PercentOfCores(100)), ..Config::default() });
+    let mut cluster = Cluster::with(Config { max_load: Some(LoadLimit::PercentOfCores(100)), ..config() });
     let load = |load_hundredths| ToManager::Load { load_hundredths, free_memory_bytes: 0 };
     cluster.join(1, 2).submit(3);
     assert_eq!(started(&cluster), 0, "nothing is known of its load");
@@ -125,7 +125,7 @@ fn a_busy_machine_gets_no_new_task_until_it_is_back() {
 
 #[test]
 fn a_machine_short_of_memory_gets_no_new_task() {
-    let mut cluster = Cluster::with(Config { min_free_memory_bytes: Some(1 << 30), ..Config::default() });
+    let mut cluster = Cluster::with(Config { min_free_memory_bytes: Some(1 << 30), ..config() });
     cluster.join(1, 1).says(1, ToManager::Load { load_hundredths: 0, free_memory_bytes: 1 << 29 }).submit(1);
     assert_eq!(started(&cluster), 0);
     cluster.join(2, 1).says(2, ToManager::Load { load_hundredths: 0, free_memory_bytes: 1 << 31 });
@@ -134,7 +134,7 @@ fn a_machine_short_of_memory_gets_no_new_task() {
 
 #[test]
 fn starts_keep_their_distance() {
-    let mut cluster = Cluster::with(Config { start_delay: Duration::from_secs(5), ..Config::default() });
+    let mut cluster = Cluster::with(Config { start_delay: Duration::from_secs(5), ..config() });
     cluster.join(1, 4).submit(3);
     assert_eq!(started(&cluster), 1);
     assert_eq!(cluster.manager.next_wake(), Some(cluster.now + Duration::from_secs(5)));
@@ -148,7 +148,7 @@ fn starts_keep_their_distance() {
 
 #[test]
 fn a_full_worker_is_no_reason_to_wake_up() {
-    let mut cluster = Cluster::with(Config { start_delay: Duration::from_secs(5), ..Config::default() });
+    let mut cluster = Cluster::with(Config { start_delay: Duration::from_secs(5), ..config() });
     cluster.join(1, 1).submit(3).later(5);
     assert_eq!(cluster.manager.next_wake(), None);
 }

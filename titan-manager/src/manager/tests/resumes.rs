@@ -18,7 +18,7 @@ impl Cluster {
         });
         let mut past = Past::of(journal.clone());
         past.epoch = Epoch(1);
-        let manager = Manager::resumed(Config { epoch, ..Config::default() }, past);
+        let manager = Manager::resumed(Config { epoch, ..config() }, past);
         Self { manager, journal, ..self }
     }
 
@@ -113,11 +113,24 @@ fn what_may_not_run_twice_waits_until_the_lease_of_the_earlier_agent_is_over() {
     let mut cluster = cluster.dies(false);
     cluster.on(lost());
     // One runs, and one may have begun unheard.
-    let span = Config::default().lease + Duration::from_secs(10);
+    let span = config().lease + Duration::from_secs(10);
     assert!(cluster.reported(&Report::Held { host: HostId(1), tasks: 2, span }));
     cluster.join(2, 4);
     assert_eq!(cluster.starts(), []);
     cluster.later(span.as_secs()).join(3, 4);
+    assert_eq!(cluster.starts().len(), 2);
+}
+
+#[test]
+fn an_agent_that_knows_itself_alone_on_its_host_releases_what_waited_for_the_one_before() {
+    let lost = || with(|spec| (spec.tasks, spec.rerun) = (2, Rerun::Lost));
+    let mut cluster = Cluster::new();
+    cluster.join(1, 2).on(lost());
+    let mut cluster = cluster.dies(false);
+    cluster.on(lost()).join(2, 4);
+    assert_eq!(cluster.starts(), []);
+    let (host, worker) = (HostId(1), WorkerId(3));
+    cluster.on(Event::WorkerJoined { host, worker, capacity: capacity(1), is_alone: true });
     assert_eq!(cluster.starts().len(), 2);
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::{Halt, HaltWhy};
 
 fn halts(now: bool, why: HaltWhy) -> Cluster {
-    Cluster::with(Config { halt: Some(Halt { now, why }), ..Config::default() })
+    Cluster::with(Config { halt: Some(Halt { now, why }), ..config() })
 }
 
 #[test]

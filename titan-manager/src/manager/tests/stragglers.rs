@@ -21,7 +21,7 @@ fn tail(config: Config, spec: JobSpec, seconds: u64) -> Cluster {
 
 #[test]
 fn an_idle_slot_tries_what_takes_twice_as_long_as_the_others() {
-    let mut cluster = tail(Config::default(), spec(4), 10);
+    let mut cluster = tail(config(), spec(4), 10);
     let [(1, number, 1)] = cluster.starts()[..] else { panic!("{:?}", cluster.effects) };
     cluster.on(Event::Tick);
     assert_eq!(cluster.starts(), [], "not a third time");
@@ -32,13 +32,13 @@ fn an_idle_slot_tries_what_takes_twice_as_long_as_the_others() {
 
 #[test]
 fn nothing_is_tried_twice_that_may_not_be_is_quick_or_is_not_to_be() {
-    assert_eq!(tail(Config::default(), JobSpec { rerun: Rerun::Lost, ..spec(4) }, 10).starts(), []);
-    assert_eq!(tail(Config { speculates: false, ..Config::default() }, spec(4), 10).starts(), []);
-    assert_eq!(tail(Config { start_delay: Duration::from_secs(1), ..Config::default() }, spec(4), 10).starts(), []);
+    assert_eq!(tail(config(), JobSpec { rerun: Rerun::Lost, ..spec(4) }, 10).starts(), []);
+    assert_eq!(tail(Config { speculates: false, ..config() }, spec(4), 10).starts(), []);
+    assert_eq!(tail(Config { start_delay: Duration::from_secs(1), ..config() }, spec(4), 10).starts(), []);
 }
 
 #[test]
 fn what_waits_goes_before_what_is_slow() {
-    let cluster = tail(Config::default(), spec(5), 10);
+    let cluster = tail(config(), spec(5), 10);
     assert_eq!(cluster.starts(), [], "the fifth runs there");
 }

@@ -133,7 +133,7 @@ fn a_job_grows_until_it_is_closed() {
 
 #[test]
 fn round_robin_takes_turns() {
-    let mut cluster = Cluster::with(Config { policy: PolicyKind::RoundRobin, ..Config::default() });
+    let mut cluster = Cluster::with(Config { policy: PolicyKind::RoundRobin, ..config() });
     cluster.join(1, 4).join(2, 4).submit(4);
     let workers: Vec<u32> = cluster.starts().iter().map(|start| start.0).collect();
     assert_eq!(workers, [1, 2, 1, 2]);
@@ -216,7 +216,7 @@ fn higher_priority_goes_first_and_what_came_back_before_its_equals() {
 
 #[test]
 fn bin_packing_fills_one_worker_before_the_next() {
-    let mut cluster = Cluster::with(Config { policy: PolicyKind::BinPacking, ..Config::default() });
+    let mut cluster = Cluster::with(Config { policy: PolicyKind::BinPacking, ..config() });
     cluster.join(1, 4).join(2, 2).submit(3);
     let workers: Vec<u32> = cluster.starts().iter().map(|start| start.0).collect();
     assert_eq!(workers, [2, 2, 1]);

@@ -1,234 +1,75 @@
-//! Carries an agent's decisions out over a pair of byte streams: one thread reads, one writes, one decides, and the pool
+//! Carries an agent's decisions out: one thread decides, each connection has one that reads and one that writes, and the pool
 //! computes. Whatever blocks, the deciding thread doesn't.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read, Write};
-use std::process::ExitCode;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 use titan_proto::PROTOCOL_VERSION;
 use titan_proto::codec;
-use titan_proto::frame::{Decoder, Received};
-use titan_proto::handshake::{Hello, Opening, Role};
-use titan_proto::id::{AttemptId, Epoch, TaskId};
+use titan_proto::frame::Received;
+use titan_proto::handshake::{GOODBYE, Hello, Opening, Role};
+use titan_proto::id::{AttemptId, Epoch, SessionId, TaskId};
 use titan_proto::message::{Part, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
-use crate::compute::{Pool, SLOT_THREAD};
-pub use crate::core::Exit;
-use crate::core::{Agent, Computed, Effect, Event, MAX_TICK};
-use crate::faults::{self, Faults};
+use super::line::{Line, LineId, LineNews, Stage, spawn};
+use super::{Options, meeting};
+use crate::compute::Pool;
+use crate::core::{Agent, Computed, Effect, Event, Exit, MAX_TICK};
+use crate::faults::Faults;
 use crate::files::{Files, Order, Staged, Told};
 use crate::machine;
 use crate::process::lease::Teller;
 use crate::process::output::Budget;
-use crate::process::{Here, Processes, ScratchRoot, end_everything, reap_orphans, watcher};
+use crate::process::{Here, Processes, ScratchRoot, end_everything, reap_orphans};
 
-/// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
 /// Happenings that may wait for the deciding thread: beyond it readers and kernels wait.
 const MAX_WAITING: usize = 256;
-/// A manager that says nothing after the agent's hello for this long is none.
-const HANDSHAKE_SPAN: Duration = Duration::from_secs(60);
 /// How often a load is told.
 const LOAD_SPAN: Duration = Duration::from_secs(1);
 /// The heartbeat before a manager has set one.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What an agent is told by whoever starts it.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// Which build it is, for its hello.
-    pub build: String,
-    /// What is to go wrong, in tests.
-    pub faults: Faults,
-    /// The last word of the name of its scratch folder.
-    pub scratch: String,
-    /// Whether it ends with its parent.
-    pub is_watched: bool,
-}
-
 /// What reaches the deciding thread.
 enum Happening {
-    Bytes(Vec<u8>),
-    ReadEnded,
-    Written,
-    WriteFailed,
+    /// Somebody connects.
+    Accepted(UnixStream),
+    Line(LineId, LineNews),
     Chunk(AttemptId, Vec<u8>),
     Computed(AttemptId, Computed),
     Files(Told),
 }
 
-/// The agent as a program: serves standard input and output and never prints anything else there.
-pub fn main() -> ExitCode {
-    // Its own session: a terminal's Ctrl-C reaches titan alone. Fails if it has one already, and that is as good.
-    let _ = rustix::process::setsid();
-    let Ok(watched) = std::env::var(watcher::VARIABLE) else {
-        return watcher::watch().unwrap_or_else(|error| {
-            eprintln!("titan-agent: cannot start itself: {error}");
-            ExitCode::FAILURE
-        });
-    };
-    // What loses its parent is found among our own children.
-    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-    crate::descriptors::close_others_on_exec();
-    quiet_kernels();
-    let faults = Faults::parse(&std::env::var(faults::VARIABLE).unwrap_or_default());
-    let options = Options { build: crate::build(), faults, scratch: watched, is_watched: true };
-    let exit = serve(io::stdin(), io::stdout(), &options);
-    // Not a return from main: kernels may still run, and a goodbye doesn't wait for them. What commands left, the watcher
-    // ends.
-    std::process::exit(match exit {
-        Ok(Exit::Goodbye | Exit::ChannelClosed) => 0,
-        Ok(Exit::LeaseOver) => {
-            eprintln!("titan-agent: nothing heard from titan for the length of the lease");
-            1
-        }
-        Ok(Exit::Protocol { reason }) | Err(reason) => {
-            eprintln!("titan-agent: {reason}");
-            1
-        }
-    })
-}
-
-/// A kernel's panic is its task's failure and is told there; on stderr it would look like the agent's last words.
-fn quiet_kernels() {
-    let others = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let is_slot = thread::current().name().is_some_and(|name| name.starts_with(SLOT_THREAD));
-        if !is_slot {
-            others(panic);
-        }
-    }));
-}
-
-/// Serves one session over these streams, until it ends.
-///
-/// # Errors
-/// A sentence: the other side is no titan, or has another version, or this machine can't run threads.
-pub fn serve(
+/// Serves one session over these streams, until either ends.
+pub(super) fn serve(
     input: impl Read + Send + 'static,
-    mut output: impl Write + Send + 'static,
+    output: impl Write + Send + 'static,
     options: &Options,
 ) -> Result<Exit, String> {
-    if output.write_all(&hello(options).encode()).and_then(|()| output.flush()).is_err() {
-        return Ok(Exit::ChannelClosed);
-    }
     let (sender, happenings) = mpsc::sync_channel(MAX_WAITING);
-    let (to_writer, writes) = mpsc::sync_channel::<Vec<u8>>(1);
-    spawn("reader", {
-        let sender = sender.clone();
-        move || read_all(input, &sender)
-    })?;
-    spawn("writer", {
-        let sender = sender.clone();
-        move || write_all(output, &writes, &sender)
-    })?;
-    let mut decoder = Decoder::default();
-    match handshake(&happenings, &options.build)? {
-        Ok(rest) => decoder.push(&rest),
-        Err(exit) => return Ok(exit),
-    }
-    let begun = machine::since_boot();
-    let server = Server {
-        agent: Agent::new(Timestamp::default()),
-        session: Session::new(Timestamp::default(), FIRST_HEARTBEAT),
-        decoder,
-        begun,
-        teller: options.is_watched.then(Teller::inherited).flatten(),
-        told: (Timestamp::default(), Duration::ZERO),
-        pool: None,
-        processes: None,
-        files: None,
-        staged: BTreeMap::new(),
-        budget: Arc::default(),
-        scratch: Arc::new(ScratchRoot::named(&options.scratch)),
-        parent: options.is_watched.then(rustix::process::getppid).flatten(),
-        reports_load: false,
-        last_load: Timestamp::default(),
-        faults: Arc::new(options.faults.clone()),
-        sender,
-        to_writer,
-        writer_busy: false,
-        starts: VecDeque::new(),
-        announced: 0,
-        exit: None,
-    };
+    let mut server = Server::new(options, sender, false);
+    server.open_line((input, output), None)?;
     server.run(&happenings)
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), String> {
-    let started = thread::Builder::new().name(name.to_owned()).spawn(body);
-    started.map(drop).map_err(|error| format!("cannot start a thread: {error}"))
-}
-
-fn hello(options: &Options) -> Hello {
-    Hello {
-        version: PROTOCOL_VERSION,
-        role: Role::Agent,
-        build: options.build.clone(),
-        target: machine::target(),
-        cores: machine::cores(),
-        memory_bytes: machine::memory_bytes(),
-        kernels: kernels::KERNELS.iter().map(|kernel| kernel.name().to_owned()).collect(),
-        batch: None,
-        session: None,
-        epoch: Epoch(0),
-        last_seen: 0,
-    }
-}
-
-/// Waits for the manager's opening: what came after its hello, or the end.
-fn handshake(happenings: &Receiver<Happening>, build: &str) -> Result<Result<Vec<u8>, Exit>, String> {
-    let deadline = Instant::now() + HANDSHAKE_SPAN;
-    let mut bytes = Vec::new();
-    loop {
-        match Opening::decode(&bytes).map_err(|error| error.to_string())? {
-            Some((Opening::Hello(hello), length)) => {
-                hello.check(build).map_err(|error| error.to_string())?;
-                return Ok(Ok(bytes.split_off(length)));
+/// Serves whoever connects, one session over as many connections as it takes.
+pub(super) fn serve_all(listener: UnixListener, options: &Options) -> Result<Exit, String> {
+    let (sender, happenings) = mpsc::sync_channel(MAX_WAITING);
+    let accepted = sender.clone();
+    spawn("listener", move || {
+        for stream in listener.incoming().flatten().filter(meeting::is_own) {
+            if accepted.send(Happening::Accepted(stream)).is_err() {
+                return;
             }
-            Some((Opening::Goodbye, _)) => return Ok(Err(Exit::Goodbye)),
-            None => {}
         }
-        match happenings.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Happening::Bytes(more)) => bytes.extend(more),
-            Ok(Happening::ReadEnded | Happening::WriteFailed) => return Ok(Err(Exit::ChannelClosed)),
-            Ok(_) => {}
-            Err(_) => return Err("no titan has said hello".to_owned()),
-        }
-    }
-}
-
-fn read_all(mut input: impl Read, sender: &SyncSender<Happening>) {
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let happening = match input.read(&mut buffer) {
-            Ok(0) => Happening::ReadEnded,
-            Ok(length) => Happening::Bytes(buffer[..length].to_vec()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => Happening::ReadEnded,
-        };
-        let ended = matches!(happening, Happening::ReadEnded);
-        if sender.send(happening).is_err() || ended {
-            return;
-        }
-    }
-}
-
-fn write_all(mut output: impl Write, writes: &Receiver<Vec<u8>>, sender: &SyncSender<Happening>) {
-    while let Ok(bytes) = writes.recv() {
-        let written = output.write_all(&bytes).and_then(|()| output.flush());
-        let happening = if written.is_ok() { Happening::Written } else { Happening::WriteFailed };
-        if sender.send(happening).is_err() || written.is_err() {
-            return;
-        }
-    }
+    })?;
+    Server::new(options, sender, true).run(&happenings)
 }
 
 /// An attempt that is to begin as soon as that has been said.
@@ -243,7 +84,16 @@ struct Start {
 struct Server {
     agent: Agent,
     session: Session,
-    decoder: Decoder,
+    /// The conversation that `session` is, once a manager has said hello.
+    current: Option<(SessionId, Epoch)>,
+    /// The connection, if there is one.
+    line: Option<Line>,
+    next_line: u64,
+    /// Whether another connection may come when one has ended.
+    listens: bool,
+    /// Nobody has ever said hello: it doesn't wait for ever.
+    alone_until: Instant,
+    build: String,
     /// Its time counts what the machine sleeps: the lease goes on then.
     begun: Duration,
     /// Where the watcher is told of the lease, and what it was told last.
@@ -263,8 +113,6 @@ struct Server {
     last_load: Timestamp,
     faults: Arc<Faults>,
     sender: SyncSender<Happening>,
-    to_writer: SyncSender<Vec<u8>>,
-    writer_busy: bool,
     /// Computations whose announcement hasn't left yet; the first `announced` of them are in the write under way.
     starts: VecDeque<Start>,
     announced: usize,
@@ -272,6 +120,157 @@ struct Server {
 }
 
 impl Server {
+    fn new(options: &Options, sender: SyncSender<Happening>, listens: bool) -> Self {
+        Self {
+            agent: Agent::new(Timestamp::default()),
+            session: Session::new(Timestamp::default(), FIRST_HEARTBEAT),
+            current: None,
+            line: None,
+            next_line: 1,
+            listens,
+            alone_until: Instant::now() + super::line::HANDSHAKE_SPAN,
+            build: options.build.clone(),
+            begun: machine::since_boot(),
+            teller: options.is_watched.then(Teller::inherited).flatten(),
+            told: (Timestamp::default(), Duration::ZERO),
+            pool: None,
+            processes: None,
+            files: None,
+            staged: BTreeMap::new(),
+            budget: Arc::default(),
+            scratch: Arc::new(ScratchRoot::named(&options.scratch)),
+            parent: options.is_watched.then(rustix::process::getppid).flatten(),
+            reports_load: false,
+            last_load: Timestamp::default(),
+            faults: Arc::new(options.faults.clone()),
+            sender,
+            starts: VecDeque::new(),
+            announced: 0,
+            exit: None,
+        }
+    }
+
+    /// A connection begins. What came over the one before is all that counts of it: this side says now what that was.
+    fn open_line(
+        &mut self,
+        streams: (impl Read + Send + 'static, impl Write + Send + 'static),
+        stream: Option<UnixStream>,
+    ) -> Result<(), String> {
+        let id = LineId(self.next_line);
+        self.next_line += 1;
+        let sender = self.sender.clone();
+        let tell = move |id, news| sender.send(Happening::Line(id, news)).is_ok();
+        self.line = Some(Line::open(id, streams, stream, self.hello().encode(), tell)?);
+        Ok(())
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            version: PROTOCOL_VERSION,
+            role: Role::Agent,
+            build: self.build.clone(),
+            target: machine::target(),
+            cores: machine::cores(),
+            memory_bytes: machine::memory_bytes(),
+            kernels: kernels::KERNELS.iter().map(|kernel| kernel.name().to_owned()).collect(),
+            batch: None,
+            session: self.current.map(|(session, _)| session),
+            epoch: self.current.map_or(Epoch(0), |(_, epoch)| epoch),
+            last_seen: self.session.last_seen(),
+            is_alone: self.listens,
+        }
+    }
+
+    fn on_accepted(&mut self, stream: UnixStream) -> Result<(), String> {
+        let (Ok(input), Ok(output)) = (stream.try_clone(), stream.try_clone()) else { return Ok(()) };
+        self.open_line((input, output), Some(stream))
+    }
+
+    fn on_line(&mut self, id: LineId, news: LineNews) -> Result<(), String> {
+        // A connection that has had its successor counts for nothing.
+        let Some(line) = self.line.as_mut().filter(|line| line.id == id) else { return Ok(()) };
+        match news {
+            LineNews::Bytes(more) => match &mut line.stage {
+                Stage::Greeting { bytes, .. } => {
+                    bytes.extend(more);
+                    self.greet()
+                }
+                Stage::Talking(decoder) => {
+                    decoder.push(&more);
+                    self.receive()
+                }
+            },
+            LineNews::Written => {
+                line.is_busy = false;
+                self.compute_announced()
+            }
+            LineNews::ReadEnded | LineNews::WriteFailed => self.close_line(),
+        }
+    }
+
+    /// The connection is gone.
+    fn close_line(&mut self) -> Result<(), String> {
+        self.line = None;
+        if !self.listens || self.current.is_none() {
+            self.exit = Some(Exit::ChannelClosed);
+            return Ok(());
+        }
+        self.decide(Event::ChannelClosed)
+    }
+
+    /// The manager's hello, if all of it is there: a new conversation, or the same one over another connection.
+    fn greet(&mut self) -> Result<(), String> {
+        let Some(Line { stage: Stage::Greeting { bytes, .. }, .. }) = &mut self.line else { return Ok(()) };
+        let opening = match Opening::decode(bytes) {
+            Ok(None) => return Ok(()),
+            Ok(Some(opening)) => opening,
+            Err(error) => return self.refuse(&error.to_string()),
+        };
+        let (hello, rest) = match opening {
+            (Opening::Hello(hello), length) => (hello, bytes.split_off(length)),
+            (Opening::Goodbye, _) => {
+                self.exit = Some(Exit::Goodbye);
+                return Ok(());
+            }
+        };
+        if let Err(error) = hello.check(&self.build) {
+            return self.refuse(&error.to_string());
+        }
+        let asked = (hello.session.unwrap_or(SessionId(0)), hello.epoch);
+        match self.current {
+            None => self.current = Some(asked),
+            Some(current) if current == asked => {
+                self.session.resume(self.now(), hello.last_seen).map_err(|error| error.to_string())?;
+            }
+            // A titan that is over, or never was this batch's.
+            Some((_, epoch)) if hello.epoch < epoch => return self.refuse("a titan of an earlier life of the batch"),
+            // Whoever is titan now has given the conversation up, and all that it was about.
+            Some(_) => {
+                self.exit = Some(Exit::Superseded);
+                return Ok(());
+            }
+        }
+        if let Some(line) = &mut self.line {
+            let mut decoder = titan_proto::frame::Decoder::default();
+            decoder.push(&rest);
+            line.stage = Stage::Talking(decoder);
+        }
+        self.decide(Event::Heard)?;
+        self.receive()
+    }
+
+    /// Nobody to talk to: who is alone with it ends, and who has a session waits for its titan.
+    fn refuse(&mut self, reason: &str) -> Result<(), String> {
+        if self.current.is_none() {
+            return Err(reason.to_owned());
+        }
+        if let Some(line) = self.line.as_mut().filter(|line| !line.is_busy) {
+            line.write(GOODBYE.to_vec());
+        }
+        self.line = None;
+        Ok(())
+    }
+
     fn run(mut self, happenings: &Receiver<Happening>) -> Result<Exit, String> {
         let exit = self.work(happenings);
         // An agent that is a part of another program has no business with that program's children.
@@ -284,14 +283,13 @@ impl Server {
 
     fn work(&mut self, happenings: &Receiver<Happening>) -> Result<Exit, String> {
         let mut next_tick = self.now();
-        self.receive()?;
         loop {
             if let Some(exit) = self.exit.take() {
                 return Ok(exit);
             }
             self.transmit();
             // While a write is under way nothing is added to it, so a heartbeat that is due has to wait.
-            let wake = if self.writer_busy { next_tick } else { self.session.next_deadline().min(next_tick) };
+            let wake = if self.can_write() { self.session.next_deadline().min(next_tick) } else { next_tick };
             match happenings.recv_timeout(wake.since(self.now())) {
                 Ok(happening) => self.on_happening(happening)?,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -302,7 +300,7 @@ impl Server {
                 self.announced = self.starts.len();
                 self.compute_announced()?;
                 self.decide(Event::Tick)?;
-                self.look_around();
+                self.look_around()?;
                 next_tick = self.now() + MAX_TICK / 4;
             }
         }
@@ -314,20 +312,13 @@ impl Server {
 
     fn on_happening(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
-            Happening::Bytes(bytes) => {
-                self.decoder.push(&bytes);
-                self.receive()
-            }
+            Happening::Accepted(stream) => self.on_accepted(stream),
+            Happening::Line(id, news) => self.on_line(id, news),
             Happening::Chunk(attempt, bytes) => {
                 self.budget.handed_over(bytes.len());
                 self.session.send_chunk(attempt.stream(), Arc::new(bytes));
                 Ok(())
             }
-            Happening::Written => {
-                self.writer_busy = false;
-                self.compute_announced()
-            }
-            Happening::ReadEnded | Happening::WriteFailed => self.decide(Event::ChannelClosed),
             Happening::Computed(attempt, end) => {
                 match &mut self.processes {
                     Some(processes) if processes.runs(attempt) => processes.ended(attempt),
@@ -359,10 +350,14 @@ impl Server {
     }
 
     fn receive(&mut self) -> Result<(), String> {
-        while let Some(received) = self.decoder.next_frame().map_err(|error| error.to_string())? {
-            let event = match received {
-                Received::Goodbye => Event::Goodbye,
-                Received::Frame(frame) => {
+        while let Some(Line { stage: Stage::Talking(decoder), .. }) = &mut self.line {
+            let event = match decoder.next_frame() {
+                Ok(None) => break,
+                // Another connection may do better.
+                Err(_) if self.listens => return self.close_line(),
+                Err(error) => return Err(error.to_string()),
+                Ok(Some(Received::Goodbye)) => Event::Goodbye,
+                Ok(Some(Received::Frame(frame))) => {
                     match self.session.on_frame(self.now(), frame).map_err(|error| error.to_string())? {
                         Incoming::Control(bytes) => {
                             Event::Message(codec::decode(&bytes).map_err(|error| error.to_string())?)
@@ -384,13 +379,19 @@ impl Server {
         Ok(())
     }
 
+    /// Whether something may go out now.
+    fn can_write(&self) -> bool {
+        matches!(&self.line, Some(Line { stage: Stage::Talking(_), is_busy: false, .. }))
+    }
+
     fn transmit(&mut self) {
         self.budget.set_sent(self.session.bulk_bytes());
-        if self.writer_busy {
+        if !self.can_write() {
             return;
         }
-        if let Some(bytes) = self.session.poll_transmit(self.now()) {
-            self.writer_busy = self.to_writer.send(bytes).is_ok();
+        let bytes = self.session.poll_transmit(self.now());
+        if let (Some(bytes), Some(line)) = (bytes, &mut self.line) {
+            line.write(bytes);
             self.announced = self.starts.len();
         }
     }
@@ -441,7 +442,7 @@ impl Server {
     }
 
     /// What is to be done now and then, whatever happens.
-    fn look_around(&mut self) {
+    fn look_around(&mut self) -> Result<(), String> {
         if self.parent.is_some() {
             reap_orphans();
         }
@@ -455,6 +456,14 @@ impl Server {
         if self.reports_load && self.now().since(self.last_load) >= LOAD_SPAN {
             self.report_load();
         }
+        let is_overdue = |stage: &Stage| matches!(stage, Stage::Greeting { by, .. } if Instant::now() > *by);
+        if self.line.as_ref().is_some_and(|line| is_overdue(&line.stage)) {
+            return self.refuse("no titan has said hello");
+        }
+        if self.current.is_none() && self.line.is_none() && Instant::now() > self.alone_until {
+            return Err("no titan has come".to_owned());
+        }
+        Ok(())
     }
 
     fn tell_lease(&mut self) {

@@ -1,0 +1,152 @@
+//! Where an agent is met that runs apart from its connections: a socket in a folder that is this user's alone, on this machine's own
+//! disk, not in a folder that goes at logout. Its name is made of the batch and the host: who knows it and is of this user may connect.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+use crate::own_folder;
+
+/// Where the folder may be: the same for every process of this user, whatever its environment says, and short.
+const PARENTS: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+/// The longest name that somebody can be met under.
+const MAX_NAME_CHARS: usize = 32;
+
+/// A place to meet.
+#[derive(Debug, Clone)]
+pub(crate) struct Meeting {
+    folder: PathBuf,
+    name: String,
+}
+
+impl Meeting {
+    /// The place of that name; None: the name is none, or there is no folder for it.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let is_name =
+            !name.is_empty() && name.len() <= MAX_NAME_CHARS && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        let user = rustix::process::geteuid().as_raw();
+        let folders = PARENTS.iter().map(|parent| PathBuf::from(format!("{parent}/titan-meet-{user}")));
+        let folder = folders.into_iter().find(|folder| own_folder::make(folder).is_ok()).filter(|_| is_name)?;
+        Some(Self { folder, name: name.to_owned() })
+    }
+
+    /// Whether the agent of that name may still be there, or something that it ran: held by its watcher and by itself, until both
+    /// have ended. None: it is there.
+    ///
+    /// # Errors
+    /// That can't be told.
+    pub(crate) fn take_alive(&self) -> io::Result<Option<File>> {
+        // The folder goes with the last agent.
+        own_folder::make(&self.folder)?;
+        let open = || OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.path("alive"));
+        let file = open()?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Ok(None),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        // Whoever had it may have removed it before it could be locked here.
+        let is_same =
+            || Some(rustix::fs::fstat(&file).ok()?.st_ino == rustix::fs::stat(self.path("alive")).ok()?.st_ino);
+        if is_same() == Some(true) { Ok(Some(file)) } else { Ok(None) }
+    }
+
+    /// The agent's end.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub(crate) fn listen(&self) -> io::Result<UnixListener> {
+        let socket = self.path("sock");
+        // That of an agent that was killed: whoever calls this has made sure that it is gone.
+        let _ = fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket)?;
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    }
+
+    /// The other end.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub(crate) fn connect(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(self.path("sock"))
+    }
+
+    /// Where the agent says what nobody may be there to hear.
+    ///
+    /// # Errors
+    /// It can't be made.
+    pub(crate) fn make_log(&self) -> io::Result<File> {
+        own_folder::make(&self.folder)?;
+        OpenOptions::new().append(true).create(true).mode(0o600).open(self.path("log"))
+    }
+
+    /// What it has said and will say, for whoever opens it before it goes.
+    ///
+    /// # Errors
+    /// It isn't there.
+    pub(crate) fn open_log(&self) -> io::Result<File> {
+        File::open(self.path("log"))
+    }
+
+    /// Nobody is met here any more.
+    pub(crate) fn remove(&self) {
+        for part in ["sock", "log", "alive"] {
+            let _ = fs::remove_file(self.path(part));
+        }
+        // Goes only when it is empty.
+        let _ = fs::remove_dir(&self.folder);
+    }
+
+    fn path(&self, part: &str) -> PathBuf {
+        self.folder.join(format!("{}.{part}", self.name))
+    }
+}
+
+/// Whether the other end of a connection is this user's.
+pub(crate) fn is_own(stream: &UnixStream) -> bool {
+    let user = rustix::process::geteuid();
+    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| peer.uid == user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meeting() -> Meeting {
+        let folder = std::env::temp_dir()
+            .join(format!("titan-meet-test-{:?}", std::thread::current().id()).replace(['(', ')'], ""));
+        Meeting { folder, name: "x".to_owned() }
+    }
+
+    #[test]
+    fn one_agent_at_a_time_is_met_and_nothing_is_left_of_it() {
+        let meeting = meeting();
+        let alive = meeting.take_alive().unwrap().expect("nobody is there");
+        assert!(meeting.take_alive().unwrap().is_none());
+        assert!(meeting.connect().is_err());
+        let listener = meeting.listen().unwrap();
+        let here = meeting.connect().unwrap();
+        let (there, _) = listener.accept().unwrap();
+        assert!(is_own(&here) && is_own(&there));
+        let mode = fs::metadata(meeting.path("sock")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        meeting.make_log().unwrap();
+        drop(alive);
+        meeting.remove();
+        assert!(meeting.take_alive().unwrap().is_some());
+        meeting.remove();
+        assert!(!meeting.folder.exists());
+    }
+
+    #[test]
+    fn a_name_is_letters_and_digits() {
+        assert!(
+            Meeting::named("").is_none()
+                && Meeting::named("../x").is_none()
+                && Meeting::named(&"x".repeat(33)).is_none()
+        );
+    }
+}
