@@ -173,7 +173,7 @@ fn what_ctrl_c_stopped_waits_again_and_what_failed_only_if_that_is_asked_for() {
 
 #[test]
 fn a_picture_is_gone_on_with_and_is_the_same() {
-    const PICTURE: &str = "run mandelbrot --size 64x64 --tiles 4x4 --iterations 200";
+    const PICTURE: &str = "run mandelbrot --size 64x64 --tiles 4x4 --iterations 200 --lease 0";
     let desk = Desk::new();
     desk.run(&format!("{PICTURE} -o whole.png")).expect(0);
     let faults: Vec<String> = (7..16).map(|task| format!("delay:{task}:60000")).collect();
@@ -186,6 +186,53 @@ fn a_picture_is_gone_on_with_and_is_the_same() {
     assert_eq!(outcome.stderr.matches(" starts on ").count(), 16 - done, "{}", outcome.stderr);
     assert!(outcome.stderr.contains(&format!("{done} of 16 done")), "{}", outcome.stderr);
     assert!(desk.read("out.png") == desk.read("whole.png"));
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn tiles_that_are_being_computed_when_titan_is_killed_are_computed_once() {
+    const PICTURE: &str = "run mandelbrot --size 64x64 --tiles 4x4 --iterations 200";
+    let desk = Desk::new();
+    desk.run(&format!("{PICTURE} -o whole.png")).expect(0);
+    let mut running = desk.start_faulty("delay:7:4000,delay:8:4000", &format!("{PICTURE} -v -o out.png -j 2"));
+    running.wait_for("task 7 starts");
+    running.wait_for("task 8 starts");
+    kill(running);
+    let done = count(&desk, "COMPLETED");
+    let outcome = desk.run("resume -v").expect(0);
+    for task in [7, 8] {
+        assert!(outcome.stderr.contains(&format!("task {task} still runs on localhost, and goes on")));
+        assert!(!outcome.stderr.contains(&format!("task {task} starts")), "{}", outcome.stderr);
+    }
+    assert_eq!(outcome.stderr.matches(" starts on ").count(), 14 - done, "{}", outcome.stderr);
+    assert!(desk.read("out.png") == desk.read("whole.png"));
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn commands_that_run_when_titan_is_killed_go_on_and_lose_nothing_of_what_they_print() {
+    let desk = Desk::new();
+    // One prints before titan dies, while nobody listens, and after; one ends while nobody listens; one waits its turn.
+    let script = "echo {} >> begun; echo {} first; until test -e after{}; do sleep 0.02; done; seq {}00000 {}20000; echo {} last";
+    let mut running = start(&desk, &format!("$titan map -v -k -j2 -s '{script}' ::: 1 2 3"));
+    running.wait_for("task 1 starts");
+    running.wait_for("task 2 starts");
+    wait_until(PATIENCE, "both have begun", || begun(&desk).len() == 2);
+    kill(running);
+    desk.write("after2", "");
+    desk.write("after3", "");
+    let mut running = start(&desk, "$titan resume -v");
+    running.wait_for("task 1 still runs on localhost, and goes on");
+    running.wait_for("task 2 on localhost: done");
+    desk.write("after1", "");
+    let outcome = running.wait().expect(0);
+    assert_eq!(outcome.stderr.matches(" starts on ").count(), 1, "{}", outcome.stderr);
+    assert_eq!(begun(&desk).into_values().collect::<Vec<_>>(), [1, 1, 1]);
+    let told = |task: usize| {
+        let numbers = (task * 100_000..=task * 100_000 + 20_000).map(|number| format!("{number}\n"));
+        format!("{task} first\n{}{task} last\n", numbers.collect::<String>())
+    };
+    assert!(stdout(&desk) == (1..=3).map(told).collect::<String>());
     desk.wait_until_tidy();
 }
 

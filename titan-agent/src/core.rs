@@ -44,6 +44,8 @@ pub enum Event {
     },
     /// The channel to the manager is gone; another one may come.
     ChannelClosed,
+    /// A manager of a later epoch has come, and a session with it.
+    TakenOver,
     /// The manager ends the session.
     Goodbye,
     /// Time has passed.
@@ -152,6 +154,22 @@ pub enum Effect {
         /// What it runs beyond what its job says.
         part: Part,
     },
+    /// An outcome that isn't acknowledged is said again, after the last bytes of its stream from this one on.
+    SayAgain {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Bytes of the stream that the manager has.
+        have: u64,
+        /// Its result, if that was sent as a whole.
+        result: Arc<Vec<u8>>,
+        /// The outcome; None: it still runs.
+        then: Option<ToManager>,
+    },
+    /// Nothing of an attempt's stream is needed.
+    Drop {
+        /// The attempt.
+        attempt: AttemptId,
+    },
     /// Stop a computation; `Computed` follows all the same.
     Stop {
         /// The attempt.
@@ -182,7 +200,10 @@ pub enum Exit {
 /// An outcome that the manager hasn't acknowledged.
 #[derive(Debug)]
 struct Unacknowledged {
-    bytes: u64,
+    task: TaskId,
+    /// As far as it is kept here.
+    result: Arc<Vec<u8>>,
+    outcome: ToManager,
 }
 
 /// An attempt that hasn't begun.
@@ -207,6 +228,8 @@ pub struct Agent {
     /// Attempts that aren't over and have files.
     with_files: BTreeSet<AttemptId>,
     unacknowledged: BTreeMap<AttemptId, Unacknowledged>,
+    /// Attempts of an earlier manager of which nothing more is said.
+    forgotten: BTreeSet<AttemptId>,
     last_heard: Timestamp,
     last_tick: Timestamp,
     exited: bool,
@@ -223,6 +246,7 @@ impl Agent {
             running: BTreeMap::new(),
             with_files: BTreeSet::new(),
             unacknowledged: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
             last_heard: now,
             last_tick: now,
             exited: false,
@@ -245,6 +269,10 @@ impl Agent {
             // Without a lease it ends with its channel, and so does one that nobody has told anything.
             Event::ChannelClosed if self.lease.is_zero() || self.slots == 0 => self.exit(Exit::ChannelClosed, effects),
             Event::ChannelClosed => {}
+            Event::TakenOver => {
+                self.last_heard = now;
+                self.on_taken_over(effects);
+            }
             Event::Goodbye => self.exit(Exit::Goodbye, effects),
             Event::Tick => self.on_tick(now, effects),
         }
@@ -273,8 +301,40 @@ impl Agent {
             ToAgent::Cancel { attempt } => self.on_cancel(attempt, effects),
             ToAgent::Acknowledge { attempt } => {
                 self.unacknowledged.remove(&attempt);
+                effects.push(Effect::Drop { attempt });
             }
+            ToAgent::Adopt { attempt, have, .. } => self.on_adopt(attempt, have, effects),
+            ToAgent::Forget { attempt } => self.on_forget(attempt, effects),
         }
+    }
+
+    /// What hasn't begun is started anew by whoever manages now; what has is told.
+    fn on_taken_over(&mut self, effects: &mut Vec<Effect>) {
+        self.jobs.clear();
+        for Queued { attempt, .. } in std::mem::take(&mut self.queue) {
+            self.release(attempt, effects);
+        }
+    }
+
+    /// The attempts that it has for a manager that takes over, with their tasks.
+    pub fn held(&self) -> Vec<(AttemptId, TaskId)> {
+        let running = self.running.iter().map(|(attempt, task)| (*attempt, *task));
+        let ended = self.unacknowledged.iter().map(|(attempt, ended)| (*attempt, ended.task));
+        running.filter(|(attempt, _)| !self.forgotten.contains(attempt)).chain(ended).collect()
+    }
+
+    fn on_adopt(&mut self, attempt: AttemptId, have: u64, effects: &mut Vec<Effect>) {
+        let ended = self.unacknowledged.get(&attempt);
+        let (result, then) = ended.map(|ended| (Arc::clone(&ended.result), ended.outcome.clone())).unzip();
+        effects.push(Effect::SayAgain { attempt, have, result: result.unwrap_or_default(), then });
+    }
+
+    fn on_forget(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        self.unacknowledged.remove(&attempt);
+        if self.running.contains_key(&attempt) && self.forgotten.insert(attempt) {
+            effects.push(Effect::Stop { attempt });
+        }
+        effects.push(Effect::Drop { attempt });
     }
 
     fn on_configure(&mut self, configure: Configure, effects: &mut Vec<Effect>) {
@@ -314,8 +374,8 @@ impl Agent {
                 None => effects.push(Effect::Release { attempt }),
             },
             Some(outcome) => {
-                if self.unqueue(attempt) {
-                    self.end(attempt, Computed::ended(outcome), effects);
+                if let Some(task) = self.unqueue(attempt) {
+                    self.end(attempt, task, Computed::ended(outcome), effects);
                 }
             }
         }
@@ -329,8 +389,8 @@ impl Agent {
 
     fn on_recall(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
         let answer = match self.unqueue(attempt) {
-            true => ToManager::Recalled { attempt },
-            false => ToManager::AlreadyStarted { attempt },
+            Some(_) => ToManager::Recalled { attempt },
+            None => ToManager::AlreadyStarted { attempt },
         };
         if matches!(answer, ToManager::Recalled { .. }) {
             self.release(attempt, effects);
@@ -339,45 +399,46 @@ impl Agent {
     }
 
     fn on_cancel(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
-        if self.unqueue(attempt) {
-            self.end(attempt, Computed::Cancelled, effects);
+        if let Some(task) = self.unqueue(attempt) {
+            self.end(attempt, task, Computed::Cancelled, effects);
         } else if self.running.contains_key(&attempt) {
             effects.push(Effect::Stop { attempt });
         }
     }
 
-    fn unqueue(&mut self, attempt: AttemptId) -> bool {
-        let before = self.queue.len();
-        self.queue.retain(|queued| queued.attempt != attempt);
-        self.queue.len() < before
+    /// The task of an attempt that hadn't begun, and never will.
+    fn unqueue(&mut self, attempt: AttemptId) -> Option<TaskId> {
+        let place = self.queue.iter().position(|queued| queued.attempt == attempt)?;
+        self.queue.remove(place).map(|queued| queued.task)
     }
 
     fn on_computed(&mut self, attempt: AttemptId, end: Computed, effects: &mut Vec<Effect>) {
-        if self.running.remove(&attempt).is_some() {
-            self.end(attempt, end, effects);
+        let Some(task) = self.running.remove(&attempt) else { return };
+        if self.forgotten.remove(&attempt) {
+            return self.release(attempt, effects);
         }
+        self.end(attempt, task, end, effects);
     }
 
-    fn end(&mut self, attempt: AttemptId, end: Computed, effects: &mut Vec<Effect>) {
+    fn end(&mut self, attempt: AttemptId, task: TaskId, end: Computed, effects: &mut Vec<Effect>) {
         let finished = |outcome| ToManager::Finished { attempt, outcome, process: None };
-        let (bytes, effect) = match end {
+        let (result, outcome, follows) = match end {
             Computed::Completed { result, crc, compute } => {
-                let bytes = result.len() as u64;
-                let compute_us = compute.as_micros() as u64;
-                let then = finished(Outcome::Completed(ResultSummary { bytes, crc, compute_us }));
-                (bytes, Effect::SendResult { attempt, result, then })
+                let (bytes, compute_us) = (result.len() as u64, compute.as_micros() as u64);
+                (result, finished(Outcome::Completed(ResultSummary { bytes, crc, compute_us })), true)
             }
-            Computed::Failed { reason } => (0, Effect::Send(finished(Outcome::failed(reason)))),
+            Computed::Failed { reason } => (Arc::default(), finished(Outcome::failed(reason)), false),
+            // It follows the last of what was written, if anything was.
             Computed::Ended { outcome, process, bytes } => {
-                let then = ToManager::Finished { attempt, outcome, process };
-                // It follows the last of what was written, if anything was.
-                let follows = Effect::SendResult { attempt, result: Arc::default(), then: then.clone() };
-                (0, if bytes > 0 { follows } else { Effect::Send(then) })
+                (Arc::default(), ToManager::Finished { attempt, outcome, process }, bytes > 0)
             }
-            Computed::Cancelled => (0, Effect::Send(finished(Outcome::Cancelled))),
+            Computed::Cancelled => (Arc::default(), finished(Outcome::Cancelled), false),
         };
-        self.unacknowledged.insert(attempt, Unacknowledged { bytes });
-        effects.push(effect);
+        effects.push(match follows {
+            true => Effect::SendResult { attempt, result: Arc::clone(&result), then: outcome.clone() },
+            false => Effect::Send(outcome.clone()),
+        });
+        self.unacknowledged.insert(attempt, Unacknowledged { task, result, outcome });
         self.release(attempt, effects);
     }
 
@@ -392,7 +453,7 @@ impl Agent {
     }
 
     fn has_room_for_results(&self) -> bool {
-        self.unacknowledged.values().map(|outcome| outcome.bytes).sum::<u64>() < MAX_UNACKNOWLEDGED_BYTES
+        self.unacknowledged.values().map(|ended| ended.result.len() as u64).sum::<u64>() < MAX_UNACKNOWLEDGED_BYTES
     }
 
     fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {

@@ -92,7 +92,9 @@ impl Desk {
     pub fn say(&mut self, message: &ToAgent, results: &mut impl Results) -> Result<(), CodecError> {
         let bytes = codec::encode(message)?;
         match message {
-            ToAgent::Start { attempt, .. } => drop(self.given.insert(*attempt, Given::Open)),
+            ToAgent::Start { attempt, .. } | ToAgent::Adopt { attempt, .. } => {
+                self.given.insert(*attempt, Given::Open);
+            }
             ToAgent::Acknowledge { attempt } => self.forget(*attempt, results),
             _ => {}
         }

@@ -153,6 +153,15 @@ pub enum Report {
         /// Where.
         host: HostId,
     },
+    /// An attempt that an earlier manager had started runs on for this one.
+    Adopted {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Where.
+        host: HostId,
+    },
     /// A task is COMPLETED.
     Completed {
         /// The task.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use titan_proto::id::{JobId, TaskId};
-use titan_proto::message::{ToManager, Work};
+use titan_proto::message::{Held, ToManager, Work};
 
 /// A host, by its place in the driver's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,6 +140,8 @@ pub enum Event {
         capacity: Capacity,
         /// Whether everything that an agent of this batch has run on that host before is known to have ended.
         is_alone: bool,
+        /// What its agent has from an earlier manager, and could go on with for this one.
+        held: Vec<Held>,
     },
     /// A message from a worker; also a sign of life.
     Message {

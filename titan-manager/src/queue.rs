@@ -69,8 +69,11 @@ impl Queue {
         if fresh.range.is_empty() {
             fresh.range = tasks;
         } else {
-            assert_eq!(fresh.range.end, tasks.start, "a job's tasks come in order");
-            fresh.range.end = tasks.end;
+            match fresh.range.end == tasks.start {
+                true => fresh.range.end = tasks.end,
+                // One of them was taken out of the range.
+                false => fresh.single.extend(tasks),
+            }
         }
     }
 
@@ -87,6 +90,21 @@ impl Queue {
     /// A task that was given back doesn't wait any more.
     pub(crate) fn withdraw(&mut self, task: TaskId) {
         self.returned.remove(&self.returned_key(task));
+    }
+
+    /// A task doesn't wait any more, wherever in the queue it is.
+    pub(crate) fn remove(&mut self, task: TaskId) {
+        self.withdraw(task);
+        let key = self.key(task.job);
+        let Some(fresh) = self.fresh.get_mut(&key) else { return };
+        if !fresh.single.remove(&task.index) && fresh.range.contains(&task.index) {
+            // Those after it stand alone from now on.
+            fresh.single.extend(task.index + 1..fresh.range.end);
+            fresh.range.end = task.index;
+        }
+        if fresh.len() == 0 {
+            self.fresh.remove(&key);
+        }
     }
 
     /// Takes a task that [`Queue::heads`] named.
@@ -179,6 +197,23 @@ mod tests {
         assert_eq!(queue.take_alike(task(2, 0)), [task(2, 0)]);
         assert_eq!(queue.take_alike(task(1, 0)).len(), 3);
         assert_eq!(queue.drain().len(), 5);
+    }
+
+    #[test]
+    fn a_task_is_taken_out_of_the_middle_and_the_others_stay_in_order() {
+        let mut queue = Queue::default();
+        queue.add_job(0);
+        queue.grow(JobId(0), 0..5);
+        queue.remove(task(0, 2));
+        queue.remove(task(0, 9));
+        queue.grow(JobId(0), 5..6);
+        assert!(!queue.contains(task(0, 2)));
+        let mut order = Vec::new();
+        while let Some(head) = { queue.heads().next() } {
+            queue.take(head);
+            order.push(head.index);
+        }
+        assert_eq!(order, [0, 1, 3, 4, 5]);
     }
 
     #[test]

@@ -102,7 +102,7 @@ mod tests {
     use crate::command::{CommandJob, CommandTask, ProcessEnd, Word, Workdir};
     use crate::files::{BlobId, Content, Entry, EntryKind, FileSet, OutputPattern};
     use crate::id::{AttemptId, Epoch, JobId, TaskId};
-    use crate::message::{Configure, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
+    use crate::message::{Configure, Held, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 
     fn attempt() -> AttemptId {
         AttemptId { epoch: Epoch(1), number: 2 }
@@ -194,6 +194,11 @@ mod tests {
                 "01000000030000000100000001000000000000006a01000000000000000100000000000000010100000000000000020101000000000000000301000000010000000000000004050000000000000006000000000000000700000008000000090000000000000001000000000000000100000000000000720a00000001",
             ),
             (ToAgent::Recall { attempt: attempt() }, "030000000100000002000000"),
+            (
+                ToAgent::Adopt { attempt: attempt(), task, have: 7 },
+                "08000000010000000200000003000000040000000700000000000000",
+            ),
+            (ToAgent::Forget { attempt: attempt() }, "090000000100000002000000"),
             (ToAgent::Cancel { attempt: attempt() }, "040000000100000002000000"),
             (ToAgent::Acknowledge { attempt: attempt() }, "050000000100000002000000"),
             (
@@ -226,6 +231,12 @@ mod tests {
                 "0100000001000000020000000200000000",
             ),
             (ToManager::Recalled { attempt: attempt() }, "020000000100000002000000"),
+            (
+                ToManager::Holds {
+                    held: vec![Held { attempt: attempt(), task: TaskId { job: JobId(3), index: 4 }, from: 5 }],
+                },
+                "060000000100000000000000010000000200000003000000040000000500000000000000",
+            ),
             (ToManager::AlreadyStarted { attempt: attempt() }, "030000000100000002000000"),
             (ToManager::Load { load_hundredths: 1, free_memory_bytes: 2 }, "04000000010000000200000000000000"),
             (

@@ -65,6 +65,8 @@ pub struct Hello {
     pub last_seen: u64,
     /// Of an agent: no other one of this batch and host lives, nor anything that one has run.
     pub is_alone: bool,
+    /// Of a manager: it goes on with what an agent has from one of an earlier epoch.
+    pub adopts: bool,
 }
 
 /// What a connection begins with.
@@ -138,6 +140,9 @@ impl Hello {
         if let Some(batch) = &self.batch {
             body.push_str(&format!("batch={batch}\n"));
         }
+        if self.adopts {
+            body.push_str("adopts=1\n");
+        }
         if self.is_alone {
             body.push_str("alone=1\n");
         }
@@ -165,6 +170,7 @@ impl Hello {
             epoch: Epoch(number("epoch").unwrap_or(0).min(u64::from(u32::MAX)) as u32),
             last_seen: number("last_seen").unwrap_or(0),
             is_alone: number("alone") == Some(1),
+            adopts: number("adopts") == Some(1),
         }
     }
 
@@ -257,6 +263,7 @@ mod tests {
             epoch: Epoch(1),
             last_seen: 42,
             is_alone: false,
+            adopts: false,
         }
     }
 

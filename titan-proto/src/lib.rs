@@ -28,4 +28,4 @@ pub mod session;
 pub mod time;
 
 /// The version of everything after the handshake. Any difference is refused.
-pub const PROTOCOL_VERSION: u16 = 4;
+pub const PROTOCOL_VERSION: u16 = 5;

@@ -58,7 +58,35 @@ pub enum ToAgent {
         /// Why the bytes aren't there.
         failure: Option<String>,
     },
+    /// An attempt of an earlier manager goes on for this one.
+    Adopt {
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its task.
+        task: TaskId,
+        /// Bytes of its stream that are here. The manager doesn't know it and says 0; the driver fills it in.
+        have: u64,
+    },
+    /// An attempt of an earlier manager counts for nothing: it ends, and nothing more is said of it.
+    Forget {
+        /// The attempt.
+        attempt: AttemptId,
+    },
 }
+
+/// An attempt that an agent has from an earlier manager: it runs, or has ended and its outcome wasn't acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its task.
+    pub task: TaskId,
+    /// The first byte of its stream that the agent still has.
+    pub from: u64,
+}
+
+/// Attempts that one agent can hold: more is no agent.
+pub const MAX_HELD: usize = 1 << 14;
 
 /// Most slots of one agent: far beyond what a machine can run, and few enough that counting them costs nothing.
 pub const MAX_SLOTS: u32 = 4_096;
@@ -158,6 +186,11 @@ pub enum ToManager {
         offset: u64,
         /// The part's length, not above [`crate::files::MAX_PIECE_BYTES`].
         bytes: u64,
+    },
+    /// What it has from an earlier manager. The first message to a manager of a later epoch, and said to nobody else.
+    Holds {
+        /// All of it.
+        held: Vec<Held>,
     },
 }
 

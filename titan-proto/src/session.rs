@@ -5,7 +5,7 @@
 //! connection frames come in order and once: anything else is an error that ends the connection. Over several
 //! connections each frame is delivered exactly once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -310,6 +310,19 @@ impl Session {
         frame::write_frame(kind, sequence, self.last_seen, &payload, out);
         self.sent.push_back(Sent { sequence, kind, payload });
         self.on_wire += 1;
+    }
+
+    /// Ends it, with what the other side hasn't acknowledged of each stream: the last bytes that were queued, in order.
+    pub fn into_unacknowledged(self) -> BTreeMap<u64, Vec<u8>> {
+        let mut streams: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        for frame in self.sent.iter().filter(|frame| frame.kind == FrameKind::Bulk) {
+            let (stream, data) = frame.payload.split_at(STREAM_BYTES);
+            streams.entry(frame::read_u64(stream)).or_default().extend_from_slice(data);
+        }
+        for bulk in self.bulk {
+            streams.entry(bulk.stream).or_default().extend_from_slice(&bulk.data[bulk.offset..]);
+        }
+        streams
     }
 
     /// When [`Session::poll_transmit`] is to be asked even if nothing happens: the next heartbeat.

@@ -22,6 +22,7 @@ pub fn hello(version: u16, build: &str) -> Vec<u8> {
         epoch: Epoch(0),
         last_seen: 0,
         is_alone: false,
+        adopts: false,
     };
     hello.encode()
 }

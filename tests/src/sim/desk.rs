@@ -166,7 +166,7 @@ impl World {
         self.agents.insert(worker, AgentSide::new(host, capacity.slots, link, self.now));
         self.after(PULSE, Happening::AgentTick(worker));
         self.touched.insert((worker, Side::Manager));
-        self.tell(Event::WorkerJoined { host, worker, capacity, is_alone: false });
+        self.tell(Event::WorkerJoined { host, worker, capacity, is_alone: false, held: vec![] });
     }
 
     /// Handles all frames that are complete.

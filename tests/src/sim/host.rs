@@ -118,7 +118,7 @@ impl World {
             Effect::Configure(configure) => {
                 agent.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
             }
-            Effect::Prepare { .. } => {}
+            Effect::Prepare { .. } | Effect::SayAgain { .. } | Effect::Drop { .. } => {}
             Effect::Files { .. } | Effect::Stage { .. } | Effect::Piece { .. } | Effect::Release { .. } => {
                 unreachable!("no simulated task has files")
             }

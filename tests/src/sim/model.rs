@@ -208,7 +208,7 @@ impl Model {
                     (tried.is_open, tried.never_began) = (false, true);
                 }
             }
-            ToManager::Load { .. } | ToManager::Want { .. } => {}
+            ToManager::Load { .. } | ToManager::Want { .. } | ToManager::Holds { .. } => {}
             ToManager::Finished { attempt, outcome, .. } => {
                 let ended = self.held(worker, *attempt).map(|tried| {
                     tried.is_open = false;

@@ -69,7 +69,9 @@ impl Model {
             | ToAgent::Recall { .. }
             | ToAgent::Cancel { .. }
             | ToAgent::Files { .. }
-            | ToAgent::Piece { .. } => {}
+            | ToAgent::Piece { .. }
+            | ToAgent::Adopt { .. }
+            | ToAgent::Forget { .. } => {}
         }
     }
 

@@ -4,10 +4,10 @@
 //!
 //! # Layout
 //! - this file: which of the three processes this one is, and the agent's end.
-//! - [`bridge`]: from a connection to the agent.
-//! - [`meeting`]: where the two meet: a private socket.
-//! - [`line`]: one connection, as the agent has it.
-//! - [`server`]: carries the agent's decisions out.
+//! - `bridge`: from a connection to the agent.
+//! - `meeting`: where the two meet: a private socket.
+//! - `line`: one connection, as the agent has it.
+//! - `server`: carries the agent's decisions out.
 
 mod bridge;
 mod line;

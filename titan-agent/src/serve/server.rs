@@ -14,7 +14,7 @@ use titan_proto::codec;
 use titan_proto::frame::Received;
 use titan_proto::handshake::{GOODBYE, Hello, Opening, Role};
 use titan_proto::id::{AttemptId, Epoch, SessionId, TaskId};
-use titan_proto::message::{Part, ToManager, Work};
+use titan_proto::message::{Held, MAX_HELD, Part, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
@@ -113,6 +113,10 @@ struct Server {
     last_load: Timestamp,
     faults: Arc<Faults>,
     sender: SyncSender<Happening>,
+    /// Bytes of their streams that attempts have given out.
+    handed: BTreeMap<AttemptId, u64>,
+    /// Attempts of an earlier manager of which nobody has said yet that they go on, and what that one hasn't acknowledged.
+    unadopted: BTreeMap<AttemptId, Vec<u8>>,
     /// Computations whose announcement hasn't left yet; the first `announced` of them are in the write under way.
     starts: VecDeque<Start>,
     announced: usize,
@@ -144,6 +148,8 @@ impl Server {
             last_load: Timestamp::default(),
             faults: Arc::new(options.faults.clone()),
             sender,
+            handed: BTreeMap::new(),
+            unadopted: BTreeMap::new(),
             starts: VecDeque::new(),
             announced: 0,
             exit: None,
@@ -178,6 +184,7 @@ impl Server {
             epoch: self.current.map_or(Epoch(0), |(_, epoch)| epoch),
             last_seen: self.session.last_seen(),
             is_alone: self.listens,
+            adopts: false,
         }
     }
 
@@ -244,6 +251,8 @@ impl Server {
             }
             // A titan that is over, or never was this batch's.
             Some((_, epoch)) if hello.epoch < epoch => return self.refuse("a titan of an earlier life of the batch"),
+            // The batch's next life: what runs may go on for it.
+            Some((_, epoch)) if hello.epoch > epoch && hello.adopts => self.take_over(asked)?,
             // Whoever is titan now has given the conversation up, and all that it was about.
             Some(_) => {
                 self.exit = Some(Exit::Superseded);
@@ -257,6 +266,47 @@ impl Server {
         }
         self.decide(Event::Heard)?;
         self.receive()
+    }
+
+    /// Another conversation begins, with what is left of the one before.
+    fn take_over(&mut self, asked: (SessionId, Epoch)) -> Result<(), String> {
+        self.current = Some(asked);
+        let session = Session::new(self.now(), FIRST_HEARTBEAT);
+        let streams = std::mem::replace(&mut self.session, session).into_unacknowledged();
+        self.decide(Event::TakenOver)?;
+        let mut held = Vec::new();
+        for (attempt, task) in self.agent.held().into_iter().take(MAX_HELD) {
+            // What an earlier one hadn't adopted yet comes first.
+            let mut rest = self.unadopted.remove(&attempt).unwrap_or_default();
+            rest.extend(streams.get(&attempt.stream()).into_iter().flatten());
+            let handed = self.handed.get(&attempt).copied().unwrap_or(0);
+            held.push(Held { attempt, task, from: handed.saturating_sub(rest.len() as u64) });
+            self.unadopted.insert(attempt, rest);
+        }
+        // What was fetched was for what hadn't begun.
+        self.files = None;
+        self.staged.clear();
+        self.session.send(encode(&ToManager::Holds { held }));
+        Ok(())
+    }
+
+    /// An attempt goes on for the manager that is there now: what that hasn't of its stream, and its outcome if it has ended.
+    fn say_again(&mut self, attempt: AttemptId, have: u64, result: Arc<Vec<u8>>, then: Option<ToManager>) {
+        let rest = self.unadopted.remove(&attempt).unwrap_or_default();
+        // A result that was made as a whole is there as a whole.
+        let (bytes, from) = match result.is_empty() {
+            true => {
+                let from = self.handed.get(&attempt).copied().unwrap_or(0).saturating_sub(rest.len() as u64);
+                (Arc::new(rest), from)
+            }
+            false => (result, 0),
+        };
+        let skipped = usize::try_from(have.saturating_sub(from)).unwrap_or(usize::MAX).min(bytes.len());
+        let bytes = if skipped == 0 { bytes } else { Arc::new(bytes[skipped..].to_vec()) };
+        match then {
+            Some(then) => self.session.send_bulk(attempt.stream(), bytes, encode(&then)),
+            None => self.session.send_chunk(attempt.stream(), bytes),
+        }
     }
 
     /// Nobody to talk to: who is alone with it ends, and who has a session waits for its titan.
@@ -316,7 +366,11 @@ impl Server {
             Happening::Line(id, news) => self.on_line(id, news),
             Happening::Chunk(attempt, bytes) => {
                 self.budget.handed_over(bytes.len());
-                self.session.send_chunk(attempt.stream(), Arc::new(bytes));
+                *self.handed.entry(attempt).or_default() += bytes.len() as u64;
+                match self.unadopted.get_mut(&attempt) {
+                    Some(rest) => rest.extend(bytes),
+                    None => self.session.send_chunk(attempt.stream(), Arc::new(bytes)),
+                }
                 Ok(())
             }
             Happening::Computed(attempt, end) => {
@@ -385,7 +439,8 @@ impl Server {
     }
 
     fn transmit(&mut self) {
-        self.budget.set_sent(self.session.bulk_bytes());
+        let unadopted: usize = self.unadopted.values().map(Vec::len).sum();
+        self.budget.set_sent(self.session.bulk_bytes() + unadopted as u64);
         if !self.can_write() {
             return;
         }
@@ -496,7 +551,6 @@ impl Server {
             Effect::Configure(configure) => {
                 self.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
                 let slots = configure.slots;
-                let pool = Pool::new(slots, Arc::clone(&self.faults));
                 self.reports_load = configure.reports_load;
                 if self.reports_load {
                     // The manager waits for it.
@@ -507,9 +561,14 @@ impl Server {
                 let files =
                     Files::start(configure.host.clone(), configure.cache_bytes, self.scratch.path().to_owned(), tell);
                 self.files = Some(files.map_err(|error| format!("cannot start a thread: {error}"))?);
-                let here = Here { batch: configure.batch, host: configure.host };
-                self.processes = Some(Processes::new(here, slots, Arc::clone(&self.scratch), Arc::clone(&self.budget)));
-                self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
+                // What runs for an earlier manager runs on.
+                if self.pool.is_none() {
+                    let pool = Pool::new(slots, Arc::clone(&self.faults));
+                    let here = Here { batch: configure.batch, host: configure.host };
+                    let (scratch, budget) = (Arc::clone(&self.scratch), Arc::clone(&self.budget));
+                    self.processes = Some(Processes::new(here, slots, scratch, budget));
+                    self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
+                }
             }
             Effect::Prepare { job, work } => match (work, &mut self.pool, &mut self.processes) {
                 (Work::Kernel { name, params, timeout_ms }, Some(pool), _) => {
@@ -518,9 +577,17 @@ impl Server {
                 (Work::Command(spec), _, Some(processes)) => processes.prepare(job, spec),
                 _ => {}
             },
+            // Of one that wasn't adopted yet it is said when it is.
+            Effect::Send(ToManager::Finished { attempt, .. }) if self.unadopted.contains_key(&attempt) => {}
             Effect::Send(message) => self.session.send(encode(&message)),
+            Effect::SendResult { attempt, .. } if self.unadopted.contains_key(&attempt) => {}
             Effect::SendResult { attempt, result, then } => {
                 self.session.send_bulk(attempt.stream(), result, encode(&then));
+            }
+            Effect::SayAgain { attempt, have, result, then } => self.say_again(attempt, have, result, then),
+            Effect::Drop { attempt } => {
+                self.unadopted.remove(&attempt);
+                self.handed.remove(&attempt);
             }
             Effect::Compute { attempt, task, tried, part } => {
                 self.starts.push_back(Start { attempt, task, tried, part });

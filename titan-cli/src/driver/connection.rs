@@ -1,6 +1,6 @@
 //! One connection to one agent: bytes to frames, frames to the session, results to the spool, messages to the driver.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +14,18 @@ use titan_manager::desk::{Desk, Heard};
 use titan_proto::codec;
 use titan_proto::command::SETUP_CHECK;
 use titan_proto::frame::{Decoder, Received};
-use titan_proto::id::JobId;
-use titan_proto::message::{MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
+use titan_proto::id::{AttemptId, JobId, TaskId};
+use titan_proto::message::{Held, MAX_HELD, MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 use super::clock::Clock;
 use super::host::{Command, News};
 use super::keeper::Keeper;
 use super::offers::Offers;
+use super::spool::Spool;
 use super::staging::FullStart;
 use crate::config::units::human_duration;
+use crate::files::check::OutputCheck;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
@@ -75,6 +77,8 @@ pub(crate) struct Connection {
     pub(crate) clock: Clock,
     pub(crate) news: mpsc::Sender<News>,
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    /// Of attempts of an earlier titan how much is here.
+    pub(crate) have: BTreeMap<AttemptId, u64>,
     /// What came while there was no connection.
     pub(crate) waiting: VecDeque<Command>,
     /// A silence after which a connection is taken for dead: either side says something more often.
@@ -169,9 +173,61 @@ impl Connection {
             }
             Command::Send(message) => self.send(message),
             Command::Start(start) => self.start(*start).await,
+            Command::Adopt { attempt, task, check } => self.adopt(attempt, task, check).await,
             Command::GiveUp => return Err(End::GivenUp),
         }
         Ok(())
+    }
+
+    /// An attempt of an earlier titan goes on: its agent is told what is here of it.
+    async fn adopt(&mut self, attempt: AttemptId, task: TaskId, check: Option<OutputCheck>) {
+        let have = self.have.remove(&attempt).unwrap_or(0);
+        match self.results.adopt(attempt, have, check) {
+            Ok(()) => self.send(ToAgent::Adopt { attempt, task, have }),
+            Err(error) => {
+                self.send(ToAgent::Forget { attempt });
+                let outcome = Outcome::failed_by_host(format!("what it had sent can't be read: {error}"));
+                let message = ToManager::Finished { attempt, outcome, process: None };
+                self.tell(News::Message { worker: self.worker, message }).await;
+            }
+        }
+    }
+
+    /// The first that an agent says that is taken over: what it has. What of that isn't here as far as it would have to be, ends.
+    pub(crate) async fn hear_held(
+        &mut self,
+        spool: &Spool,
+        reader: &mut (dyn AsyncRead + Send + Unpin),
+    ) -> Result<Vec<Held>, End> {
+        let mut buffer = vec![0; READ_BYTES];
+        let held = loop {
+            match self.decoder.next_frame().map_err(damaged)? {
+                Some(Received::Frame(frame)) => {
+                    let heard = self.desk.on_frame(self.clock.now(), frame, &mut self.results).map_err(broken)?;
+                    match heard {
+                        Heard::Message(ToManager::Holds { held }) => break held,
+                        Heard::Message(other) => return Err(broken(format!("{other:?} comes first"))),
+                        Heard::Nothing => {}
+                    }
+                }
+                Some(Received::Goodbye) => return Err(End::Broken("the agent said goodbye".to_owned())),
+                None => {
+                    let length = checked(reader.read(&mut buffer).await)?;
+                    self.decoder.push(&buffer[..length]);
+                }
+            }
+        };
+        let mut known = Vec::new();
+        for held in held.into_iter().take(MAX_HELD) {
+            let have = spool.part_bytes(held.attempt);
+            if have >= held.from {
+                self.have.insert(held.attempt, have);
+                known.push(held);
+            } else {
+                self.send(ToAgent::Forget { attempt: held.attempt });
+            }
+        }
+        Ok(known)
     }
 
     /// Takes what comes while there is no connection, until the worker is given up.

@@ -18,8 +18,8 @@ use titan_manager::{Capacity, HostId, WorkerId};
 use titan_proto::PROTOCOL_VERSION;
 use titan_proto::frame::Decoder;
 use titan_proto::handshake::{HandshakeError, Hello, Opening, Role};
-use titan_proto::id::{BatchId, Epoch, SessionId};
-use titan_proto::message::{Configure, ToAgent, ToManager};
+use titan_proto::id::{AttemptId, BatchId, Epoch, SessionId, TaskId};
+use titan_proto::message::{Configure, Held, ToAgent, ToManager};
 use titan_proto::session::Session;
 
 use super::backoff::History;
@@ -30,6 +30,7 @@ use super::offers::Offers;
 use super::spool::Spool;
 use super::staging::FullStart;
 use crate::config::jobs::Slots;
+use crate::files::check::OutputCheck;
 use crate::launch::gate::jittered;
 use crate::launch::{Lasting, LaunchError, Launcher, Launching, Link, Story};
 
@@ -62,6 +63,7 @@ pub(crate) enum News {
         joined: Joined,
         is_local: bool,
         is_alone: bool,
+        held: Vec<Held>,
     },
     /// A worker says something.
     Message { worker: WorkerId, message: ToManager },
@@ -97,6 +99,12 @@ pub(crate) enum Command {
     Send(ToAgent),
     /// A command's task, with its files.
     Start(Box<FullStart>),
+    /// An attempt of an earlier titan goes on; the check follows what it sends.
+    Adopt {
+        attempt: AttemptId,
+        task: TaskId,
+        check: Option<OutputCheck>,
+    },
     GiveUp,
 }
 
@@ -203,16 +211,16 @@ impl HostTask {
         }
     }
 
-    /// Launches an agent that has no session yet and hears its hello, all within the time that a start may take. One that is in a
-    /// session of an earlier titan is told that it is over, and its end is waited for.
+    /// Launches an agent that has no session yet, or one of an earlier titan's, and hears its hello, all within the time that a start
+    /// may take. One that is in a session which this titan has given up is told that it is over, and its end is waited for.
     async fn start(&self) -> Result<Agent, LaunchError> {
         let deadline = Instant::now() + self.common.start_timeout;
         loop {
             let mut agent = self.launch(deadline).await?;
-            if agent.hello.session.is_none() {
+            if agent.hello.session.is_none() || agent.hello.epoch < self.common.epoch {
                 return Ok(agent);
             }
-            let hello = self.hello(SessionId(random()), 0);
+            let hello = self.hello(SessionId(random()), 0, false);
             let _ = agent.link.writer.write_all(&hello.encode()).await;
             let _ = timeout_at(deadline.into(), agent.link.way.closed()).await;
         }
@@ -241,12 +249,10 @@ impl HostTask {
         let (commands, to_connection) = mpsc::unbounded_channel();
         let mut session = Session::new(common.clock.now(), common.heartbeat);
         session.send(self.configuration(slots));
-        if let Err(error) = link.writer.write_all(&self.hello(id, 0).encode()).await {
+        let adopts = hello.session.is_some();
+        if let Err(error) = link.writer.write_all(&self.hello(id, 0, adopts).encode()).await {
             return Over::Lost(LaunchError::ended(&error.to_string(), ""), None);
         }
-        let joined = Joined { build: hello.build, target: hello.target, cores: hello.cores, took, story: link.story };
-        let (is_local, is_alone) = (self.launcher.is_local(), hello.is_alone);
-        self.tell(News::Joined { host: self.id, worker, capacity, commands, joined, is_local, is_alone }).await;
         let mut connection = Connection {
             worker,
             desk: Desk::new(session),
@@ -257,10 +263,23 @@ impl HostTask {
             clock: common.clock,
             news: common.news.clone(),
             commands: to_connection,
+            have: BTreeMap::new(),
             waiting: VecDeque::new(),
             silence: (common.heartbeat * 2).max(SHORTEST_SILENCE),
             stop: common.stop.clone(),
         };
+        let mut held = Vec::new();
+        if adopts {
+            let hearing = connection.hear_held(&common.spool, &mut *link.reader);
+            held = match timeout(common.start_timeout, hearing).await {
+                Ok(Ok(held)) => held,
+                Ok(Err(end)) => return Over::Lost(LaunchError::lost(&end.reason()), None),
+                Err(_) => return Over::Lost(LaunchError::too_slow(common.start_timeout), None),
+            };
+        }
+        let joined = Joined { build: hello.build, target: hello.target, cores: hello.cores, took, story: link.story };
+        let (is_local, is_alone) = (self.launcher.is_local(), hello.is_alone && !adopts);
+        self.tell(News::Joined { host: self.id, worker, capacity, commands, joined, is_local, is_alone, held }).await;
         let begun = Instant::now();
         let over = loop {
             let end = connection.run(&mut *link.reader, &mut *link.writer).await;
@@ -310,7 +329,7 @@ impl HostTask {
             };
             match launched {
                 Ok(mut agent) if agent.hello.session == Some(id) && agent.hello.epoch == self.common.epoch => {
-                    let hello = self.hello(id, connection.desk.session.last_seen());
+                    let hello = self.hello(id, connection.desk.session.last_seen(), false);
                     let is_written = agent.link.writer.write_all(&hello.encode()).await.is_ok();
                     let now = self.common.clock.now();
                     match connection.desk.session.resume(now, agent.hello.last_seen) {
@@ -377,7 +396,7 @@ impl HostTask {
         titan_proto::codec::encode(&ToAgent::Configure(configure)).expect("a host's name was checked to be short")
     }
 
-    fn hello(&self, session: SessionId, last_seen: u64) -> Hello {
+    fn hello(&self, session: SessionId, last_seen: u64, adopts: bool) -> Hello {
         Hello {
             version: PROTOCOL_VERSION,
             role: Role::Manager,
@@ -391,6 +410,7 @@ impl HostTask {
             epoch: self.common.epoch,
             last_seen,
             is_alone: false,
+            adopts,
         }
     }
 

@@ -29,6 +29,20 @@ impl Keeper {
         self.checks.insert(attempt, check);
     }
 
+    /// An attempt of an earlier titan goes on, of which so many bytes are here.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub(crate) fn adopt(&mut self, attempt: AttemptId, have: u64, mut check: Option<OutputCheck>) -> io::Result<()> {
+        self.spool.adopt(attempt, have, |bytes| {
+            if let Some(check) = &mut check {
+                check.push(bytes);
+            }
+        })?;
+        self.checks.extend(check.map(|check| (attempt, check)));
+        Ok(())
+    }
+
     /// What couldn't be kept here since this was asked last.
     pub(crate) fn take_unkept(&mut self) -> Option<io::Error> {
         self.unkept.take()

@@ -390,13 +390,13 @@ impl<'a> Driver<'a> {
 
     fn on_news(&mut self, news: News) {
         match news {
-            News::Joined { host, worker, capacity, commands, joined, is_local, is_alone } => {
+            News::Joined { host, worker, capacity, commands, joined, is_local, is_alone, held } => {
                 self.connections.insert(worker, Connected { host, commands, is_local, slots: capacity.slots });
                 // What an attempt sends is a file of the spool until it is whole.
                 let slots = self.connections.values().map(|connected| u64::from(connected.slots)).sum();
                 descriptors::make_room(slots, 1);
                 self.tell(&Note::Joined { host, joined });
-                self.handle(Event::WorkerJoined { host, worker, capacity, is_alone });
+                self.handle(Event::WorkerJoined { host, worker, capacity, is_alone, held });
             }
             News::Message { worker, message } => {
                 self.tell_said(worker, false, &message);
@@ -477,6 +477,12 @@ impl<'a> Driver<'a> {
             ToAgent::Cancel { attempt } if self.staging.withdraw(attempt) => {
                 let outcome = Outcome::Cancelled;
                 self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
+            }
+            ToAgent::Adopt { attempt, task, .. } => {
+                self.sink.begun(attempt, task);
+                let files = self.sources[task.job.0 as usize].files(task.index).unwrap_or_default();
+                let check = self.staging.check(task, files);
+                self.pass_on(worker, Command::Adopt { attempt, task, check });
             }
             message => self.pass_on(worker, Command::Send(message)),
         }

@@ -87,15 +87,6 @@ impl Spool {
         Ok(file.sync_all()?)
     }
 
-    /// What attempts of an earlier titan have sent goes: nothing more comes of them.
-    pub(crate) fn remove_parts(&self) {
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if entry.file_name().to_string_lossy().ends_with(PART) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
-
     /// Where a task's result is.
     pub(crate) fn path(&self, task: TaskId) -> PathBuf {
         self.result(task)
@@ -109,6 +100,11 @@ impl Spool {
     /// An attempt's result, or what is there of it, goes.
     pub(crate) fn discard(&self, attempt: AttemptId) {
         let _ = fs::remove_file(self.part(attempt));
+    }
+
+    /// How much of an attempt's result is there.
+    pub(crate) fn part_bytes(&self, attempt: AttemptId) -> u64 {
+        fs::metadata(self.part(attempt)).map_or(0, |data| data.len())
     }
 
     /// For the sink: reads results of a job's tasks.
@@ -187,6 +183,28 @@ impl Writer {
         }
         part.crc.update(data);
         part.file.write_all(data).map_err(|cause| SpoolError::Here { path, cause })
+    }
+
+    /// More of a result comes of which an earlier titan has kept so many bytes: hands them on.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub(crate) fn adopt(&mut self, attempt: AttemptId, have: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        if have == 0 {
+            return Ok(());
+        }
+        let path = self.spool.part(attempt);
+        let mut file = OpenOptions::new().read(true).append(true).open(&path).map_err(|error| named(&path, &error))?;
+        let (mut crc, mut left, mut buffer) = (crc32fast::Hasher::new(), have, vec![0; READ_BYTES]);
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            file.read_exact(&mut buffer[..wanted]).map_err(|error| named(&path, &error))?;
+            crc.update(&buffer[..wanted]);
+            take(&buffer[..wanted]);
+            left -= wanted as u64;
+        }
+        self.parts.insert(attempt, Part { file, bytes: have, crc });
+        Ok(())
     }
 
     /// The result is complete: whether it is whole.

@@ -133,6 +133,12 @@ impl Staging {
         None
     }
 
+    /// What follows what an attempt sends that is to leave these.
+    pub(crate) fn check(&self, task: TaskId, files: TaskFiles) -> Option<OutputCheck> {
+        let outputs = Arc::new(files.outputs);
+        (!outputs.is_empty()).then(|| OutputCheck::new(task, outputs, self.shared.claims.clone()))
+    }
+
     /// The next that is ready.
     pub(crate) async fn next(&mut self) -> StagedStart {
         match self.staged.recv().await {

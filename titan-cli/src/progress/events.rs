@@ -40,7 +40,9 @@ fn kind_and_body(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
 
 fn task_event(report: &Report, tally: &Tally) -> Option<(&'static str, Value)> {
     let (task, state, host, seconds, reason) = match report {
-        Report::Started { task, host, .. } => (task, "RUNNING", Some(host), None, None),
+        Report::Started { task, host, .. } | Report::Adopted { task, host, .. } => {
+            (task, "RUNNING", Some(host), None, None)
+        }
         Report::Completed { task, host, compute, .. } => {
             (task, "COMPLETED", Some(host), Some(compute.as_secs_f64()), None)
         }

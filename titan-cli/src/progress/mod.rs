@@ -246,6 +246,12 @@ impl Progress {
                 let trouble = self.tally.hosts[host.0 as usize].trouble.as_ref();
                 trouble.map(|(reason, _)| format!("{}: not used: {reason}", name(host)))
             }
+            Report::Adopted { task, host, .. } if self.verbose > 0 => Some(format!(
+                "task {} still runs on {}, and goes on{}",
+                self.label(*task),
+                name(host),
+                self.what(*task)
+            )),
             Report::Started { task, host, .. } if self.verbose > 0 => {
                 Some(format!("task {} starts on {}{}", self.label(*task), name(host), self.what(*task)))
             }

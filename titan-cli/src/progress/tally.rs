@@ -189,7 +189,9 @@ impl Tally {
 
     fn report(&mut self, report: &Report) {
         match report {
-            Report::Started { task, host, attempt } => self.on_started(*task, *host, *attempt),
+            Report::Started { task, host, attempt } | Report::Adopted { task, host, attempt } => {
+                self.on_started(*task, *host, *attempt)
+            }
             Report::Completed { task, host, compute, .. } => self.on_completed(*task, *host, *compute),
             Report::AttemptFailed { task, host, attempt, of, .. } => {
                 self.retries += u64::from(attempt < of);

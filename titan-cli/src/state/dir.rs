@@ -185,7 +185,6 @@ impl BatchDir {
     /// Whether the results that are to be gone on with are as they were. Of what nobody was told, one that isn't is made again.
     fn check_results(&self, past: &mut Past) -> io::Result<()> {
         let spool = self.spool();
-        spool.remove_parts();
         for result in past.results() {
             match spool.check(result.task, result.summary) {
                 Ok(()) => {}

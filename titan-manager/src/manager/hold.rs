@@ -87,6 +87,13 @@ impl Manager {
         self.past_given.retain(|_, given| *given != host);
     }
 
+    /// A task needn't wait for the end of an agent: it goes on there.
+    pub(super) fn release_from_holds(&mut self, task: TaskId) {
+        self.held.values_mut().for_each(|hold| hold.tasks.retain(|held| *held != task));
+        self.held.retain(|_, hold| !hold.tasks.is_empty());
+        self.past_given.remove(&task);
+    }
+
     /// Whether a task waits for the end of an agent.
     pub(super) fn is_held(&self, task: TaskId) -> bool {
         self.held.values().any(|hold| hold.tasks.contains(&task))

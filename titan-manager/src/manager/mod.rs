@@ -133,9 +133,13 @@ impl Manager {
             Event::Close { job } => self.on_close(job, effects),
             Event::HostStarting { host } => self.on_host_starting(host),
             Event::HostDown { host } => self.on_host_down(now, host, effects),
-            Event::WorkerJoined { host, worker, capacity, is_alone } => {
+            Event::WorkerJoined { host, worker, capacity, is_alone, held } => {
                 self.on_worker_joined(now, host, worker, capacity, effects);
-                if is_alone {
+                for held in &held {
+                    self.adopt(now, worker, *held, effects);
+                }
+                // What it hasn't told isn't there any more.
+                if is_alone || !held.is_empty() {
                     self.release_host(host);
                 }
             }

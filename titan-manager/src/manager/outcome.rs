@@ -46,7 +46,7 @@ impl Manager {
             ToManager::Recalled { attempt } => self.on_recalled(worker, attempt, effects),
             ToManager::AlreadyStarted { attempt } => self.on_already_started(worker, attempt),
             // Files are the affair of who drives.
-            ToManager::Want { .. } => {}
+            ToManager::Want { .. } | ToManager::Holds { .. } => {}
             ToManager::Load { load_hundredths, free_memory_bytes } => {
                 let worker = self.workers.get_mut(&worker).expect("looked up above");
                 worker.load = Some(Load { load_hundredths, free_memory_bytes });

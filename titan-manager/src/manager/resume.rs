@@ -5,17 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use titan_proto::id::{JobId, TaskId};
+use titan_proto::message::{Held, ToAgent};
 use titan_proto::time::Timestamp;
 
 use super::Manager;
 use super::commit::Commit;
 use super::hold::Holder;
 use crate::config::Config;
-use crate::effect::{Effect, Kept};
-use crate::event::HostId;
+use crate::effect::{Effect, Kept, Record, Report};
+use crate::event::{HostId, WorkerId};
 use crate::journal::Past;
 use crate::journal::past::{PastState, PastTask};
 use crate::task::{Lifecycle, TaskState, Tried};
+use crate::worker::{Attempt, Phase};
 
 impl Manager {
     /// A manager that goes on with a batch. Its epoch must be higher than that of the one before.
@@ -44,6 +46,39 @@ impl Manager {
             self.hold(now, (Holder::Past(host), host), tasks, effects);
         }
         true
+    }
+
+    /// An attempt of an earlier manager is still there: it goes on if its task may have it.
+    pub(super) fn adopt(&mut self, now: Timestamp, worker: WorkerId, held: Held, effects: &mut Vec<Effect>) {
+        let Held { attempt, task, .. } = held;
+        let forget = Effect::Send { worker, message: ToAgent::Forget { attempt } };
+        let is_known = self.jobs.get(task.job.0 as usize).is_some_and(|job| job.tasks.get(task.index).is_some());
+        if !is_known || attempt.epoch >= self.config.epoch || self.is_stopping() {
+            return effects.push(forget);
+        }
+        let may_have_it = match self.task(task).state {
+            TaskState::Pending => true,
+            TaskState::Live(live) => live.second.is_none() && self.may_run_twice(task),
+            TaskState::Committing | TaskState::Completed | TaskState::Failed | TaskState::Cancelled => false,
+        };
+        if !may_have_it || self.attempts.contains_key(&attempt) {
+            return effects.push(forget);
+        }
+        self.queue.remove(task);
+        self.release_from_holds(task);
+        let state = self.task_mut(task);
+        state.state = state.state.with(attempt);
+        state.tried += 1;
+        self.attempts.insert(attempt, Attempt { task, worker, phase: Phase::Running, since: Some(now) });
+        let holder = self.workers.get_mut(&worker).expect("it has just joined");
+        holder.attempts.insert(attempt);
+        holder.used.add(&self.jobs[task.job.0 as usize].spec.request);
+        let host = self.workers[&worker].host;
+        if !self.may_run_twice(task) {
+            effects.push(Effect::Record(Record::Given { task, attempt, host }));
+        }
+        effects.push(Effect::Send { worker, message: ToAgent::Adopt { attempt, task, have: 0 } });
+        effects.push(Effect::Report(Report::Adopted { task, attempt, host }));
     }
 
     fn recall_task(

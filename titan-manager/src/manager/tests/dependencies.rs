@@ -103,7 +103,13 @@ fn a_million_tasks_that_wait_for_a_million_others_go_one_by_one() {
     for event in [Event::Submit(vec![spec(1_000_000)]), waiting(1_000_000, after(0, true, false))] {
         cluster.manager.handle(cluster.now, event, &mut cluster.effects);
     }
-    let join = Event::WorkerJoined { host: HostId(1), worker: WorkerId(1), capacity: capacity(4), is_alone: false };
+    let join = Event::WorkerJoined {
+        host: HostId(1),
+        worker: WorkerId(1),
+        capacity: capacity(4),
+        is_alone: false,
+        held: vec![],
+    };
     cluster.manager.handle(cluster.now, join, &mut cluster.effects);
     let message = ToManager::Finished { attempt: attempt(1), outcome: completed(), process: None };
     let mut effects = Vec::new();

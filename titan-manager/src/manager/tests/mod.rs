@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use titan_proto::files::BlobId;
 use titan_proto::id::{AttemptId, Epoch, JobId, TaskId};
-use titan_proto::message::{Fault, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
+use titan_proto::message::{Fault, Held, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 use super::*;
@@ -87,7 +87,13 @@ impl Cluster {
     }
 
     fn join_with(&mut self, number: u32, capacity: Capacity) -> &mut Self {
-        self.on(Event::WorkerJoined { host: HostId(number), worker: WorkerId(number), capacity, is_alone: false })
+        self.on(Event::WorkerJoined {
+            host: HostId(number),
+            worker: WorkerId(number),
+            capacity,
+            is_alone: false,
+            held: vec![],
+        })
     }
 
     fn starting(&mut self, number: u32) -> &mut Self {

@@ -130,8 +130,30 @@ fn an_agent_that_knows_itself_alone_on_its_host_releases_what_waited_for_the_one
     cluster.on(lost()).join(2, 4);
     assert_eq!(cluster.starts(), []);
     let (host, worker) = (HostId(1), WorkerId(3));
-    cluster.on(Event::WorkerJoined { host, worker, capacity: capacity(1), is_alone: true });
+    cluster.on(Event::WorkerJoined { host, worker, capacity: capacity(1), is_alone: true, held: vec![] });
     assert_eq!(cluster.starts().len(), 2);
+}
+
+#[test]
+fn what_still_runs_goes_on_for_the_next_manager_and_what_is_over_is_forgotten() {
+    let lost = || with(|spec| (spec.tasks, spec.rerun) = (3, Rerun::Lost));
+    let mut cluster = Cluster::new();
+    cluster.join(1, 3).on(lost()).begins(1, 1).begins(1, 2).ends(1, 3, completed());
+    let mut cluster = cluster.dies(false);
+    cluster.on(lost());
+    let held = |number, index| Held { attempt: attempt(number), task: task(index), from: 0 };
+    let held = vec![held(1, 0), held(3, 2), held(9, 77)];
+    let (host, worker) = (HostId(1), WorkerId(2));
+    cluster.on(Event::WorkerJoined { host, worker, capacity: capacity(3), is_alone: false, held });
+    assert!(cluster.sent(&ToAgent::Adopt { attempt: attempt(1), task: task(0), have: 0 }));
+    for number in [3, 9] {
+        assert!(cluster.sent(&ToAgent::Forget { attempt: attempt(number) }), "{number}");
+    }
+    // What the agent hasn't any more is started again, there and then.
+    assert_eq!(cluster.starts(), [(2, 1, 1)]);
+    cluster.ends(2, 1, completed());
+    assert_eq!(cluster.manager.lifecycle(task(0)), Lifecycle::Completed);
+    assert_eq!(cluster.delivered()[0].attempt, Some(attempt(1)));
 }
 
 #[test]
