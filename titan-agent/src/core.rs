@@ -8,7 +8,7 @@ use std::time::Duration;
 use titan_proto::command::ProcessEnd;
 use titan_proto::files::{Entry, FileSet};
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::{Configure, MAX_SLOTS, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
+use titan_proto::message::{Configure, HeldState, MAX_SLOTS, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 use crate::process::lease;
@@ -228,6 +228,8 @@ pub struct Agent {
     /// Attempts that aren't over and have files.
     with_files: BTreeSet<AttemptId>,
     unacknowledged: BTreeMap<AttemptId, Unacknowledged>,
+    /// Those that run and were told to stop.
+    stopped: BTreeSet<AttemptId>,
     /// Attempts of an earlier manager of which nothing more is said.
     forgotten: BTreeSet<AttemptId>,
     last_heard: Timestamp,
@@ -246,6 +248,7 @@ impl Agent {
             running: BTreeMap::new(),
             with_files: BTreeSet::new(),
             unacknowledged: BTreeMap::new(),
+            stopped: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             last_heard: now,
             last_tick: now,
@@ -311,19 +314,28 @@ impl Agent {
     /// What hasn't begun is started anew by whoever manages now; what has is told.
     fn on_taken_over(&mut self, effects: &mut Vec<Effect>) {
         self.jobs.clear();
+        // What was stopped is nothing to go on with.
+        let has_run =
+            |ended: &Unacknowledged| !matches!(ended.outcome, ToManager::Finished { outcome: Outcome::Cancelled, .. });
+        self.unacknowledged.retain(|_, ended| has_run(ended));
         for Queued { attempt, .. } in std::mem::take(&mut self.queue) {
             self.release(attempt, effects);
         }
     }
 
     /// The attempts that it has for a manager that takes over, with their tasks.
-    pub fn held(&self) -> Vec<(AttemptId, TaskId)> {
-        let running = self.running.iter().map(|(attempt, task)| (*attempt, *task));
-        let ended = self.unacknowledged.iter().map(|(attempt, ended)| (*attempt, ended.task));
-        running.filter(|(attempt, _)| !self.forgotten.contains(attempt)).chain(ended).collect()
+    pub fn held(&self) -> Vec<(AttemptId, TaskId, HeldState)> {
+        let running = self.running.iter().map(|(attempt, task)| match self.stopped.contains(attempt) {
+            true => (*attempt, *task, HeldState::Stops),
+            false => (*attempt, *task, HeldState::Runs),
+        });
+        let ended = self.unacknowledged.iter().map(|(attempt, ended)| (*attempt, ended.task, HeldState::Ended));
+        running.chain(ended).collect()
     }
 
     fn on_adopt(&mut self, attempt: AttemptId, have: u64, effects: &mut Vec<Effect>) {
+        // One that was to end for an earlier manager ends, and this one hears of it.
+        self.forgotten.remove(&attempt);
         let ended = self.unacknowledged.get(&attempt);
         let (result, then) = ended.map(|ended| (Arc::clone(&ended.result), ended.outcome.clone())).unzip();
         effects.push(Effect::SayAgain { attempt, have, result: result.unwrap_or_default(), then });
@@ -331,8 +343,9 @@ impl Agent {
 
     fn on_forget(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
         self.unacknowledged.remove(&attempt);
-        if self.running.contains_key(&attempt) && self.forgotten.insert(attempt) {
-            effects.push(Effect::Stop { attempt });
+        if self.running.contains_key(&attempt) {
+            self.forgotten.insert(attempt);
+            self.stop(attempt, effects);
         }
         effects.push(Effect::Drop { attempt });
     }
@@ -402,6 +415,12 @@ impl Agent {
         if let Some(task) = self.unqueue(attempt) {
             self.end(attempt, task, Computed::Cancelled, effects);
         } else if self.running.contains_key(&attempt) {
+            self.stop(attempt, effects);
+        }
+    }
+
+    fn stop(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        if self.stopped.insert(attempt) {
             effects.push(Effect::Stop { attempt });
         }
     }
@@ -414,6 +433,7 @@ impl Agent {
 
     fn on_computed(&mut self, attempt: AttemptId, end: Computed, effects: &mut Vec<Effect>) {
         let Some(task) = self.running.remove(&attempt) else { return };
+        self.stopped.remove(&attempt);
         if self.forgotten.remove(&attempt) {
             return self.release(attempt, effects);
         }

@@ -1,6 +1,7 @@
 //! The program on a host that runs tasks, as a library: titan carries it as a hidden subcommand, tests run it in threads.
 //!
 //! # Layout
+//! - [`admission`]: whom it listens to.
 //! - [`core`]: decides what to start, stop and say; no thread, clock or stream.
 //! - [`mod@serve`]: carries a core's decisions out over any pair of byte streams.
 //! - `compute`: the pool that kernels run on.
@@ -13,6 +14,7 @@
 // Not forbidden: one system call takes a bare number.
 #![deny(unsafe_code)]
 
+pub mod admission;
 mod compute;
 pub mod core;
 pub mod descriptors;

@@ -52,6 +52,11 @@ pub fn since_boot() -> Duration {
     Duration::try_from(now).unwrap_or_default()
 }
 
+/// What this boot of the machine is called; empty: nobody knows.
+pub fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

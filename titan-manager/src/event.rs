@@ -138,7 +138,7 @@ pub enum Event {
         worker: WorkerId,
         /// What it can do.
         capacity: Capacity,
-        /// Whether everything that an agent of this batch has run on that host before is known to have ended.
+        /// Whether everything that an agent of this batch has run on that host before is known to have ended, but for what is held.
         is_alone: bool,
         /// What its agent has from an earlier manager, and could go on with for this one.
         held: Vec<Held>,

@@ -109,6 +109,8 @@ pub(crate) struct Attempt {
     pub(crate) phase: Phase,
     /// When its worker said that it runs.
     pub(crate) since: Option<Timestamp>,
+    /// Whether it needs nothing of its worker any more: an earlier manager's, of which only the outcome is missing.
+    pub(crate) has_ended: bool,
 }
 
 /// How far an attempt is, as far as the manager has heard.
@@ -120,6 +122,8 @@ pub(crate) enum Phase {
     Recalling,
     /// Its worker says that it runs.
     Running,
+    /// An earlier manager's: its worker says that it has told it to stop, or that it has ended, and will say how.
+    Stopping,
     /// No longer counts for its task; its worker has been told to stop it.
     Cancelling,
 }

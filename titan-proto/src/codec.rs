@@ -102,7 +102,7 @@ mod tests {
     use crate::command::{CommandJob, CommandTask, ProcessEnd, Word, Workdir};
     use crate::files::{BlobId, Content, Entry, EntryKind, FileSet, OutputPattern};
     use crate::id::{AttemptId, Epoch, JobId, TaskId};
-    use crate::message::{Configure, Held, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
+    use crate::message::{Configure, Held, HeldState, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 
     fn attempt() -> AttemptId {
         AttemptId { epoch: Epoch(1), number: 2 }
@@ -233,7 +233,12 @@ mod tests {
             (ToManager::Recalled { attempt: attempt() }, "020000000100000002000000"),
             (
                 ToManager::Holds {
-                    held: vec![Held { attempt: attempt(), task: TaskId { job: JobId(3), index: 4 }, from: 5 }],
+                    held: vec![Held {
+                        attempt: attempt(),
+                        task: TaskId { job: JobId(3), index: 4 },
+                        state: HeldState::Stops,
+                        from: 5,
+                    }],
                 },
                 "060000000100000000000000010000000200000003000000040000000500000000000000",
             ),

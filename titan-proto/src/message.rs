@@ -81,8 +81,21 @@ pub struct Held {
     pub attempt: AttemptId,
     /// Its task.
     pub task: TaskId,
+    /// How far it is.
+    pub state: HeldState,
     /// The first byte of its stream that the agent still has.
     pub from: u64,
+}
+
+/// How far an attempt is that an agent has from an earlier manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeldState {
+    /// It runs.
+    Runs,
+    /// It has been told to stop, and may still run.
+    Stops,
+    /// It has ended, and its outcome wasn't acknowledged.
+    Ended,
 }
 
 /// Attempts that one agent can hold: more is no agent.

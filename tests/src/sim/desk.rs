@@ -4,17 +4,19 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use titan_agent::admission::{Admission, Conversation, admit};
 use titan_manager::desk::{Desk, Heard, Results, Unkept};
 use titan_manager::{Effect, Event, HostId, Report, WorkerId};
 use titan_proto::codec;
 use titan_proto::frame::{Decoder, Frame, FrameKind, Received};
-use titan_proto::id::AttemptId;
-use titan_proto::message::{Configure, Outcome, ResultSummary, ToAgent, ToManager};
+use titan_proto::id::{AttemptId, SessionId};
+use titan_proto::message::{Configure, Held, Outcome, ResultSummary, ToAgent, ToManager};
 use titan_proto::session::Session;
 use titan_proto::time::Timestamp;
 
 use super::Sabotage;
 use super::host::AgentSide;
+use super::model::Tried;
 use super::spool::Spool;
 use super::tasks::{LACKS, SETUP};
 use super::wire::{LinkId, Side};
@@ -33,7 +35,11 @@ pub(super) struct TitanSide {
     /// What was said and hasn't been heard, in order.
     pub(super) unheard: VecDeque<Vec<u8>>,
     pub(super) most_parts: usize,
+    /// Whether the manager knows of it: an agent that is taken over says first what it has.
+    is_joined: bool,
     heard_at: Timestamp,
+    /// When anything came last.
+    read_at: Timestamp,
 }
 
 impl TitanSide {
@@ -70,6 +76,9 @@ impl Results for Kept<'_> {
 impl World {
     /// Gives the manager an event, judges what it makes of it, and carries that out.
     pub(super) fn tell(&mut self, event: Event) {
+        if !self.life.is_up {
+            return;
+        }
         self.note(&format!("{event:?}"));
         self.model.observe(&event);
         let mut effects = Vec::new();
@@ -80,8 +89,11 @@ impl World {
             self.note(&format!("  {effect:?}"));
         }
         self.model.judge(&effects, &self.manager);
+        let life = self.life.number;
         for effect in effects {
-            self.carry_out(effect);
+            if self.life.is_up && self.life.number == life {
+                self.pass(effect);
+            }
         }
         let wake = self.manager.next_wake();
         if wake != self.wake_at {
@@ -91,9 +103,11 @@ impl World {
     }
 
     /// What has to do with results and records, the model has carried out while it judged.
-    fn carry_out(&mut self, effect: Effect) {
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        self.enter(&effect);
         match effect {
             Effect::Send { worker, message } => {
+                let message = self.adopted(worker, message);
                 self.happened.recalls += u64::from(matches!(message, ToAgent::Recall { .. }));
                 let trusts = self.sabotage == Sabotage::TrustsResults;
                 if let Some(side) = self.desks.get_mut(&worker) {
@@ -117,26 +131,82 @@ impl World {
             Effect::Report(Report::AttemptFailed { .. }) => self.happened.failures += 1,
             Effect::Report(Report::HostLacks { .. }) => self.happened.lacks += 1,
             Effect::Report(Report::Held { tasks, .. }) => self.happened.held += u64::from(tasks),
-            Effect::Report(_)
-            | Effect::Keep { .. }
-            | Effect::Discard { .. }
-            | Effect::Record(_)
-            | Effect::Deliver(_)
-            | Effect::Finished(_) => {}
+            Effect::Report(Report::Adopted { .. }) => self.happened.adopted += 1,
+            Effect::Record(record) => self.record(record),
+            Effect::Finished(_) => self.is_finished = true,
+            Effect::Report(_) | Effect::Keep { .. } | Effect::Discard { .. } | Effect::Deliver(_) => {}
         }
     }
 
-    /// An agent says hello.
+    /// Who takes an attempt over says what is here of it.
+    fn adopted(&mut self, worker: WorkerId, message: ToAgent) -> ToAgent {
+        let ToAgent::Adopt { attempt, task, .. } = message else { return message };
+        let mut have = self.model.spool.left_bytes(attempt);
+        if self.sabotage == Sabotage::OverstatesWhatItHas {
+            have += 10;
+        }
+        self.model.spool.adopt(worker, attempt);
+        ToAgent::Adopt { attempt, task, have }
+    }
+
+    /// titan has a way to a host: to the agent that lives there, or to one that it starts.
     pub(super) fn on_launch(&mut self, host: HostId) {
         let machine = &self.machines[&host];
         if machine.is_down {
             return self.tell(Event::HostDown { host });
         }
-        if machine.frozen_until > self.now {
-            return self.at(machine.frozen_until, Happening::Launch(host));
+        let until = machine.out_of_reach_until();
+        if until > self.now {
+            return self.at(until, Happening::Launch(host));
         }
+        let living = self.agents.iter().find(|(_, agent)| agent.host == host && !agent.is_gone);
+        let Some((&worker, agent)) = living else { return self.start_agent(host) };
+        let session = SessionId(self.random.draw());
+        let asked = Conversation { session, epoch: self.life.epoch };
+        match admit(Some(agent.conversation), asked, agent.conversation.epoch < self.life.epoch) {
+            Admission::TakesOver => self.take_over(worker, asked),
+            Admission::Ends => {
+                self.die(worker, "its titan has given it up");
+                let span = self.random.millis(100, 2_000);
+                self.after(span, Happening::Launch(host));
+            }
+            other => panic!("{worker:?} takes titan for {other:?}"),
+        }
+    }
+
+    fn start_agent(&mut self, host: HostId) {
         let worker = WorkerId(self.agents.len() as u32 + 1);
         let link = self.connect(worker, host);
+        let conversation = Conversation { session: SessionId(self.random.draw()), epoch: self.life.epoch };
+        let slots = self.scenario.hosts[host.0 as usize].slots;
+        self.agents.insert(worker, AgentSide::new((host, slots), conversation, link, self.now));
+        self.after(PULSE, Happening::AgentTick(worker));
+        self.seat(worker, host, link);
+        self.join(worker, vec![]);
+    }
+
+    /// An agent of an earlier titan is this one's now; what it has, it says first.
+    fn take_over(&mut self, worker: WorkerId, asked: Conversation) {
+        let agent = &self.agents[&worker];
+        let host = agent.host;
+        let link = self.connect(worker, host);
+        self.note(&format!("{worker:?} is taken over"));
+        self.seat(worker, host, link);
+        self.agent_is_taken_over(worker, asked, link);
+    }
+
+    /// The manager hears of a worker.
+    fn join(&mut self, worker: WorkerId, held: Vec<Held>) {
+        let side = self.desks.get_mut(&worker).expect("it has a seat");
+        side.is_joined = true;
+        side.most_parts += held.len();
+        let host = side.host;
+        let capacity = self.scenario.hosts[host.0 as usize].capacity();
+        self.tell(Event::WorkerJoined { host, worker, capacity, is_alone: true, held });
+    }
+
+    /// titan has a place for a worker and tells it how to work.
+    fn seat(&mut self, worker: WorkerId, host: HostId, link: LinkId) {
         let plan = &self.scenario.hosts[host.0 as usize];
         let capacity = plan.capacity();
         let config = &self.scenario.config;
@@ -146,6 +216,7 @@ impl World {
             host: format!("host{}", host.0),
             slots: capacity.slots,
             heartbeat_ms: millis(config.heartbeat),
+            // The agent's is the one that counts.
             lease_ms: millis(config.lease),
             cache_bytes: 0,
             reports_load: false,
@@ -158,25 +229,29 @@ impl World {
             link: Some(link),
             unheard: VecDeque::new(),
             most_parts,
+            is_joined: false,
             heard_at: self.now,
+            read_at: self.now,
         };
         let spool = &mut self.model.spool;
         side.say(&ToAgent::Configure(configure), &mut Kept { spool, worker, most_parts, trusts: false });
         self.desks.insert(worker, side);
-        self.agents.insert(worker, AgentSide::new(host, capacity.slots, link, self.now));
-        self.after(PULSE, Happening::AgentTick(worker));
         self.touched.insert((worker, Side::Manager));
-        self.tell(Event::WorkerJoined { host, worker, capacity, is_alone: false, held: vec![] });
     }
 
     /// Handles all frames that are complete.
     pub(super) fn desk_receives(&mut self, worker: WorkerId, bytes: &[u8]) {
-        self.desks.get_mut(&worker).expect("it has a link").decoder.push(bytes);
+        let side = self.desks.get_mut(&worker).expect("it has a link");
+        side.read_at = self.now;
+        side.decoder.push(bytes);
         while let Some(desk) = self.desks.get_mut(&worker).filter(|desk| desk.link.is_some()) {
             let taken = match desk.decoder.next_frame() {
                 Ok(None) => return,
                 Ok(Some(Received::Goodbye)) => Err("an agent says goodbye".to_owned()),
-                Ok(Some(Received::Frame(frame))) => self.desk_takes(worker, frame),
+                Ok(Some(Received::Frame(frame))) => match self.desk_takes(worker, frame) {
+                    Err(reason) => return self.end_broken(worker, &reason),
+                    Ok(()) => Ok(()),
+                },
                 Err(error) => Err(error.to_string()),
             };
             self.touched.insert((worker, Side::Manager));
@@ -185,6 +260,18 @@ impl World {
                 self.happened.protocol_errors += 1;
                 self.close_desk(worker);
             }
+        }
+    }
+
+    /// An agent that does what no agent does: there is nothing to go on with.
+    fn end_broken(&mut self, worker: WorkerId, reason: &str) {
+        self.note(&format!("titan ends {worker:?}'s session: {reason}"));
+        self.happened.protocol_errors += 1;
+        let is_joined = self.desks[&worker].is_joined;
+        self.end_session(worker);
+        match is_joined {
+            true => self.on_session_over(worker),
+            false => self.after(PULSE, Happening::Launch(self.agents[&worker].host)),
         }
     }
 
@@ -199,13 +286,18 @@ impl World {
         let trusts = self.sabotage == Sabotage::TrustsResults;
         let heard = side.desk.on_frame(self.now, frame, &mut Kept { spool, worker, most_parts, trusts });
         // Whatever titan makes of it: it was the next.
+        let is_joined = side.is_joined;
         if let Some(bytes) = said.filter(|_| side.desk.session.last_seen() > before) {
             for _ in 0..1 + u32::from(self.sabotage == Sabotage::HearsTwice) {
-                self.agents.get_mut(&worker).expect("agents stay").was_heard(&bytes);
+                let has_lied = self.model.workers.get(&worker).is_some_and(|agent| agent.has_lied);
+                self.agents.get_mut(&worker).expect("agents stay").was_heard(&bytes, has_lied);
             }
         }
         match heard.map_err(|error| error.to_string())? {
+            Heard::Message(ToManager::Holds { held }) if !is_joined => self.join(worker, held),
+            Heard::Message(other) if !is_joined => return Err(format!("{other:?} comes first")),
             Heard::Message(message) => self.pass_on(worker, by_host(message)),
+            Heard::Nothing if !is_joined => {}
             Heard::Nothing => self.hear(worker),
         }
         Ok(())
@@ -224,19 +316,55 @@ impl World {
         if is_outcome && self.sabotage == Sabotage::LosesOutcomes {
             return;
         }
+        let (worker, message) = match self.sabotage {
+            Sabotage::FencesNoAttempt => self.as_of_another(worker, message),
+            _ => (worker, message),
+        };
         self.tell(Event::Message { worker, message });
+    }
+
+    /// An outcome, as that of another attempt at the same task, if there is one.
+    fn as_of_another(&self, worker: WorkerId, message: ToManager) -> (WorkerId, ToManager) {
+        let ToManager::Finished { attempt, ref outcome, process } = message else { return (worker, message) };
+        let task = self.model.attempts.get(&attempt).map(|tried| tried.task);
+        let is_another =
+            |other: AttemptId, tried: &Tried| other != attempt && Some(tried.task) == task && tried.is_open;
+        match self.model.attempts.iter().find(|(other, tried)| is_another(**other, tried)) {
+            Some((&attempt, tried)) => {
+                (tried.worker, ToManager::Finished { attempt, outcome: outcome.clone(), process })
+            }
+            None => (worker, message),
+        }
     }
 
     /// titan's end of a connection is over: the session goes on over another one, or ends with it.
     pub(super) fn close_desk(&mut self, worker: WorkerId) {
         let Some(id) = self.desks.get_mut(&worker).and_then(|desk| desk.link.take()) else { return };
         self.close_link(id, Side::Agent);
-        if self.scenario.resumes {
+        if !self.desks[&worker].is_joined {
+            self.end_session(worker);
+            let host = self.agents[&worker].host;
+            self.after(PULSE, Happening::Launch(host));
+        } else if self.scenario.resumes {
             let span = self.random.millis(50, 8_000);
             self.after(span, Happening::Resume(worker));
         } else {
             self.end_session(worker);
             self.on_session_over(worker);
+        }
+    }
+
+    /// A way over which nothing has come for two heartbeats is taken for dead, though it may only be silent.
+    pub(super) fn close_silent(&mut self) {
+        let silence = self.scenario.config.heartbeat * 2 + PULSE;
+        if !self.scenario.resumes || self.asleep_until + silence > self.now {
+            return;
+        }
+        let is_silent = |side: &TitanSide| side.link.is_some() && self.now.since(side.read_at) > silence;
+        let silent = self.desks.iter().filter(|(_, side)| is_silent(side));
+        for worker in silent.map(|(worker, _)| *worker).collect::<Vec<_>>() {
+            self.note(&format!("{worker:?} is silent"));
+            self.close_desk(worker);
         }
     }
 
@@ -271,8 +399,9 @@ impl World {
             self.end_session(worker);
             return self.on_session_over(worker);
         }
-        if machine.frozen_until > self.now {
-            return self.after(PULSE, Happening::Resume(worker));
+        let until = machine.out_of_reach_until();
+        if until > self.now {
+            return self.at(until, Happening::Resume(worker));
         }
         let link = self.connect(worker, host);
         self.happened.resumed += 1;
@@ -284,6 +413,7 @@ impl World {
         agent.session.resume(self.now, seen_here).expect("an agent forgets nothing");
         (desk.decoder, agent.decoder) = (Decoder::default(), Decoder::default());
         (desk.link, agent.link) = (Some(link), Some(link));
+        desk.read_at = self.now;
         self.touched.extend([(worker, Side::Manager), (worker, Side::Agent)]);
     }
 }

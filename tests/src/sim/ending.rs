@@ -5,6 +5,7 @@ use std::time::Duration;
 use titan_manager::WorkerId;
 use titan_proto::time::Timestamp;
 
+use super::host::Machine;
 use super::wire::Side;
 use super::world::World;
 
@@ -35,7 +36,7 @@ impl World {
 
     /// When everybody is awake, thawed and within reach again.
     fn last_hindrance(&self) -> Timestamp {
-        let frozen = self.machines.values().map(|machine| machine.frozen_until);
+        let frozen = self.machines.values().map(Machine::out_of_reach_until);
         let silent = self
             .links
             .values()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::disk::DiskFault;
 use super::random::Random;
 use super::scenario::Mix;
 use super::wire::{Side, Tamper};
@@ -70,6 +71,29 @@ pub enum Fault {
     },
     /// A person cancels the batch.
     Cancel,
+    /// Nothing passes between a host and titan, by whatever connection.
+    Partition {
+        /// The host.
+        host: u32,
+        /// The end that nothing reaches; None: neither.
+        to: Option<Side>,
+        /// How long.
+        span: Duration,
+    },
+    /// titan's process ends, from one step to the next; somebody resumes the batch.
+    TitanDies {
+        /// Whether its machine loses its power.
+        power: bool,
+        /// When another one goes on.
+        back_after: Duration,
+    },
+    /// The disk under the journal does something wrong.
+    Disk(DiskFault),
+    /// A titan of an earlier life speaks to a host's agent.
+    Ghost {
+        /// The host.
+        host: u32,
+    },
 }
 
 /// What a misbehaving agent says.
@@ -93,6 +117,7 @@ pub(super) fn schedule(random: &mut Random, mix: Mix, hosts: u32) -> Vec<(Durati
         Mix::Calm => 0,
         Mix::Cancels => random.between(0, 3),
         Mix::Storm => random.between(8, 40),
+        Mix::Restarts | Mix::Disks => random.between(1, 8),
         _ => random.between(2, 20),
     };
     let first = if hosts > 1 && random.chance(80) { 1 } else { 0 };
@@ -122,7 +147,16 @@ fn fault(random: &mut Random, mix: Mix, host: u32) -> Fault {
         Mix::Freezes => freeze(random, host),
         Mix::Corruption => Fault::Tamper { host, toward: side(random), tamper: tamper(random) },
         Mix::Liars => Fault::Lie { host, lie: lie(random) },
-        Mix::Cancels | Mix::Storm => match random.between(0, 6) {
+        Mix::Restarts => restart(random, host),
+        Mix::Partitions => partition(random, host),
+        Mix::Disks => match random.chance(60) {
+            true => disk(random),
+            false => restart(random, host),
+        },
+        Mix::Cancels | Mix::Storm => match random.between(0, 9) {
+            7 => restart(random, host),
+            8 => partition(random, host),
+            9 => disk(random),
             0 => cut(random, host),
             1 => silence(random, host),
             2 => crash(random, host),
@@ -132,6 +166,24 @@ fn fault(random: &mut Random, mix: Mix, host: u32) -> Fault {
             _ => Fault::GoDown { host },
         },
     }
+}
+
+fn restart(random: &mut Random, host: u32) -> Fault {
+    if random.chance(15) {
+        return Fault::Ghost { host };
+    }
+    let longest = random.pick(&[500, 5_000, 90_000]);
+    Fault::TitanDies { power: random.chance(30), back_after: random.millis(50, longest) }
+}
+
+fn partition(random: &mut Random, host: u32) -> Fault {
+    let to = random.pick(&[None, Some(Side::Manager), Some(Side::Agent)]);
+    let longest = random.pick(&[5_000, 40_000, 120_000]);
+    Fault::Partition { host, to, span: random.millis(500, longest) }
+}
+
+fn disk(random: &mut Random) -> Fault {
+    Fault::Disk(random.pick(&[DiskFault::Write, DiskFault::Sync]))
 }
 
 fn cut(random: &mut Random, host: u32) -> Fault {

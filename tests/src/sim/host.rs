@@ -1,18 +1,20 @@
 //! An agent's side: the real core and session, a pool that computes in virtual time, and the process's end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use titan_agent::admission::{Admission, Conversation, admit};
 use titan_agent::core::{Agent, Computed, Effect, Event, Exit};
 use titan_manager::{HostId, Rerun, WorkerId};
 use titan_proto::codec;
 use titan_proto::frame::{Decoder, Frame, Received};
-use titan_proto::id::{AttemptId, TaskId};
-use titan_proto::message::ToManager;
+use titan_proto::id::{AttemptId, Epoch, SessionId, TaskId};
+use titan_proto::message::{Held, Part, ToAgent, ToManager};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
+use super::Sabotage;
 use super::tasks::{self, LACKS, Quirk, SETUP};
 use super::wire::{LinkId, Side};
 use super::world::{Happening, PULSE, World};
@@ -25,6 +27,16 @@ const FIRST_HEARTBEAT: Duration = Duration::from_secs(10);
 pub(super) struct Machine {
     pub(super) is_down: bool,
     pub(super) frozen_until: Timestamp,
+    /// Nothing passes between it and titan, by whatever connection: what titan sends, what it sends.
+    pub(super) deaf_until: Timestamp,
+    pub(super) mute_until: Timestamp,
+}
+
+impl Machine {
+    /// Until when nobody gets an answer from it.
+    pub(super) fn out_of_reach_until(&self) -> Timestamp {
+        self.frozen_until.max(self.deaf_until).max(self.mute_until)
+    }
 }
 
 /// One agent's process.
@@ -35,6 +47,10 @@ pub(super) struct AgentSide {
     pub(super) session: Session,
     pub(super) decoder: Decoder,
     pub(super) link: Option<LinkId>,
+    /// With whom it speaks.
+    pub(super) conversation: Conversation,
+    /// Attempts of an earlier titan of which nobody has said yet that they go on.
+    unadopted: BTreeSet<AttemptId>,
     pub(super) slots: u32,
     pub(super) is_gone: bool,
     pub(super) said_goodbye: bool,
@@ -55,9 +71,11 @@ pub(super) struct Computing {
 }
 
 impl AgentSide {
-    pub(super) fn new(host: HostId, slots: u32, link: LinkId, now: Timestamp) -> Self {
+    pub(super) fn new((host, slots): (HostId, u32), conversation: Conversation, link: LinkId, now: Timestamp) -> Self {
         Self {
             host,
+            conversation,
+            unadopted: BTreeSet::new(),
             core: Agent::new(now),
             session: Session::new(now, FIRST_HEARTBEAT),
             decoder: Decoder::default(),
@@ -86,10 +104,12 @@ impl AgentSide {
     }
 
     /// titan has heard that: nothing before it is missing, and it didn't come before.
-    pub(super) fn was_heard(&mut self, bytes: &[u8]) {
+    pub(super) fn was_heard(&mut self, bytes: &[u8], has_lied: bool) {
         for said in [&mut self.unheard, &mut self.unheard_after_bulk] {
-            if said.front().is_some_and(|first| first == bytes) {
-                said.pop_front();
+            // Who says the same in both ways has two that are first.
+            let place = said.iter().position(|said| said == bytes);
+            if let Some(place) = place.filter(|place| *place == 0 || has_lied) {
+                said.remove(place);
                 return;
             }
         }
@@ -118,9 +138,24 @@ impl World {
             Effect::Configure(configure) => {
                 agent.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
             }
-            Effect::Prepare { .. } | Effect::SayAgain { .. } | Effect::Drop { .. } => {}
+            Effect::Prepare { .. } => {}
+            Effect::Drop { attempt } => drop(agent.unadopted.remove(&attempt)),
+            Effect::SayAgain { attempt, have, result, then } => {
+                agent.unadopted.remove(&attempt);
+                if let Some(then) = then {
+                    let rest = result[result.len().min(have as usize)..].to_vec();
+                    agent.say_after(attempt, Arc::new(rest), &then);
+                }
+            }
+            Effect::Send(ToManager::Finished { attempt, .. }) if agent.unadopted.contains(&attempt) => {}
+            Effect::SendResult { attempt, .. } if agent.unadopted.contains(&attempt) => {}
             Effect::Files { .. } | Effect::Stage { .. } | Effect::Piece { .. } | Effect::Release { .. } => {
                 unreachable!("no simulated task has files")
+            }
+            Effect::Send(ToManager::Recalled { attempt }) if self.sabotage == Sabotage::RunsWhatItGaveBack => {
+                agent.say(&ToManager::Recalled { attempt });
+                let task = self.model.attempts[&attempt].task;
+                self.compute(worker, attempt, task);
             }
             Effect::Send(message) => {
                 if matches!(message, ToManager::Finished { .. }) {
@@ -143,8 +178,44 @@ impl World {
         }
     }
 
+    /// A titan of a later life takes an agent over: what hasn't begun is dropped, what has is told.
+    pub(super) fn agent_is_taken_over(&mut self, worker: WorkerId, asked: Conversation, link: LinkId) {
+        let session = Session::new(self.now, FIRST_HEARTBEAT);
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        (agent.session, agent.decoder, agent.link) = (session, Decoder::default(), Some(link));
+        agent.conversation = asked;
+        agent.unheard.clear();
+        agent.unheard_after_bulk.clear();
+        self.tell_agent(worker, Event::TakenOver);
+        let agent = self.agents.get_mut(&worker).expect("agents stay");
+        let held = agent.core.held();
+        agent.unadopted = held.iter().map(|(attempt, ..)| *attempt).collect();
+        let held = held.into_iter().map(|(attempt, task, state)| Held { attempt, task, state, from: 0 }).collect();
+        agent.say(&ToManager::Holds { held });
+    }
+
+    /// A titan of an earlier life says hello, and gives orders if somebody listens.
+    pub(super) fn ghost_speaks(&mut self, worker: WorkerId) {
+        let agent = &self.agents[&worker];
+        let before = Epoch(agent.conversation.epoch.0.saturating_sub(1));
+        let asked = Conversation { session: SessionId(self.random.draw()), epoch: before };
+        let mut admission = admit(Some(agent.conversation), asked, true);
+        if self.sabotage == Sabotage::FencesNoEpoch {
+            admission = Admission::GoesOn;
+        }
+        if admission == Admission::IsOver {
+            self.happened.refused += 1;
+            return;
+        }
+        let Some((&task, _)) = self.model.tasks.iter().find(|(_, known)| known.end.is_some()) else { return };
+        let attempt = AttemptId { epoch: before, number: 1 << 29 };
+        self.tell_agent(worker, Event::Message(ToAgent::Start { attempt, task, tried: 1, part: Part::OfJob }));
+    }
+
     fn compute(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId) {
         assert!(self.executed.insert(attempt), "{attempt} runs twice");
+        let epoch = self.agents[&worker].conversation.epoch;
+        assert_eq!(attempt.epoch, epoch, "{attempt} of {task} begins for a titan of another life");
         self.check_alone(worker, attempt, task);
         self.happened.computed += 1;
         let tries = self.tries.entry(task).or_default();
@@ -154,6 +225,7 @@ impl World {
         agent.computing.insert(attempt, Computing { task, number, is_stopped: false });
         let (running, slots) = (agent.computing.len(), agent.slots as usize);
         assert!(running <= slots, "{worker:?} runs {running} tasks in {slots} slots");
+        self.check_room(worker);
         self.note(&format!("    {worker:?} computes {attempt} of {task}, try {number}"));
         let behaviour = self.scenario.manners.of(task);
         match behaviour.quirk {
@@ -164,6 +236,23 @@ impl World {
             }
             _ => self.after(behaviour.span, Happening::Computed(worker, attempt)),
         }
+    }
+
+    /// What runs on a host together is within what it has.
+    fn check_room(&self, worker: WorkerId) {
+        let agent = &self.agents[&worker];
+        let plan = &self.scenario.hosts[agent.host.0 as usize];
+        let requests = || {
+            let job = |computing: &Computing| computing.task.job.0 as usize;
+            agent.computing.values().map(move |computing| &self.scenario.jobs[job(computing)].spec.request)
+        };
+        let memory_bytes: u64 = requests().map(|request| request.memory_bytes).sum();
+        let gpus: u32 = requests().filter_map(|request| request.resources.get("gpu")).sum();
+        let has_room = memory_bytes <= plan.memory_bytes && gpus <= plan.gpus;
+        assert!(
+            has_room || self.model.workers[&worker].has_lied,
+            "{worker:?} runs what needs {memory_bytes} B and {gpus} gpu"
+        );
     }
 
     /// A task that mustn't run twice runs nowhere else. Nothing can be promised of agents that lie, of a host that stood

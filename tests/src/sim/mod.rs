@@ -5,14 +5,18 @@
 //! - [`scenario`], [`faults`], [`tasks`]: a world as it is planned: hosts, jobs, trouble, what tasks do.
 //! - `world`: virtual time, and the way of each happening. `desk` is titan's side of it, `host` an agent's, `trouble`
 //!   carries faults out, `ending` is what must be true when a batch is over.
+//! - `life`: titan's journal, its death, and the titan after it; `disk`: what is under the journal; `ledger`: what no death takes back.
 //! - [`wire`]: a connection's bytes on their way.
 //! - `model`, `rules`, `spool`: what must be true, said a second time.
 //! - [`random`], `trace`: chance with a seed; what happened.
 
 mod desk;
+pub mod disk;
 mod ending;
 pub mod faults;
 mod host;
+mod ledger;
+mod life;
 mod model;
 pub mod random;
 mod rules;
@@ -66,6 +70,14 @@ pub struct Happened {
     pub lacks: u64,
     /// Times that a task that mustn't run twice began while another agent still ran it, where nothing can be promised.
     pub overlaps: u64,
+    /// Times that titan died.
+    pub titan_deaths: u64,
+    /// Times that the disk under its journal failed.
+    pub disk_failures: u64,
+    /// Attempts that went on for the next titan.
+    pub adopted: u64,
+    /// Titans of earlier lives that nobody listened to.
+    pub refused: u64,
 }
 
 impl Happened {
@@ -73,6 +85,7 @@ impl Happened {
     pub fn add(&mut self, other: &Self) {
         let Self { steps, computed, protocol_errors, losses, resumed, unhealthy, .. } = other;
         let Self { silenced, leases_over, recalls, late, failures, held, lacks, overlaps, .. } = other;
+        let Self { titan_deaths, disk_failures, adopted, refused, .. } = other;
         self.steps += steps;
         self.computed += computed;
         self.protocol_errors += protocol_errors;
@@ -87,6 +100,10 @@ impl Happened {
         self.held += held;
         self.lacks += lacks;
         self.overlaps += overlaps;
+        self.titan_deaths += titan_deaths;
+        self.disk_failures += disk_failures;
+        self.adopted += adopted;
+        self.refused += refused;
     }
 }
 

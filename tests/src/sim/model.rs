@@ -24,6 +24,10 @@ pub(super) struct Model {
     /// Jobs whose setup fails on a host, as far as titan has been told.
     pub(super) setups: BTreeSet<(JobId, HostId)>,
     pub(super) tasks: BTreeMap<TaskId, Known>,
+    /// What an earlier titan has noted of tasks, until their job has them.
+    pub(super) past: BTreeMap<TaskId, Known>,
+    /// Whether a titan died before this one.
+    pub(super) is_resumed: bool,
     pub(super) attempts: BTreeMap<AttemptId, Tried>,
     pub(super) workers: BTreeMap<WorkerId, Agent>,
     pub(super) hosts: BTreeMap<HostId, Place>,
@@ -91,6 +95,8 @@ pub(super) struct Tried {
     pub(super) is_open: bool,
     /// Whether it was given back.
     pub(super) never_began: bool,
+    /// Whether it is of an earlier titan: it may have ended already.
+    pub(super) is_adopted: bool,
 }
 
 /// A worker.
@@ -130,6 +136,8 @@ impl Model {
             jobs: Vec::new(),
             setups: BTreeSet::new(),
             tasks: BTreeMap::new(),
+            past: BTreeMap::new(),
+            is_resumed: false,
             attempts: BTreeMap::new(),
             workers: BTreeMap::new(),
             hosts: BTreeMap::new(),
@@ -141,6 +149,19 @@ impl Model {
             outcome: None,
             acknowledged: Vec::new(),
         }
+    }
+
+    /// Another titan goes on, and knows what the journal says.
+    pub(super) fn begin_life(&mut self, past: BTreeMap<TaskId, Known>) {
+        (self.past, self.is_resumed) = (past, true);
+        self.jobs.clear();
+        self.setups.clear();
+        self.tasks.clear();
+        self.hosts.clear();
+        self.workers.values_mut().for_each(|agent| (agent.is_lost, agent.jobs) = (true, BTreeSet::new()));
+        self.attempts.values_mut().for_each(|tried| tried.is_open = false);
+        (self.begun, self.cancelled, self.given_up, self.is_halted) = (false, false, false, false);
+        (self.verdict, self.outcome) = (None, None);
     }
 
     /// Takes an event before the manager does.
@@ -184,15 +205,22 @@ impl Model {
 
     fn add_tasks(&mut self, job: usize, from: u32, to: u32) {
         let job = JobId(job as u32);
-        self.tasks.extend((from..to).map(|index| (TaskId { job, index }, Known::default())));
+        for task in (from..to).map(|index| TaskId { job, index }) {
+            let known = self.past.remove(&task).unwrap_or_default();
+            self.tasks.insert(task, known);
+        }
+        self.is_halted |= self.is_resumed && self.must_halt();
     }
 
     fn join(&mut self, host: HostId, worker: WorkerId, capacity: Capacity) {
         if let Some(Place::Up(before)) = self.hosts.insert(host, Place::Up(worker)) {
             self.lose(before);
         }
-        let agent = Agent { host, capacity, is_lost: false, has_lied: false, jobs: BTreeSet::new() };
-        assert!(self.workers.insert(worker, agent).is_none(), "a worker's name is used twice");
+        // An agent that lives on keeps its name under the next titan.
+        let before = self.workers.remove(&worker);
+        assert!(before.as_ref().is_none_or(|before| before.is_lost), "a worker's name is used twice");
+        let has_lied = before.is_some_and(|before| before.has_lied);
+        self.workers.insert(worker, Agent { host, capacity, is_lost: false, has_lied, jobs: BTreeSet::new() });
     }
 
     fn hear(&mut self, worker: WorkerId, message: &ToManager) {
@@ -351,7 +379,7 @@ impl Model {
     /// Whether what a worker holds is within what it has.
     pub(super) fn check_capacity(&self, worker: WorkerId) {
         let capacity = &self.workers[&worker].capacity;
-        let held = self.attempts.values().filter(|tried| tried.worker == worker && tried.is_open);
+        let held = self.attempts.values().filter(|tried| tried.worker == worker && tried.is_open && !tried.is_adopted);
         let requests: Vec<_> = held.map(|tried| &self.jobs[tried.task.job.0 as usize].request).collect();
         let memory_bytes: u64 = requests.iter().map(|request| request.memory_bytes).sum();
         assert!(memory_bytes <= capacity.memory_bytes, "{worker:?} is given more than its memory");

@@ -49,7 +49,8 @@ impl Model {
         };
         assert_eq!(end.state, state, "{task} is delivered as what it isn't");
         let tried = self.attempts.values().filter(|tried| tried.task == task && !tried.never_began).count();
-        assert_eq!(end.attempts as usize, tried, "the attempts of {task}");
+        // The starts of earlier titans aren't noted.
+        assert!(self.is_resumed || end.attempts as usize == tried, "the attempts of {task}: {} {tried}", end.attempts);
         assert_eq!(end.has_result, self.spool.kept(task).is_some(), "the result of {task}");
         self.tell(task, told);
     }
@@ -65,14 +66,33 @@ impl Model {
             ToAgent::Job { job, .. } => drop(agent.jobs.insert(*job)),
             ToAgent::Start { attempt, task, .. } => self.judge_start(worker, *attempt, *task, manager),
             ToAgent::Acknowledge { attempt } => self.judge_acknowledged(*attempt),
+            ToAgent::Adopt { attempt, task, .. } => self.judge_adopted(worker, *attempt, *task, manager),
+            ToAgent::Forget { attempt } => {
+                let is_open = self.attempts.get(attempt).is_some_and(|tried| tried.is_open);
+                assert!(!is_open, "{attempt} is forgotten, and it counts");
+            }
             ToAgent::Configure(_)
             | ToAgent::Recall { .. }
             | ToAgent::Cancel { .. }
             | ToAgent::Files { .. }
-            | ToAgent::Piece { .. }
-            | ToAgent::Adopt { .. }
-            | ToAgent::Forget { .. } => {}
+            | ToAgent::Piece { .. } => {}
         }
+    }
+
+    /// What counts goes on; what doesn't is heard of until it has stopped.
+    fn judge_adopted(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId, manager: &Manager) {
+        let known = &self.tasks[&task];
+        let is_over = known.end.is_some() || known.commit.is_some() || known.is_kept;
+        let counts = manager.is_live(attempt);
+        assert!(!is_over || !counts, "{task} is over, and {attempt} counts");
+        self.begun |= counts;
+        let open = self.attempts.values().filter(|tried| tried.task == task && tried.is_open).count();
+        let may_be_second = self.jobs[task.job.0 as usize].rerun == Rerun::Anytime;
+        assert!(!counts || may_be_second || open == 0, "{attempt} of {task} is adopted and another may run");
+        let tried =
+            self.attempts.get_mut(&attempt).unwrap_or_else(|| panic!("{attempt} is adopted and nobody began it"));
+        assert!(!tried.is_open && tried.task == task && tried.worker == worker, "{attempt} is adopted: {tried:?}");
+        (tried.is_open, tried.has_started, tried.never_began, tried.is_adopted) = (true, true, false, true);
     }
 
     fn judge_start(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId, manager: &Manager) {
@@ -104,9 +124,17 @@ impl Model {
                 "{task} runs twice though {other}'s worker is well"
             );
         }
-        let tried = super::model::Tried { task, worker, has_started: false, is_open: true, never_began: false };
+        let tried = super::model::Tried {
+            task,
+            worker,
+            has_started: false,
+            is_open: true,
+            never_began: false,
+            is_adopted: false,
+        };
         assert!(self.attempts.insert(attempt, tried).is_none(), "{attempt} is used twice");
-        let held = self.attempts.values().filter(|tried| tried.worker == worker && tried.is_open).count();
+        let held =
+            self.attempts.values().filter(|tried| tried.worker == worker && tried.is_open && !tried.is_adopted).count();
         assert!(held <= self.workers[&worker].capacity.slots as usize * 2, "{worker:?} holds {held} attempts");
         self.check_capacity(worker);
     }

@@ -36,6 +36,60 @@ pub enum Sabotage {
     AcceptsAnyFrame,
     /// Takes each lost agent for dead.
     ForgetsLeases,
+    /// Lets agents forget outcomes that aren't on the disk yet.
+    AcknowledgesBeforeSync,
+    /// Puts files in their places before it is on the disk whose they are.
+    CommitsBeforeSync,
+    /// Tells people of ends that aren't on the disk yet.
+    TellsBeforeSync,
+    /// Says that the journal is on the disk without having waited for it.
+    SyncsNothing,
+    /// Syncs the journal and not the results that it speaks of.
+    SyncsNoResults,
+    /// Overlooks a frame of the journal when it goes on.
+    ForgetsAFrame,
+    /// Overlooks what may still run when it goes on.
+    ForgetsWhatRuns,
+    /// Goes on under the epoch of the titan before it.
+    KeepsItsEpoch,
+    /// Its agents listen to titans of earlier lives.
+    FencesNoEpoch,
+    /// Takes an outcome for that of whatever attempt its task has now.
+    FencesNoAttempt,
+    /// Thinks that agents end 15 s earlier than they do.
+    MistakesTheLease,
+    /// Says that it has more of a result than it has.
+    OverstatesWhatItHas,
+    /// Lets run what it doesn't adopt.
+    ForgetsNothing,
+    /// Its agents run what they have given back.
+    RunsWhatItGaveBack,
+}
+
+impl Sabotage {
+    /// All that trouble by seed shows.
+    pub const BY_SEED: [Self; 20] = [
+        Self::AcknowledgesFirst,
+        Self::DeliversTwice,
+        Self::StartsTwice,
+        Self::SkipsDiscard,
+        Self::LosesOutcomes,
+        Self::TrustsResults,
+        Self::ForgetsLeases,
+        Self::AcknowledgesBeforeSync,
+        Self::CommitsBeforeSync,
+        Self::TellsBeforeSync,
+        Self::SyncsNothing,
+        Self::SyncsNoResults,
+        Self::ForgetsAFrame,
+        Self::ForgetsWhatRuns,
+        Self::KeepsItsEpoch,
+        Self::FencesNoEpoch,
+        Self::FencesNoAttempt,
+        Self::MistakesTheLease,
+        Self::OverstatesWhatItHas,
+        Self::RunsWhatItGaveBack,
+    ];
 }
 
 impl Sabotage {
@@ -52,19 +106,37 @@ impl Sabotage {
                 effects.retain(|effect| !matches!(effect, Effect::Deliver(end) if end.state != Lifecycle::Completed));
             }
             Self::SkipsAcknowledge => effects.retain(|effect| !is_acknowledge(effect)),
+            Self::ForgetsNothing => effects.retain(|effect| !is_forget(effect)),
             Self::Miscounts => effects.iter_mut().for_each(miscount),
             Self::None
             | Self::LosesOutcomes
             | Self::HearsTwice
             | Self::TrustsResults
             | Self::AcceptsAnyFrame
-            | Self::ForgetsLeases => {}
+            | Self::ForgetsLeases
+            | Self::AcknowledgesBeforeSync
+            | Self::CommitsBeforeSync
+            | Self::TellsBeforeSync
+            | Self::SyncsNothing
+            | Self::SyncsNoResults
+            | Self::ForgetsAFrame
+            | Self::ForgetsWhatRuns
+            | Self::KeepsItsEpoch
+            | Self::FencesNoEpoch
+            | Self::FencesNoAttempt
+            | Self::MistakesTheLease
+            | Self::OverstatesWhatItHas
+            | Self::RunsWhatItGaveBack => {}
         }
     }
 }
 
 fn is_acknowledge(effect: &Effect) -> bool {
     matches!(effect, Effect::Send { message: ToAgent::Acknowledge { .. }, .. })
+}
+
+fn is_forget(effect: &Effect) -> bool {
+    matches!(effect, Effect::Send { message: ToAgent::Forget { .. }, .. })
 }
 
 fn is_start(effect: &Effect) -> bool {

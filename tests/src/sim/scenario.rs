@@ -38,13 +38,19 @@ pub enum Mix {
     Liars,
     /// A person who cancels, amid a little of everything.
     Cancels,
+    /// titan dies and is resumed, with and without power.
+    Restarts,
+    /// Networks that are cut for a while, one-way too.
+    Partitions,
+    /// A journal on a disk that fails.
+    Disks,
     /// A lot of everything.
     Storm,
 }
 
 impl Mix {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Calm,
         Self::Drops,
         Self::Resumes,
@@ -54,6 +60,9 @@ impl Mix {
         Self::Corruption,
         Self::Liars,
         Self::Cancels,
+        Self::Restarts,
+        Self::Partitions,
+        Self::Disks,
         Self::Storm,
     ];
 }
@@ -119,7 +128,8 @@ impl Scenario {
         let number = random.between(1 + u64::from(mix != Mix::Calm), 6) as u32;
         let hosts = (0..number).map(|host| host_plan(&mut random, host)).collect();
         let config = config(&mut random, number);
-        let may_resume = mix == Mix::Resumes || (matches!(mix, Mix::Corruption | Mix::Storm) && random.chance(30));
+        let may_resume = matches!(mix, Mix::Resumes | Mix::Partitions)
+            || (matches!(mix, Mix::Corruption | Mix::Storm | Mix::Restarts | Mix::Disks) && random.chance(50));
         // Without a lease an agent ends with its channel: there is nothing to go on with.
         let resumes = may_resume && !config.lease.is_zero();
         Self {
@@ -181,6 +191,25 @@ impl Scenario {
     pub fn with(mut self, after_ms: u64, fault: Fault) -> Self {
         self.faults.push((Duration::from_millis(after_ms), fault));
         self
+    }
+
+    /// What a titan that goes on is told of jobs that had these totals, and were closed or not.
+    pub(super) fn job_events_after(&self, totals: &[(u32, bool)]) -> VecDeque<(Duration, Event)> {
+        let (mut specs, mut later) = (Vec::new(), Vec::new());
+        for (number, (plan, (total, is_closed))) in self.jobs.iter().zip(totals).enumerate() {
+            let job = JobId(number as u32);
+            let tasks = plan.spec.tasks.max(*total);
+            let closed = plan.spec.closed || *is_closed;
+            specs.push(JobSpec { tasks, closed, ..plan.spec.clone() });
+            if !closed {
+                let wanted = plan.spec.tasks + plan.grows.iter().map(|(_, tasks)| tasks).sum::<u32>();
+                let span = plan.closed_after / 4;
+                later.extend((wanted > tasks).then(|| (span, Event::Grow { job, tasks: wanted - tasks })));
+                later.push((span * 2, Event::Close { job }));
+            }
+        }
+        later.sort_by_key(|(at, _)| *at);
+        std::iter::once((Duration::ZERO, Event::Submit(specs))).chain(later).collect()
     }
 
     /// What titan is told of jobs, in order.

@@ -7,6 +7,7 @@ use titan_manager::WorkerId;
 use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::message::ResultSummary;
 
+use super::random::Random;
 use super::tasks;
 
 /// Longest result that any task can have.
@@ -16,7 +17,17 @@ const MAX_RESULT_BYTES: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Spool {
     parts: BTreeMap<AttemptId, Part>,
-    kept: BTreeMap<TaskId, Vec<u8>>,
+    /// Parts that an earlier titan has left, until somebody goes on with them.
+    left: BTreeMap<AttemptId, Vec<u8>>,
+    kept: BTreeMap<TaskId, Whole>,
+}
+
+/// A task's result.
+#[derive(Debug)]
+struct Whole {
+    attempt: AttemptId,
+    data: Vec<u8>,
+    is_synced: bool,
 }
 
 /// What has arrived of a result.
@@ -92,7 +103,7 @@ impl Spool {
         let part =
             self.parts.remove(&attempt).unwrap_or_else(|| panic!("{attempt} is kept, but nothing is there of it"));
         assert!(part.is_finished, "{attempt} is kept before all of it is there");
-        let before = self.kept.insert(task, part.data);
+        let before = self.kept.insert(task, Whole { attempt, data: part.data, is_synced: false });
         assert!(before.is_none(), "{task} has two results");
     }
 
@@ -103,7 +114,64 @@ impl Spool {
 
     /// A task's result, as the sink reads it.
     pub(super) fn kept(&self, task: TaskId) -> Option<&[u8]> {
-        self.kept.get(&task).map(Vec::as_slice)
+        self.kept.get(&task).map(|whole| whole.data.as_slice())
+    }
+
+    /// Whose result a task's is.
+    pub(super) fn kept_of(&self, task: TaskId) -> Option<AttemptId> {
+        self.kept.get(&task).map(|whole| whole.attempt)
+    }
+
+    /// These are on the disk.
+    pub(super) fn sync(&mut self, tasks: &[TaskId]) {
+        for task in tasks {
+            if let Some(whole) = self.kept.get_mut(task) {
+                whole.is_synced = true;
+            }
+        }
+    }
+
+    /// titan dies: what has arrived of results stays.
+    pub(super) fn leave_parts(&mut self) {
+        self.left.clear();
+        let parts = std::mem::take(&mut self.parts);
+        self.left.extend(parts.into_iter().map(|(attempt, part)| (attempt, part.data)));
+    }
+
+    /// Power is cut: what wasn't synced may be damaged, or gone.
+    pub(super) fn power_cut(&mut self, random: &mut Random) {
+        self.left.clear();
+        self.kept.retain(|_, whole| whole.is_synced || random.chance(50));
+        let unsynced = self.kept.values_mut().filter(|whole| !whole.is_synced && !whole.data.is_empty());
+        unsynced.filter(|_| random.chance(50)).for_each(|whole| whole.data[0] ^= 1);
+    }
+
+    /// Whether a task's result is what the journal says, and on the disk from now on. One that isn't goes.
+    pub(super) fn check(&mut self, task: TaskId, summary: ResultSummary) -> bool {
+        let is_as_noted =
+            |whole: &&mut Whole| (whole.data.len() as u64, tasks::checksum(&whole.data)) == (summary.bytes, summary.crc);
+        match self.kept.get_mut(&task).filter(is_as_noted) {
+            Some(whole) => whole.is_synced = true,
+            None => drop(self.kept.remove(&task)),
+        }
+        self.kept.contains_key(&task)
+    }
+
+    /// What isn't the journal's goes.
+    pub(super) fn retain(&mut self, is_known: impl Fn(TaskId) -> bool) {
+        self.kept.retain(|task, _| is_known(*task));
+    }
+
+    /// How much an earlier titan has left of an attempt's result.
+    pub(super) fn left_bytes(&self, attempt: AttemptId) -> u64 {
+        self.left.get(&attempt).map_or(0, |data| data.len() as u64)
+    }
+
+    /// An attempt goes on for this titan.
+    pub(super) fn adopt(&mut self, owner: WorkerId, attempt: AttemptId) {
+        if let Some(data) = self.left.remove(&attempt).filter(|data| !data.is_empty()) {
+            self.parts.insert(attempt, Part { owner, data, is_finished: false });
+        }
     }
 
     /// Attempts of which something is there, and who sends it.

@@ -45,6 +45,23 @@ impl World {
             Fault::Lie { host, lie } => self.lie(host, lie),
             Fault::ManagerSleep { span } => self.asleep_until = self.asleep_until.max(self.now + span),
             Fault::Cancel => self.tell(Event::Cancel),
+            Fault::Partition { host, to, span } => {
+                let machine = self.machines.get_mut(&HostId(host)).expect("hosts stay");
+                if to != Some(Side::Manager) {
+                    machine.deaf_until = machine.deaf_until.max(self.now + span);
+                }
+                if to != Some(Side::Agent) {
+                    machine.mute_until = machine.mute_until.max(self.now + span);
+                }
+            }
+            Fault::TitanDies { power, back_after } if self.life.is_up => self.titan_dies(power, back_after),
+            Fault::TitanDies { .. } => {}
+            Fault::Disk(fault) => self.break_disk(fault),
+            Fault::Ghost { host } => {
+                if let Some(worker) = self.current_worker(host) {
+                    self.ghost_speaks(worker);
+                }
+            }
         }
     }
 
@@ -70,6 +87,14 @@ impl World {
         let bounded_by_lease = !self.scenario.config.lease.is_zero();
         if let Some(span) = agent_notices.or((!bounded_by_lease).then_some(NETWORK_PATIENCE)) {
             self.after(span, Happening::Noticed(id, Side::Agent));
+        }
+    }
+
+    /// titan's machine is gone: nobody says that a connection is closed, and only the lease, or the network, ends it.
+    pub(super) fn fall_silent(&mut self, id: LinkId) {
+        self.links.get_mut(&id).expect("links stay").is_open = false;
+        if self.scenario.config.lease.is_zero() {
+            self.after(NETWORK_PATIENCE, Happening::Noticed(id, Side::Agent));
         }
     }
 

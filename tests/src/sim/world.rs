@@ -11,6 +11,8 @@ use titan_proto::time::Timestamp;
 use super::desk::TitanSide;
 use super::faults::Fault;
 use super::host::{AgentSide, Machine};
+use super::ledger::Ledger;
+use super::life::Life;
 use super::model::Model;
 use super::random::Random;
 use super::scenario::Scenario;
@@ -21,7 +23,7 @@ use super::{Ended, Happened, Sabotage};
 /// How often each side looks at its clock.
 pub(super) const PULSE: Duration = Duration::from_millis(500);
 /// No batch of this size may take longer, whatever goes wrong.
-const LONGEST_BATCH: Duration = Duration::from_secs(1_200);
+const LONGEST_BATCH: Duration = Duration::from_secs(2_400);
 /// More steps than any world needs: it turns on the spot.
 const MOST_STEPS: u64 = 1_000_000;
 
@@ -60,8 +62,42 @@ pub(super) enum Happening {
     Wake,
     /// Whoever gives titan its jobs goes on.
     Jobs,
+    /// A sync has come to its end.
+    Synced,
+    /// There is nothing more to tell of a task.
+    Told(TaskId),
+    /// Another titan goes on.
+    TitanReturns,
     /// Something goes wrong.
     Fault(usize),
+}
+
+impl Happening {
+    /// Whether it is titan that does it: it dies with it.
+    fn is_titans(self) -> bool {
+        match self {
+            Self::ManagerTick
+            | Self::Pulse
+            | Self::Launch(_)
+            | Self::Resume(_)
+            | Self::Committed(..)
+            | Self::SessionOver(_)
+            | Self::GiveUp(_)
+            | Self::Wake
+            | Self::Jobs
+            | Self::Synced
+            | Self::Told(_) => true,
+            Self::AgentTick(_)
+            | Self::Arrive(..)
+            | Self::Written(..)
+            | Self::Noticed(..)
+            | Self::Cut(_)
+            | Self::Computed(..)
+            | Self::Die(_)
+            | Self::TitanReturns
+            | Self::Fault(_) => false,
+        }
+    }
 }
 
 /// Everything there is.
@@ -74,6 +110,10 @@ pub(super) struct World {
     pub(super) sabotage: Sabotage,
     pub(super) manager: Manager,
     pub(super) model: Model,
+    pub(super) life: Life,
+    pub(super) ledger: Ledger,
+    /// Whether people know how it ended.
+    pub(super) is_finished: bool,
     pub(super) desks: BTreeMap<WorkerId, TitanSide>,
     pub(super) agents: BTreeMap<WorkerId, AgentSide>,
     pub(super) machines: BTreeMap<HostId, Machine>,
@@ -90,8 +130,9 @@ pub(super) struct World {
     /// Who may have something to write.
     pub(super) touched: BTreeSet<(WorkerId, Side)>,
     /// What is still to be told of jobs, in order.
-    job_events: VecDeque<(Duration, Event)>,
-    heap: BinaryHeap<Reverse<(Timestamp, u64, Happening)>>,
+    pub(super) job_events: VecDeque<(Duration, Event)>,
+    /// Each with its place among those of one moment, and titan's life.
+    heap: BinaryHeap<Reverse<(Timestamp, u64, u32, Happening)>>,
     next_place: u64,
 }
 
@@ -102,10 +143,13 @@ impl World {
         Self {
             now: Timestamp::default(),
             random: Random::new(!scenario.seed),
-            trace: Trace::default(),
+            trace: Trace::new(),
             happened: Happened::default(),
             sabotage,
             model: Model::new(&config, scenario.manners),
+            life: Life::new(config.epoch),
+            ledger: Ledger::default(),
+            is_finished: false,
             manager: Manager::new(config),
             desks: BTreeMap::new(),
             agents: BTreeMap::new(),
@@ -126,8 +170,11 @@ impl World {
 
     /// From the first host to the last goodbye.
     pub(super) fn run(&mut self) -> Ended {
-        self.begin();
-        while self.model.verdict.is_none() {
+        self.begin_life();
+        for (number, (span, _)) in self.scenario.faults.clone().into_iter().enumerate() {
+            self.after(span, Happening::Fault(number));
+        }
+        while !self.is_finished {
             assert!(self.now < Timestamp::default() + LONGEST_BATCH, "the batch doesn't end");
             self.step();
         }
@@ -138,7 +185,8 @@ impl World {
         Ended { verdict, trace: self.trace.hash(), after, happened: self.happened }
     }
 
-    fn begin(&mut self) {
+    /// titan begins to start hosts and to give its manager jobs.
+    pub(super) fn begin(&mut self) {
         for (number, plan) in self.scenario.hosts.clone().into_iter().enumerate() {
             let host = HostId(number as u32);
             self.tell(Event::HostStarting { host });
@@ -150,12 +198,13 @@ impl World {
                 }
             }
         }
-        self.job_events = self.scenario.job_events();
+        if self.life.number > 1
+            && let Some((_, event)) = self.job_events.pop_front()
+        {
+            self.tell(event);
+        }
         for (span, _) in self.job_events.clone() {
             self.after(span, Happening::Jobs);
-        }
-        for (number, (span, _)) in self.scenario.faults.clone().into_iter().enumerate() {
-            self.after(span, Happening::Fault(number));
         }
         self.after(self.scenario.config.tick, Happening::ManagerTick);
         self.after(PULSE, Happening::Pulse);
@@ -167,7 +216,7 @@ impl World {
     }
 
     pub(super) fn at(&mut self, at: Timestamp, happening: Happening) {
-        self.heap.push(Reverse((at, self.next_place, happening)));
+        self.heap.push(Reverse((at, self.next_place, self.life.number, happening)));
         self.next_place += 1;
     }
 
@@ -177,10 +226,13 @@ impl World {
 
     /// The next happening.
     pub(super) fn step(&mut self) {
-        let Reverse((at, _, happening)) = self.heap.pop().expect("ticks never end");
+        let Reverse((at, _, life, happening)) = self.heap.pop().expect("ticks never end");
         self.now = at;
         self.happened.steps += 1;
         assert!(self.happened.steps < MOST_STEPS, "the world turns on the spot");
+        if happening.is_titans() && !(self.life.is_up && self.life.number == life) {
+            return;
+        }
         match self.held_back_until(happening) {
             Some(until) => self.at(until, happening),
             None => self.happen(happening),
@@ -197,22 +249,30 @@ impl World {
             Side::Manager => self.asleep_until,
             Side::Agent => of_agent(&self.links[link].worker),
         };
+        let of_way = |link: &LinkId, side: Side| {
+            let machine = &self.machines[&self.agents[&self.links[link].worker].host];
+            match side {
+                Side::Manager => machine.mute_until,
+                Side::Agent => machine.deaf_until,
+            }
+        };
         let until = match &happening {
             Happening::Arrive(link, side) | Happening::Noticed(link, side) => {
                 let silent_until = self.links[link].silent_until(*side);
-                of_side(link, *side).max(silent_until.unwrap_or_default())
+                of_side(link, *side).max(of_way(link, *side)).max(silent_until.unwrap_or_default())
             }
             Happening::Written(link, side) => of_side(link, *side),
             Happening::AgentTick(worker) | Happening::Computed(worker, _) => of_agent(worker),
             Happening::Cut(_) | Happening::Die(_) => return None,
             Happening::Fault(number) if self.scenario.faults[*number].1 != Fault::Cancel => return None,
+            Happening::TitanReturns => return None,
             _ => self.asleep_until,
         };
         (until > self.now).then_some(until)
     }
 
     fn happen(&mut self, happening: Happening) {
-        let is_over = self.model.verdict.is_some();
+        let is_over = self.is_finished;
         match happening {
             Happening::ManagerTick => {
                 self.after(self.scenario.config.tick, Happening::ManagerTick);
@@ -222,6 +282,7 @@ impl World {
             Happening::Pulse => {
                 self.after(PULSE, Happening::Pulse);
                 self.touched.extend(self.desks.keys().map(|worker| (*worker, Side::Manager)));
+                self.close_silent();
             }
             Happening::AgentTick(worker) => self.on_agent_tick(worker),
             Happening::Arrive(link, side) => self.on_arrival(link, side),
@@ -231,10 +292,10 @@ impl World {
             Happening::Computed(worker, attempt) => self.on_computed(worker, attempt),
             Happening::Die(worker) => self.die(worker, "it dies"),
             Happening::SessionOver(worker) => self.on_session_over(worker),
-            Happening::Committed(task, is_good) => {
-                let problem = (!is_good).then(|| "no room".to_owned());
-                self.tell(Event::Committed { task, problem });
-            }
+            Happening::Committed(task, is_good) => self.on_committed(task, is_good),
+            Happening::Synced => self.on_synced(),
+            Happening::Told(task) => self.on_told(task),
+            Happening::TitanReturns => self.on_titan_returns(),
             Happening::Launch(host) if !is_over => self.on_launch(host),
             Happening::Resume(worker) => self.on_resume(worker),
             Happening::GiveUp(host) if !is_over => self.tell(Event::HostDown { host }),

@@ -20,6 +20,7 @@ use titan_proto::time::Timestamp;
 
 use super::line::{Line, LineId, LineNews, Stage, spawn};
 use super::{Options, meeting};
+use crate::admission::{Admission, Conversation, admit};
 use crate::compute::Pool;
 use crate::core::{Agent, Computed, Effect, Event, Exit, MAX_TICK};
 use crate::faults::Faults;
@@ -85,7 +86,7 @@ struct Server {
     agent: Agent,
     session: Session,
     /// The conversation that `session` is, once a manager has said hello.
-    current: Option<(SessionId, Epoch)>,
+    current: Option<Conversation>,
     /// The connection, if there is one.
     line: Option<Line>,
     next_line: u64,
@@ -180,8 +181,8 @@ impl Server {
             memory_bytes: machine::memory_bytes(),
             kernels: kernels::KERNELS.iter().map(|kernel| kernel.name().to_owned()).collect(),
             batch: None,
-            session: self.current.map(|(session, _)| session),
-            epoch: self.current.map_or(Epoch(0), |(_, epoch)| epoch),
+            session: self.current.map(|current| current.session),
+            epoch: self.current.map_or(Epoch(0), |current| current.epoch),
             last_seen: self.session.last_seen(),
             is_alone: self.listens,
             adopts: false,
@@ -243,18 +244,15 @@ impl Server {
         if let Err(error) = hello.check(&self.build) {
             return self.refuse(&error.to_string());
         }
-        let asked = (hello.session.unwrap_or(SessionId(0)), hello.epoch);
-        match self.current {
-            None => self.current = Some(asked),
-            Some(current) if current == asked => {
+        let asked = Conversation { session: hello.session.unwrap_or(SessionId(0)), epoch: hello.epoch };
+        match admit(self.current, asked, hello.adopts) {
+            Admission::Begins => self.current = Some(asked),
+            Admission::GoesOn => {
                 self.session.resume(self.now(), hello.last_seen).map_err(|error| error.to_string())?;
             }
-            // A titan that is over, or never was this batch's.
-            Some((_, epoch)) if hello.epoch < epoch => return self.refuse("a titan of an earlier life of the batch"),
-            // The batch's next life: what runs may go on for it.
-            Some((_, epoch)) if hello.epoch > epoch && hello.adopts => self.take_over(asked)?,
-            // Whoever is titan now has given the conversation up, and all that it was about.
-            Some(_) => {
+            Admission::TakesOver => self.take_over(asked)?,
+            Admission::IsOver => return self.refuse("a titan of an earlier life of the batch"),
+            Admission::Ends => {
                 self.exit = Some(Exit::Superseded);
                 return Ok(());
             }
@@ -269,18 +267,18 @@ impl Server {
     }
 
     /// Another conversation begins, with what is left of the one before.
-    fn take_over(&mut self, asked: (SessionId, Epoch)) -> Result<(), String> {
+    fn take_over(&mut self, asked: Conversation) -> Result<(), String> {
         self.current = Some(asked);
         let session = Session::new(self.now(), FIRST_HEARTBEAT);
         let streams = std::mem::replace(&mut self.session, session).into_unacknowledged();
         self.decide(Event::TakenOver)?;
         let mut held = Vec::new();
-        for (attempt, task) in self.agent.held().into_iter().take(MAX_HELD) {
+        for (attempt, task, state) in self.agent.held().into_iter().take(MAX_HELD) {
             // What an earlier one hadn't adopted yet comes first.
             let mut rest = self.unadopted.remove(&attempt).unwrap_or_default();
             rest.extend(streams.get(&attempt.stream()).into_iter().flatten());
             let handed = self.handed.get(&attempt).copied().unwrap_or(0);
-            held.push(Held { attempt, task, from: handed.saturating_sub(rest.len() as u64) });
+            held.push(Held { attempt, task, state, from: handed.saturating_sub(rest.len() as u64) });
             self.unadopted.insert(attempt, rest);
         }
         // What was fetched was for what hadn't begun.

@@ -206,6 +206,7 @@ impl Batch<'_> {
         let epoch = Epoch(past.epoch.0 + 1);
         let began = Entry::Began {
             epoch,
+            boot: titan_agent::machine::boot(),
             hosts: hosts.to_vec(),
             jobs: jobs.iter().map(|job| JobName { name: job.spec.name.clone(), group: job.spec.group }).collect(),
             plan,

@@ -193,7 +193,7 @@ impl Connection {
         }
     }
 
-    /// The first that an agent says that is taken over: what it has. What of that isn't here as far as it would have to be, ends.
+    /// The first that an agent says that is taken over: what it has. If what it has sent isn't here any more, that was for nothing.
     pub(crate) async fn hear_held(
         &mut self,
         spool: &Spool,
@@ -217,17 +217,14 @@ impl Connection {
                 }
             }
         };
-        let mut known = Vec::new();
-        for held in held.into_iter().take(MAX_HELD) {
-            let have = spool.part_bytes(held.attempt);
-            if have >= held.from {
-                self.have.insert(held.attempt, have);
-                known.push(held);
-            } else {
-                self.send(ToAgent::Forget { attempt: held.attempt });
-            }
+        if held.len() > MAX_HELD {
+            return Err(broken(format!("{} attempts at once", held.len())));
         }
-        Ok(known)
+        self.have = held.iter().map(|held| (held.attempt, spool.part_bytes(held.attempt))).collect();
+        match held.iter().find(|held| self.have[&held.attempt] < held.from) {
+            Some(held) => Err(End::Broken(format!("what {} had written isn't here any more", held.attempt))),
+            None => Ok(held),
+        }
     }
 
     /// Takes what comes while there is no connection, until the worker is given up.

@@ -19,7 +19,7 @@ use titan_proto::PROTOCOL_VERSION;
 use titan_proto::frame::Decoder;
 use titan_proto::handshake::{HandshakeError, Hello, Opening, Role};
 use titan_proto::id::{AttemptId, BatchId, Epoch, SessionId, TaskId};
-use titan_proto::message::{Configure, Held, ToAgent, ToManager};
+use titan_proto::message::{Configure, Held, MAX_HELD, ToAgent, ToManager};
 use titan_proto::session::Session;
 
 use super::backoff::History;
@@ -278,7 +278,7 @@ impl HostTask {
             };
         }
         let joined = Joined { build: hello.build, target: hello.target, cores: hello.cores, took, story: link.story };
-        let (is_local, is_alone) = (self.launcher.is_local(), hello.is_alone && !adopts);
+        let (is_local, is_alone) = (self.launcher.is_local(), hello.is_alone && held.len() < MAX_HELD);
         self.tell(News::Joined { host: self.id, worker, capacity, commands, joined, is_local, is_alone, held }).await;
         let begun = Instant::now();
         let over = loop {

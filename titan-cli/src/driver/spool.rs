@@ -87,6 +87,15 @@ impl Spool {
         Ok(file.sync_all()?)
     }
 
+    /// What attempts of an earlier titan have sent goes.
+    pub(crate) fn remove_parts(&self) {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().ends_with(PART) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
     /// Where a task's result is.
     pub(crate) fn path(&self, task: TaskId) -> PathBuf {
         self.result(task)
@@ -190,6 +199,8 @@ impl Writer {
     /// # Errors
     /// They can't be read.
     pub(crate) fn adopt(&mut self, attempt: AttemptId, have: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+        // An agent may have more from an earlier titan than it has tasks: all of them that have ended.
+        self.max_parts += 1;
         if have == 0 {
             return Ok(());
         }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use titan_agent::machine;
 use titan_manager::Verdict;
 use titan_manager::journal::{Entry, JournalError, Past};
 use titan_proto::id::BatchId;
@@ -185,11 +186,19 @@ impl BatchDir {
     /// Whether the results that are to be gone on with are as they were. Of what nobody was told, one that isn't is made again.
     fn check_results(&self, past: &mut Past) -> io::Result<()> {
         let spool = self.spool();
+        if past.boot != machine::boot() {
+            // Nothing had put them on the disk.
+            spool.remove_parts();
+        }
         for result in past.results() {
             match spool.check(result.task, result.summary) {
                 Ok(()) => {}
                 Err(Damaged::Missing) => past.reopen(result.task),
-                Err(_) if !result.is_sure => past.reopen(result.task),
+                Err(_) if !result.is_sure => {
+                    // Whoever goes on after this one mustn't take it for something that was whole.
+                    fs::remove_file(spool.path(result.task))?;
+                    past.reopen(result.task);
+                }
                 Err(damaged) => {
                     let path = spool.path(result.task);
                     let problem = format!("{}: {damaged}; remove it, and its task runs again", path.display());
@@ -398,8 +407,8 @@ mod tests {
     }
 
     fn began(epoch: u32) -> Entry {
-        let (epoch, plan) = (Epoch(epoch), BlobId([0; 32]));
-        Entry::Began { epoch, hosts: Vec::new(), jobs: Vec::new(), plan, retries_failed: false, at_ms: 0 }
+        let (epoch, plan, boot) = (Epoch(epoch), BlobId([0; 32]), String::new());
+        Entry::Began { epoch, boot, hosts: Vec::new(), jobs: Vec::new(), plan, retries_failed: false, at_ms: 0 }
     }
 
     #[test]

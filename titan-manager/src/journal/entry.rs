@@ -16,6 +16,8 @@ pub enum Entry {
     Began {
         /// Its life.
         epoch: Epoch,
+        /// The boot of its machine, as the system names it; empty: unknown.
+        boot: String,
         /// The names of all hosts that the batch has ever had; a host's id is its place here.
         hosts: Vec<String>,
         /// Its jobs.

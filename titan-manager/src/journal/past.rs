@@ -22,6 +22,10 @@ pub struct Past {
     pub names: Vec<JobName>,
     /// When its first manager began, for people: ms since 1970.
     pub began_ms: u64,
+    /// Where its last manager lived: the boot of its machine, as the system names it.
+    pub boot: String,
+    /// Whether starts of attempts may be missing, because that machine has stopped: they aren't synced.
+    pub may_lack: bool,
     /// How its last manager's life has ended, if it has come to an end.
     pub ended: Option<PastEnd>,
     plan: Option<BlobId>,
@@ -111,11 +115,13 @@ impl Past {
     /// One more entry, and whether it is known to have been on the disk.
     pub fn add(&mut self, entry: Entry, is_sure: bool) {
         match entry {
-            Entry::Began { epoch, hosts, jobs, plan, retries_failed, at_ms } => {
+            Entry::Began { epoch, boot, hosts, jobs, plan, retries_failed, at_ms } => {
                 if self.epoch == Epoch::default() {
                     self.began_ms = at_ms;
+                } else if boot != self.boot || boot.is_empty() {
+                    self.may_lack = true;
                 }
-                (self.epoch, self.hosts, self.names, self.ended) = (epoch, hosts, jobs, None);
+                (self.epoch, self.boot, self.hosts, self.names, self.ended) = (epoch, boot, hosts, jobs, None);
                 self.plan.get_or_insert(plan);
                 self.reopen_stopped(retries_failed);
             }
@@ -151,6 +157,7 @@ impl Past {
                 self.given.remove(&kept.attempt);
                 self.placed.remove(&kept.task);
                 let task = self.task(kept.task);
+                task.tried += 1;
                 (task.state, task.is_sure) = (PastState::Kept(Box::new(kept)), is_sure);
             }
             Record::AttemptFailed { task, attempt, is_its_own, .. } => {
@@ -369,6 +376,7 @@ mod tests {
     fn began(epoch: u32, retries_failed: bool) -> Entry {
         Entry::Began {
             epoch: Epoch(epoch),
+            boot: "boot".into(),
             hosts: vec!["a".into()],
             jobs: Vec::new(),
             plan: BlobId([0; 32]),

@@ -129,7 +129,7 @@ impl Manager {
         if let Some(host) = self.lose(now, worker, is_dead, effects) {
             self.hosts.insert(host, HostState::Starting);
         } else if is_dead {
-            self.release_held(Holder::Worker(worker));
+            self.release_held(Holder::Worker(worker), effects);
         }
     }
 

@@ -59,32 +59,36 @@ impl Manager {
         hold.tasks.extend(tasks);
     }
 
-    pub(super) fn release_due(&mut self, now: Timestamp) {
+    pub(super) fn release_due(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let due = |hold: &Hold| hold.until <= now;
         let holders: Vec<Holder> = self.held.iter().filter(|(_, hold)| due(hold)).map(|(&id, _)| id).collect();
         for holder in holders {
-            self.release_held(holder);
+            self.release_held(holder, effects);
         }
     }
 
     /// A lost agent's attempts can't run any more.
-    pub(super) fn release_held(&mut self, holder: Holder) {
+    pub(super) fn release_held(&mut self, holder: Holder, effects: &mut Vec<Effect>) {
         let Some(hold) = self.held.remove(&holder) else { return };
         for task in hold.tasks {
-            // What an earlier manager had started may wait for something that is tried again.
-            if self.job(task.job).gate == Gate::Open && self.find_wait(task) == Wait::Over {
-                self.queue.give_back(task);
+            match self.job(task.job).gate == Gate::Open && self.find_wait(task) == Wait::Over {
+                // It may run elsewhere too.
+                true if !self.is_held(task) => self.queue.give_back(task),
+                true => {}
+                // What an earlier manager had started may wait for something that is tried again, or can't be any more.
+                false => self.look_at_task(task, effects),
             }
         }
         self.recheck = true;
     }
 
     /// What ran on a host before has ended.
-    pub(super) fn release_host(&mut self, host: HostId) {
+    pub(super) fn release_host(&mut self, host: HostId, effects: &mut Vec<Effect>) {
         let of_host = |hold: &Hold| hold.host == host;
         let holders: Vec<Holder> = self.held.iter().filter(|(_, hold)| of_host(hold)).map(|(&id, _)| id).collect();
-        holders.into_iter().for_each(|holder| self.release_held(holder));
+        holders.into_iter().for_each(|holder| self.release_held(holder, effects));
         self.past_given.retain(|_, given| *given != host);
+        self.past_places.remove(&host);
     }
 
     /// A task needn't wait for the end of an agent: it goes on there.

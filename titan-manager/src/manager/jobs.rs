@@ -74,9 +74,13 @@ impl Manager {
         grown.spec.tasks = all;
         effects.push(Effect::Record(Record::Grown { job, tasks: all }));
         let have_past = self.recall(now, job, before..all, effects);
-        self.admit(job, before..all, have_past, effects);
         if self.is_stopping() {
-            self.cancel_pending(effects);
+            let added = (before..all).map(|index| TaskId { job, index });
+            let pending: Vec<_> = added.filter(|task| self.task(*task).state == TaskState::Pending).collect();
+            pending.into_iter().for_each(|task| self.cancel_task(task, None, effects));
+            self.just_ended.clear();
+        } else {
+            self.admit(job, before..all, have_past, effects);
         }
     }
 
@@ -129,7 +133,7 @@ impl Manager {
     }
 
     /// A task that this one waits for has changed.
-    fn look_at_task(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
+    pub(super) fn look_at_task(&mut self, task: TaskId, effects: &mut Vec<Effect>) {
         let is_open = self.job(task.job).gate == Gate::Open && !self.is_stopping();
         if !is_open || self.task(task).state != TaskState::Pending || self.queue.contains(task) || self.is_held(task) {
             return;

@@ -15,7 +15,7 @@ mod stop;
 mod stragglers;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::time::Timestamp;
@@ -52,6 +52,8 @@ pub struct Manager {
     past: BTreeMap<TaskId, PastTask>,
     /// Attempts of earlier managers that may still run.
     past_given: BTreeMap<TaskId, HostId>,
+    /// Hosts on which earlier managers may have started anything, as their journal may lack it.
+    past_places: BTreeSet<HostId>,
     /// Tasks that are over and for which others wait, until those have been looked at.
     just_ended: Vec<TaskId>,
     /// Whether a task may wait that no host can ever take.
@@ -94,6 +96,7 @@ impl Manager {
             troubles: BTreeMap::new(),
             past: BTreeMap::new(),
             past_given: BTreeMap::new(),
+            past_places: BTreeSet::new(),
             just_ended: Vec::new(),
             recheck: false,
             attempts: BTreeMap::new(),
@@ -117,7 +120,7 @@ impl Manager {
         if self.verdict.is_some() {
             return;
         }
-        self.release_due(now);
+        self.release_due(now, effects);
         self.on_event(now, event, effects);
         self.follow(effects);
         self.halt_if_due(effects);
@@ -135,12 +138,11 @@ impl Manager {
             Event::HostDown { host } => self.on_host_down(now, host, effects),
             Event::WorkerJoined { host, worker, capacity, is_alone, held } => {
                 self.on_worker_joined(now, host, worker, capacity, effects);
+                if is_alone {
+                    self.release_host(host, effects);
+                }
                 for held in &held {
                     self.adopt(now, worker, *held, effects);
-                }
-                // What it hasn't told isn't there any more.
-                if is_alone || !held.is_empty() {
-                    self.release_host(host);
                 }
             }
             Event::Message { worker, message } => {

@@ -44,7 +44,7 @@ impl Manager {
                 self.on_finished(now, worker, Said { attempt, outcome, process }, effects);
             }
             ToManager::Recalled { attempt } => self.on_recalled(worker, attempt, effects),
-            ToManager::AlreadyStarted { attempt } => self.on_already_started(worker, attempt),
+            ToManager::AlreadyStarted { attempt } => self.on_already_started(now, worker, attempt),
             // Files are the affair of who drives.
             ToManager::Want { .. } | ToManager::Holds { .. } => {}
             ToManager::Load { load_hundredths, free_memory_bytes } => {
@@ -56,19 +56,19 @@ impl Manager {
 
     fn on_started(&mut self, now: Timestamp, worker: WorkerId, attempt: AttemptId, effects: &mut Vec<Effect>) {
         let Some(held) = self.held_mut(worker, attempt) else { return };
+        held.since.get_or_insert(now);
         if held.phase.is_live() {
             held.phase = Phase::Running;
-            held.since.get_or_insert(now);
             let task = held.task;
             let host = self.workers[&worker].host;
             effects.push(Effect::Report(Report::Started { task, attempt, host }));
         }
     }
 
-    fn on_already_started(&mut self, worker: WorkerId, attempt: AttemptId) {
-        if let Some(held) = self.held_mut(worker, attempt)
-            && held.phase == Phase::Recalling
-        {
+    fn on_already_started(&mut self, now: Timestamp, worker: WorkerId, attempt: AttemptId) {
+        let Some(held) = self.held_mut(worker, attempt) else { return };
+        held.since.get_or_insert(now);
+        if held.phase == Phase::Recalling {
             held.phase = Phase::Running;
         }
     }
@@ -108,8 +108,17 @@ impl Manager {
                 // It never began.
                 self.task_mut(task).tried -= 1;
             }
-            self.on_live_outcome(Tried { task, attempt, host, process }, outcome, effects);
+            let was_stopped = self.is_stopping() || phase == Phase::Stopping;
+            self.on_live_outcome(Tried { task, attempt, host, process }, outcome, was_stopped, effects);
         } else {
+            if let Some(Attempt { task, since: None, .. }) = held
+                && outcome == Outcome::Cancelled
+                && attempt.epoch == self.config.epoch
+                && !self.task(task).state.is_final()
+            {
+                // Its task's files are on the way to their places, and it never began.
+                self.task_mut(task).tried -= 1;
+            }
             // What another worker sends under that name is that worker's.
             if !self.attempts.contains_key(&attempt) {
                 effects.push(Effect::Discard { attempt });
@@ -119,14 +128,14 @@ impl Manager {
         effects.push(Effect::Send { worker, message: ToAgent::Acknowledge { attempt } });
     }
 
-    fn on_live_outcome(&mut self, tried: Tried, outcome: Outcome, effects: &mut Vec<Effect>) {
+    fn on_live_outcome(&mut self, tried: Tried, outcome: Outcome, was_stopped: bool, effects: &mut Vec<Effect>) {
         match outcome {
             Outcome::Completed(summary) => self.on_success(tried, summary, effects),
             Outcome::Failed { reason, fault, result } => {
                 let failure = Failure { reason, fault, has_result: result.is_some() };
                 self.on_attempt_failed(tried, failure, effects);
             }
-            Outcome::Cancelled if self.is_stopping() => {
+            Outcome::Cancelled if was_stopped => {
                 effects.push(Effect::Discard { attempt: tried.attempt });
                 self.note_over(tried.task, tried.attempt, effects);
                 self.detach(tried.task, tried.attempt);
@@ -208,6 +217,7 @@ impl Manager {
         let before = std::mem::replace(&mut self.task_mut(task).state, state);
         assert!(!before.is_final(), "{task} goes from {before:?} to {state:?}");
         self.queue.withdraw(task);
+        self.release_from_holds(task);
         for attempt in before.live().filter(|&attempt| Some(attempt) != counted) {
             let held = self.attempts.get_mut(&attempt).expect("a live attempt is held");
             held.phase = Phase::Cancelling;
@@ -253,6 +263,9 @@ impl Manager {
         let held = self.attempts.remove(&attempt).expect("only held attempts are released");
         if let Some(worker) = self.workers.get_mut(&held.worker) {
             worker.attempts.remove(&attempt);
+            if held.has_ended {
+                return held;
+            }
             worker.used.remove(&self.jobs[held.task.job.0 as usize].spec.request);
         }
         held

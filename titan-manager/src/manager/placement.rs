@@ -173,7 +173,7 @@ impl Manager {
         self.next_attempt += 1;
         self.last_start = Some(now);
         self.queue.take(task);
-        self.attempts.insert(attempt, Attempt { task, worker, phase: Phase::Scheduled, since: None });
+        self.attempts.insert(attempt, Attempt { task, worker, phase: Phase::Scheduled, since: None, has_ended: false });
         let state = self.task_mut(task);
         state.state = state.state.with(attempt);
         state.tried += 1;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use titan_proto::id::{JobId, TaskId};
-use titan_proto::message::{Held, ToAgent};
+use titan_proto::message::{Held, HeldState, ToAgent};
 use titan_proto::time::Timestamp;
 
 use super::Manager;
@@ -23,13 +23,14 @@ impl Manager {
     /// A manager that goes on with a batch. Its epoch must be higher than that of the one before.
     pub fn resumed(config: Config, past: Past) -> Self {
         assert!(config.epoch > past.epoch, "each manager has an epoch of its own");
+        let places = if past.may_lack { 0..past.hosts.len() as u32 } else { 0..0 };
         let past_given = past.given.into_values().collect();
-        Self { past: past.tasks, past_given, ..Self::new(config) }
+        Self { past: past.tasks, past_given, past_places: places.map(HostId).collect(), ..Self::new(config) }
     }
 
     /// Takes what is known of these tasks, which a job has now. Whether anything was.
     pub(super) fn recall(&mut self, now: Timestamp, job: JobId, tasks: Range<u32>, effects: &mut Vec<Effect>) -> bool {
-        if self.past.is_empty() && self.past_given.is_empty() {
+        if self.past.is_empty() && self.past_given.is_empty() && self.past_places.is_empty() {
             return false;
         }
         let of_range = TaskId { job, index: tasks.start }..TaskId { job, index: tasks.end };
@@ -42,6 +43,10 @@ impl Manager {
                 held.entry(host).or_default().insert(task);
             }
         }
+        for &host in &self.past_places {
+            let may_run = tasks.clone().map(|index| TaskId { job, index }).filter(|task| self.must_hold(*task));
+            held.entry(host).or_default().extend(may_run);
+        }
         for (host, tasks) in held {
             self.hold(now, (Holder::Past(host), host), tasks, effects);
         }
@@ -50,35 +55,54 @@ impl Manager {
 
     /// An attempt of an earlier manager is still there: it goes on if its task may have it.
     pub(super) fn adopt(&mut self, now: Timestamp, worker: WorkerId, held: Held, effects: &mut Vec<Effect>) {
-        let Held { attempt, task, .. } = held;
+        let Held { attempt, task, state, .. } = held;
         let forget = Effect::Send { worker, message: ToAgent::Forget { attempt } };
-        let is_known = self.jobs.get(task.job.0 as usize).is_some_and(|job| job.tasks.get(task.index).is_some());
-        if !is_known || attempt.epoch >= self.config.epoch || self.is_stopping() {
+        let host = self.workers[&worker].host;
+        if attempt.epoch >= self.config.epoch || self.attempts.contains_key(&attempt) {
+            return effects.push(forget);
+        }
+        if self.jobs.get(task.job.0 as usize).is_none_or(|job| job.tasks.get(task.index).is_none()) {
+            // It may come to be one, and this attempt takes its time to end.
+            self.past_given.insert(task, host);
             return effects.push(forget);
         }
         let may_have_it = match self.task(task).state {
             TaskState::Pending => true,
+            TaskState::Live(_) if self.is_stopping() => false,
             TaskState::Live(live) => live.second.is_none() && self.may_run_twice(task),
             TaskState::Committing | TaskState::Completed | TaskState::Failed | TaskState::Cancelled => false,
         };
-        if !may_have_it || self.attempts.contains_key(&attempt) {
-            return effects.push(forget);
-        }
-        self.queue.remove(task);
-        self.release_from_holds(task);
-        let state = self.task_mut(task);
-        state.state = state.state.with(attempt);
-        state.tried += 1;
-        self.attempts.insert(attempt, Attempt { task, worker, phase: Phase::Running, since: Some(now) });
+        let phase = match state {
+            HeldState::Ended if !may_have_it => return effects.push(forget),
+            HeldState::Runs | HeldState::Stops if !may_have_it => Phase::Cancelling,
+            HeldState::Ended | HeldState::Stops => Phase::Stopping,
+            HeldState::Runs => Phase::Running,
+        };
+        let (since, has_ended) = ((phase == Phase::Running).then_some(now), state == HeldState::Ended);
+        self.attempts.insert(attempt, Attempt { task, worker, phase, since, has_ended });
+        let request = &self.jobs[task.job.0 as usize].spec.request;
         let holder = self.workers.get_mut(&worker).expect("it has just joined");
         holder.attempts.insert(attempt);
-        holder.used.add(&self.jobs[task.job.0 as usize].spec.request);
-        let host = self.workers[&worker].host;
+        if !has_ended {
+            holder.used.add(request);
+        }
+        effects.push(Effect::Send { worker, message: ToAgent::Adopt { attempt, task, have: 0 } });
+        if phase == Phase::Cancelling {
+            return effects.push(Effect::Send { worker, message: ToAgent::Cancel { attempt } });
+        }
+        // An earlier manager had as many workers as it wanted.
+        self.begun = true;
+        self.queue.remove(task);
+        self.release_from_holds(task);
+        let of_task = self.task_mut(task);
+        of_task.state = of_task.state.with(attempt);
+        of_task.tried += 1;
         if !self.may_run_twice(task) {
             effects.push(Effect::Record(Record::Given { task, attempt, host }));
         }
-        effects.push(Effect::Send { worker, message: ToAgent::Adopt { attempt, task, have: 0 } });
-        effects.push(Effect::Report(Report::Adopted { task, attempt, host }));
+        if phase == Phase::Running {
+            effects.push(Effect::Report(Report::Adopted { task, attempt, host }));
+        }
     }
 
     fn recall_task(

@@ -44,6 +44,11 @@ pub struct WorkerView {
 }
 
 impl Manager {
+    /// Whether an attempt's outcome counts.
+    pub fn is_live(&self, attempt: AttemptId) -> bool {
+        self.attempts.get(&attempt).is_some_and(|held| held.phase.is_live())
+    }
+
     /// When time alone will change something, so that a tick then finds something to do.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let released = self.held.values().map(|hold| hold.until).min();

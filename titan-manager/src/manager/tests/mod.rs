@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use titan_proto::files::BlobId;
 use titan_proto::id::{AttemptId, Epoch, JobId, TaskId};
-use titan_proto::message::{Fault, Held, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
+use titan_proto::message::{Fault, Held, HeldState, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
 
 use super::*;
@@ -47,6 +47,7 @@ impl Cluster {
     fn with(config: Config) -> Self {
         let began = Entry::Began {
             epoch: config.epoch,
+            boot: "boot".into(),
             hosts: Vec::new(),
             jobs: Vec::new(),
             plan: BlobId([0; 32]),
