@@ -279,7 +279,7 @@ impl Agent {
             Event::Goodbye => self.exit(Exit::Goodbye, effects),
             Event::Tick => self.on_tick(now, effects),
         }
-        self.start_what_fits(effects);
+        self.start_what_fits(now, effects);
     }
 
     fn exit(&mut self, exit: Exit, effects: &mut Vec<Effect>) {
@@ -462,7 +462,11 @@ impl Agent {
         self.release(attempt, effects);
     }
 
-    fn start_what_fits(&mut self, effects: &mut Vec<Effect>) {
+    fn start_what_fits(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        // After a sleep longer than its lease nothing begins before the manager is heard again.
+        if !self.lease.is_zero() && now.since(self.last_heard) >= self.lease {
+            return;
+        }
         while !self.exited && self.running.len() < self.slots as usize && self.has_room_for_results() {
             let Some(next) = self.queue.iter().position(|queued| !queued.waits) else { return };
             let Some(Queued { attempt, task, tried, part, .. }) = self.queue.remove(next) else { return };

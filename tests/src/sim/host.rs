@@ -263,7 +263,8 @@ impl World {
         }
         for (other, agent) in self.agents.iter().filter(|(other, agent)| **other != worker && !agent.is_gone) {
             if agent.computing.values().any(|computing| computing.task == task) {
-                let thawed = self.machines[&agent.host].frozen_until + PULSE * 3;
+                let frozen_until = |host: HostId| self.machines[&host].frozen_until;
+                let thawed = frozen_until(agent.host).max(frozen_until(self.agents[&worker].host)) + PULSE * 3;
                 let is_odd = self.model.workers[other].has_lied || thawed > self.now;
                 let has_lease = !self.scenario.config.lease.is_zero();
                 assert!(is_odd || !has_lease, "{attempt} of {task} begins while {other:?} runs it");

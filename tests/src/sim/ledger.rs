@@ -80,6 +80,10 @@ pub(super) fn known_of(entries: &[Entry]) -> BTreeMap<TaskId, Known> {
                     _ => Some(End::Cancelled),
                 };
             }
+            Entry::Reopened { task } => {
+                let known = tasks.entry(*task).or_default();
+                (known.end, known.told, known.is_kept) = (None, None, false);
+            }
             Entry::Told { task } => {
                 let known = tasks.entry(*task).or_default();
                 known.told = match known.end {

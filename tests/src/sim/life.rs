@@ -1,6 +1,5 @@
 //! titan's lives: its journal and what waits for it, its death in the middle of everything, and the next titan that goes on.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use titan_manager::journal::{Entry, Gate, Journal, JournalError, Past};
@@ -32,8 +31,6 @@ pub(super) struct Life {
     /// Results that have to be on the disk with the frames that aren't.
     rests_on: Vec<TaskId>,
     sync: Option<Sync>,
-    /// Tasks whose result a power cut took: they run again.
-    reopened: BTreeSet<TaskId>,
     /// Attempts whose good end is noted.
     concluded: Vec<(AttemptId, TaskId)>,
     boots: u32,
@@ -59,7 +56,6 @@ impl Life {
             noted: 0,
             rests_on: Vec::new(),
             sync: None,
-            reopened: BTreeSet::new(),
             concluded: Vec::new(),
             boots: 0,
         }
@@ -81,7 +77,8 @@ impl World {
         });
         let mut journal = opened.unwrap_or_else(|error| panic!("the journal can't be read: {error}"));
         let is_resumed = past.epoch != Epoch::default();
-        let known = self.recover(&mut past, &entries);
+        let mut begins = Vec::new();
+        let known = self.recover(&mut past, &entries, &mut begins);
         self.life.number += 1;
         self.life.epoch = if is_resumed { self.next_epoch(past.epoch) } else { self.scenario.config.epoch };
         let began = Entry::Began {
@@ -93,7 +90,8 @@ impl World {
             retries_failed: false,
             at_ms: 0,
         };
-        let begun = journal.append(std::slice::from_ref(&began)).and_then(|_| journal.sync());
+        begins.push(began.clone());
+        let begun = journal.append(&begins).and_then(|_| journal.sync());
         let Ok(written) = begun else { return self.die_of_its_disk() };
         let before = past.epoch;
         past.add(began, true);
@@ -151,16 +149,16 @@ impl World {
         &mut self,
         past: &mut Past,
         entries: &[Entry],
+        reopened: &mut Vec<Entry>,
     ) -> std::collections::BTreeMap<TaskId, super::model::Known> {
         let mut known = known_of(entries);
         for result in past.results() {
             if self.model.spool.check(result.task, result.summary) {
                 continue;
             }
-            let is_known = !result.is_sure || self.life.reopened.contains(&result.task);
-            assert!(is_known, "the result of {} was on the disk and is gone", result.task);
-            self.life.reopened.insert(result.task);
+            assert!(!result.is_sure, "the result of {} was on the disk and is gone", result.task);
             past.reopen(result.task);
+            reopened.push(Entry::Reopened { task: result.task });
             let of_task = known.entry(result.task).or_default();
             (of_task.end, of_task.told, of_task.is_kept) = (None, None, false);
         }
@@ -234,12 +232,10 @@ impl World {
     pub(super) fn record(&mut self, record: Record) {
         match &record {
             Record::Kept(kept) => {
-                self.life.reopened.remove(&kept.task);
                 self.life.rests_on.push(kept.task);
                 self.life.concluded.push((kept.attempt, kept.task));
             }
             Record::Ended { end, .. } if end.state == Lifecycle::Completed => {
-                self.life.reopened.remove(&end.task);
                 self.life.rests_on.push(end.task);
                 self.life.concluded.extend(end.attempt.map(|attempt| (attempt, end.task)));
             }
@@ -276,12 +272,14 @@ impl World {
         }
     }
 
-    /// titan ends with an error; somebody makes room and goes on.
+    /// titan ends with an error, and marks the batch as one whose journal may lack something; somebody makes room and goes on.
     fn die_of_its_disk(&mut self) {
         let span = self.random.millis(1_000, 60_000);
-        // What a failed sync leaves is as uncertain as after a power cut, but for the machine.
-        self.life.disk.power_cut(&mut self.random);
         self.titan_dies(false, span);
+        self.life.boots += 1;
+        // What a failed sync leaves is as uncertain as what a power cut does.
+        self.life.disk.power_cut(&mut self.random);
+        self.model.spool.power_cut(&mut self.random);
     }
 
     /// titan is gone, from one step to the next.

@@ -148,8 +148,9 @@ impl Spool {
 
     /// Whether a task's result is what the journal says, and on the disk from now on. One that isn't goes.
     pub(super) fn check(&mut self, task: TaskId, summary: ResultSummary) -> bool {
-        let is_as_noted =
-            |whole: &&mut Whole| (whole.data.len() as u64, tasks::checksum(&whole.data)) == (summary.bytes, summary.crc);
+        let is_as_noted = |whole: &&mut Whole| {
+            (whole.data.len() as u64, tasks::checksum(&whole.data)) == (summary.bytes, summary.crc)
+        };
         match self.kept.get_mut(&task).filter(is_as_noted) {
             Some(whole) => whole.is_synced = true,
             None => drop(self.kept.remove(&task)),

@@ -111,6 +111,10 @@ impl Made {
             Entry::Manager { record: Record::Ended { end, .. }, .. } => {
                 self.completed.insert(end.task, end.state == Lifecycle::Completed);
             }
+            Entry::Reopened { task } => {
+                self.completed.remove(&task);
+                self.placed.remove(&task);
+            }
             Entry::Manager { .. } | Entry::Taken { .. } | Entry::Told { .. } | Entry::Ended { .. } => {}
         }
     }

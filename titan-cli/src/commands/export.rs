@@ -72,6 +72,10 @@ impl Table {
                 let files = files.into_iter().filter(|file| file.content != PlacedContent::Folder);
                 self.rows.entry(task).or_default().outputs.extend(files.map(|file| file.path));
             }
+            Entry::Reopened { task } => {
+                let values = std::mem::take(&mut self.rows.entry(task).or_default().values);
+                self.rows.insert(task, Row { values, ..Row::default() });
+            }
             Entry::Manager { .. } | Entry::Identified { .. } | Entry::Told { .. } | Entry::Ended { .. } => {}
         }
     }

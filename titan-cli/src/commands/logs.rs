@@ -132,7 +132,11 @@ impl Names {
                 );
                 Some(none(*at_ms, "ENDED", what))
             }
-            Entry::Taken { .. } | Entry::Identified { .. } | Entry::Placed { .. } | Entry::Told { .. } => None,
+            Entry::Taken { .. }
+            | Entry::Identified { .. }
+            | Entry::Reopened { .. }
+            | Entry::Placed { .. }
+            | Entry::Told { .. } => None,
         }
     }
 

@@ -16,10 +16,10 @@ use std::time::Duration;
 use titan_agent::machine;
 use titan_manager::Verdict;
 use titan_manager::journal::{Entry, JournalError, Past};
-use titan_proto::id::BatchId;
+use titan_proto::id::{BatchId, TaskId};
 
 use super::ended::{BatchState, EndMark};
-use super::journal::Journal;
+use super::journal::{Journal, UNSURE};
 use super::make_folders;
 use super::specification::Specification;
 use crate::driver::spool::{Damaged, Spool, named};
@@ -174,6 +174,10 @@ impl BatchDir {
         let mut past = Past::default();
         let journal = Journal::open(path, |entry, is_sure| past.add(entry, is_sure));
         let journal = journal.map_err(|error| cannot(&in_file(path, &error)))?;
+        if path.join(UNSURE).exists() {
+            // As if its machine had stopped.
+            past.boot.clear();
+        }
         remove_left(path, id);
         let temporaries = Temporaries::begin(path).map_err(|error| cannot(&error))?;
         let stays = AtomicBool::new(true);
@@ -193,11 +197,10 @@ impl BatchDir {
         for result in past.results() {
             match spool.check(result.task, result.summary) {
                 Ok(()) => {}
-                Err(Damaged::Missing) => past.reopen(result.task),
+                Err(Damaged::Missing) => self.reopen(past, result.task),
                 Err(_) if !result.is_sure => {
-                    // Whoever goes on after this one mustn't take it for something that was whole.
                     fs::remove_file(spool.path(result.task))?;
-                    past.reopen(result.task);
+                    self.reopen(past, result.task);
                 }
                 Err(damaged) => {
                     let path = spool.path(result.task);
@@ -207,6 +210,12 @@ impl BatchDir {
             }
         }
         Ok(())
+    }
+
+    /// Whoever goes on after this titan mustn't look for that result either.
+    fn reopen(&self, past: &mut Past, task: TaskId) {
+        past.reopen(task);
+        self.journal.note(&[Entry::Reopened { task }], None);
     }
 
     pub(crate) fn id(&self) -> &BatchId {

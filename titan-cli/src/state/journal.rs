@@ -18,6 +18,9 @@ use crate::driver::spool::named;
 /// In a batch's directory.
 pub(super) const FILE: &str = "journal";
 
+/// Beside it, if it has failed: it may lack what was written last, and nobody knows what.
+pub(super) const UNSURE: &str = "journal.unsure";
+
 /// How far the journal is on the disk: the number of a frame, or why there will be no more.
 pub(crate) type Durable = Result<u64, Arc<io::Error>>;
 
@@ -148,6 +151,8 @@ impl Shared {
 
     fn fail(&self, inner: &mut Inner, error: &io::Error) {
         inner.journal.fail();
+        // A disk that takes nothing may not take this either.
+        let _ = File::create(self.path.with_file_name(UNSURE));
         let failure = inner.failure.get_or_insert_with(|| Arc::new(named(&self.path, error)));
         let _ = self.told.send_replace(Err(Arc::clone(failure)));
         self.synced.notify_all();

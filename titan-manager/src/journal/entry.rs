@@ -50,6 +50,11 @@ pub enum Entry {
         /// A SHA-256.
         identity: BlobId,
     },
+    /// A task's result isn't there any more, and nobody was told of it: it runs again.
+    Reopened {
+        /// The task.
+        task: TaskId,
+    },
     /// What a task has left is in its places.
     Placed {
         /// The task.

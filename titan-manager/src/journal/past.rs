@@ -128,6 +128,7 @@ impl Past {
             Entry::Manager { record, .. } => self.add_record(record, is_sure),
             Entry::Taken { task, values } => drop(self.values.insert(task, values)),
             Entry::Identified { .. } => {}
+            Entry::Reopened { task } => self.reopen(task),
             Entry::Placed { task, files } => self.placed.entry(task).or_default().extend(files),
             Entry::Told { task } => {
                 let of_task = self.task(task);

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use titan_proto::id::{AttemptId, JobId, TaskId};
 
-use super::jobs::Wait;
 use super::{Ended, Manager};
 use crate::event::Rerun;
 use crate::room::Used;
-use crate::task::{Gate, TaskState};
+use crate::task::TaskState;
 use crate::worker::{Attempt, Health, HostState, Worker};
 
 impl Manager {
@@ -111,9 +110,7 @@ impl Manager {
     fn check_pending(&self, task: TaskId, waits: bool) {
         let held = self.is_held(task);
         assert!(!held || self.job(task.job).spec.rerun == Rerun::Lost, "{task} needn't be held");
-        let was_tried = self.task(task).tried > 0;
-        let is_open = self.job(task.job).gate == Gate::Open && self.find_wait(task) == Wait::Over;
-        let waits_for_others = !is_open && !was_tried;
+        let waits_for_others = !self.may_begin(task);
         assert_ne!(waits, held || waits_for_others, "{task} is PENDING and waits {waits}");
         assert!(!self.is_stopping(), "{task} is PENDING though nothing more starts");
     }

@@ -115,8 +115,11 @@ impl Manager {
         }
         if self.is_stopping() {
             self.cancel_task(task, None, effects);
-        } else {
+        } else if self.may_begin(task) {
             self.queue.give_back(task);
+        } else {
+            // An earlier manager had started it when what it waits for was there.
+            self.look_at_task(task, effects);
         }
     }
 
@@ -127,7 +130,7 @@ impl Manager {
             self.workers.get(&worker).is_some_and(|worker| worker.health == Health::Unhealthy)
         };
         let is_alone = self.task(task).state.live().count() == 1 && self.task(task).state.live().all(silent);
-        if is_alone && self.may_run_twice(task) && !self.is_stopping() {
+        if is_alone && self.may_be_helped(task) && !self.is_stopping() {
             self.queue.give_back(task);
         }
     }

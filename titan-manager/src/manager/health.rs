@@ -106,12 +106,17 @@ impl Manager {
         for attempt in silent.attempts.clone() {
             let held = self.attempts[&attempt];
             let has_one_attempt = self.task(held.task).state.live().count() == 1;
-            if held.phase.is_live() && has_one_attempt && self.may_run_twice(held.task) && !self.is_stopping() {
+            if held.phase.is_live() && has_one_attempt && self.may_be_helped(held.task) && !self.is_stopping() {
                 self.queue.give_back(held.task);
                 given += 1;
             }
         }
         given
+    }
+
+    /// Whether another attempt at a task that has one may be started.
+    pub(super) fn may_be_helped(&self, task: TaskId) -> bool {
+        self.may_run_twice(task) && self.may_begin(task)
     }
 
     pub(super) fn may_run_twice(&self, task: TaskId) -> bool {

@@ -7,10 +7,9 @@ use titan_proto::id::TaskId;
 use titan_proto::time::Timestamp;
 
 use super::Manager;
-use super::jobs::Wait;
 use crate::effect::{Effect, Report};
 use crate::event::{HostId, Rerun, WorkerId};
-use crate::task::{Gate, TaskState};
+use crate::task::TaskState;
 
 /// What an agent has beyond its lease: it may have heard its manager a little after its manager heard it, it looks at its
 /// clock now and then, and it ends what it runs within 10 s.
@@ -71,7 +70,7 @@ impl Manager {
     pub(super) fn release_held(&mut self, holder: Holder, effects: &mut Vec<Effect>) {
         let Some(hold) = self.held.remove(&holder) else { return };
         for task in hold.tasks {
-            match self.job(task.job).gate == Gate::Open && self.find_wait(task) == Wait::Over {
+            match self.may_begin(task) {
                 // It may run elsewhere too.
                 true if !self.is_held(task) => self.queue.give_back(task),
                 true => {}

@@ -127,8 +127,7 @@ impl Manager {
         let gate = self.find_gate(job);
         if gate != Gate::Waiting {
             self.jobs[job.0 as usize].gate = gate;
-            let have_past = self.job(job).ended > 0 || !self.held.is_empty() || !self.commits.is_empty();
-            self.admit(job, 0..self.job(job).tasks.len() as u32, have_past, effects);
+            self.admit(job, 0..self.job(job).tasks.len() as u32, self.is_resumed, effects);
         }
     }
 
@@ -146,6 +145,11 @@ impl Manager {
                 self.recheck = true;
             }
         }
+    }
+
+    /// Whether all that a task waits for lets it go.
+    pub(super) fn may_begin(&self, task: TaskId) -> bool {
+        self.job(task.job).gate == Gate::Open && self.find_wait(task) == Wait::Over
     }
 
     /// Whether the tasks of the same index that this one waits for let it go.

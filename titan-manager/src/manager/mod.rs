@@ -48,6 +48,8 @@ pub struct Manager {
     /// Tasks that are only waiting for what they left to be put in its places.
     commits: BTreeMap<TaskId, Commit>,
     troubles: BTreeMap<TaskId, Trouble>,
+    /// Whether there was a manager before this one.
+    is_resumed: bool,
     /// What tasks have come to under earlier managers, until their job has them.
     past: BTreeMap<TaskId, PastTask>,
     /// Attempts of earlier managers that may still run.
@@ -95,6 +97,7 @@ impl Manager {
             commits: BTreeMap::new(),
             troubles: BTreeMap::new(),
             past: BTreeMap::new(),
+            is_resumed: false,
             past_given: BTreeMap::new(),
             past_places: BTreeSet::new(),
             just_ended: Vec::new(),

@@ -80,11 +80,17 @@ impl Manager {
         }
         let held = self.release(attempt);
         self.note_over(held.task, attempt, effects);
+        self.never_began(held.task, attempt);
         if held.phase.is_live() {
             self.detach(held.task, attempt);
-            // It never began.
-            self.task_mut(held.task).tried -= 1;
             self.wait_again(held.task, effects);
+        }
+    }
+
+    /// A start of this manager's was none; what an earlier one has started counts as it is.
+    fn never_began(&mut self, task: TaskId, attempt: AttemptId) {
+        if attempt.epoch == self.config.epoch && !self.task(task).state.is_final() {
+            self.task_mut(task).tried -= 1;
         }
     }
 
@@ -105,19 +111,15 @@ impl Manager {
                 self.jobs[task.job.0 as usize].pace.add(now.since(since));
             }
             if outcome == Outcome::Cancelled && phase != Phase::Running {
-                // It never began.
-                self.task_mut(task).tried -= 1;
+                self.never_began(task, attempt);
             }
             let was_stopped = self.is_stopping() || phase == Phase::Stopping;
             self.on_live_outcome(Tried { task, attempt, host, process }, outcome, was_stopped, effects);
         } else {
             if let Some(Attempt { task, since: None, .. }) = held
                 && outcome == Outcome::Cancelled
-                && attempt.epoch == self.config.epoch
-                && !self.task(task).state.is_final()
             {
-                // Its task's files are on the way to their places, and it never began.
-                self.task_mut(task).tried -= 1;
+                self.never_began(task, attempt);
             }
             // What another worker sends under that name is that worker's.
             if !self.attempts.contains_key(&attempt) {

@@ -25,7 +25,13 @@ impl Manager {
         assert!(config.epoch > past.epoch, "each manager has an epoch of its own");
         let places = if past.may_lack { 0..past.hosts.len() as u32 } else { 0..0 };
         let past_given = past.given.into_values().collect();
-        Self { past: past.tasks, past_given, past_places: places.map(HostId).collect(), ..Self::new(config) }
+        Self {
+            past: past.tasks,
+            past_given,
+            past_places: places.map(HostId).collect(),
+            is_resumed: true,
+            ..Self::new(config)
+        }
     }
 
     /// Takes what is known of these tasks, which a job has now. Whether anything was.

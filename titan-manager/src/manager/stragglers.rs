@@ -9,7 +9,6 @@ use titan_proto::time::Timestamp;
 
 use super::Manager;
 use crate::effect::{Effect, Report};
-use crate::event::Rerun;
 use crate::worker::{Health, Phase};
 
 /// Completed tasks of a job whose times are remembered.
@@ -75,8 +74,7 @@ impl Manager {
             let is_slow = limits[task.job.0 as usize].is_some_and(|limit| span > limit);
             let is_alone = self.task(task).state.live().count() == 1;
             let is_well = self.workers[&attempt.worker].health == Health::Healthy;
-            let may = self.job(task.job).spec.rerun == Rerun::Anytime;
-            (is_slow && is_alone && is_well && may).then_some((task, span))
+            (is_slow && is_alone && is_well && self.may_be_helped(task)).then_some((task, span))
         };
         self.attempts.iter().filter_map(straggler).collect()
     }
