@@ -19,8 +19,8 @@ use titan_proto::id::BatchId;
 
 use super::ended::{BatchState, EndMark};
 use super::journal::Journal;
-use super::make_folders;
 use super::specification::Specification;
+use super::{make_file, make_folders};
 use crate::driver::spool::{Damaged, Spool, named};
 use crate::exit::{self, Failure};
 
@@ -84,7 +84,7 @@ struct Noted {
 
 impl Temporaries {
     fn begin(directory: &Path) -> io::Result<Self> {
-        let list = File::create(directory.join(TEMPORARIES))?;
+        let list = make_file(&directory.join(TEMPORARIES))?;
         Ok(Self(Arc::new(Mutex::new(Noted { list, paths: BTreeSet::new(), closed: false }))))
     }
 
@@ -279,7 +279,7 @@ impl Drop for BatchDir {
 /// It can't be written.
 pub(crate) fn ask_to_cancel(batch: &Path) -> io::Result<()> {
     let path = batch.join(CANCEL);
-    File::create(&path).map(drop).map_err(|error| named(&path, &error))
+    make_file(&path).map(drop).map_err(|error| named(&path, &error))
 }
 
 fn in_file(directory: &Path, error: &JournalError) -> io::Error {
@@ -287,7 +287,7 @@ fn in_file(directory: &Path, error: &JournalError) -> io::Error {
 }
 
 /// A directory that isn't ours, or a link to one, is nothing to trust.
-fn check_ours(path: &Path) -> io::Result<()> {
+pub(super) fn check_ours(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     let problem = match data.is_dir() {
         false => "is no directory",
