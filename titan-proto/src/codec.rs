@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::command::{CommandJob, CommandTask, ProcessEnd, Word, Workdir};
+    use crate::command::{CommandJob, CommandTask, ProcessEnd, Secret, Word, Workdir};
     use crate::files::{BlobId, Content, Entry, EntryKind, FileSet, OutputPattern};
     use crate::id::{AttemptId, Epoch, JobId, TaskId};
     use crate::message::{Configure, Held, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
@@ -116,7 +116,7 @@ mod tests {
     fn command_job() -> CommandJob {
         CommandJob {
             name: "j".into(),
-            env: vec![(vec![1], vec![2])],
+            env: vec![(vec![1], Secret(vec![2]))],
             setup: Some(vec![3]),
             workdir: Workdir::Folder(vec![4]),
             timeout_ms: 5,
@@ -136,7 +136,7 @@ mod tests {
         CommandTask {
             words,
             number: 9,
-            env: vec![(vec![3], vec![4])],
+            env: vec![(vec![3], Secret(vec![4]))],
             folder: None,
             stdin: Some(vec![5]),
             inputs,
