@@ -56,9 +56,11 @@ impl Manager {
         if !is_known || attempt.epoch >= self.config.epoch || self.is_stopping() {
             return effects.push(forget);
         }
+        let runs_here = self.task(task).state.live().any(|live| self.attempts[&live].worker == worker);
         let may_have_it = match self.task(task).state {
             TaskState::Pending => true,
-            TaskState::Live(live) => live.second.is_none() && self.may_run_twice(task),
+            // Not two on one host: no manager gives them so.
+            TaskState::Live(live) => live.second.is_none() && self.may_run_twice(task) && !runs_here,
             TaskState::Committing | TaskState::Completed | TaskState::Failed | TaskState::Cancelled => false,
         };
         if !may_have_it || self.attempts.contains_key(&attempt) {
@@ -74,6 +76,10 @@ impl Manager {
         holder.attempts.insert(attempt);
         holder.used.add(&self.jobs[task.job.0 as usize].spec.request);
         let host = self.workers[&worker].host;
+        // Whatever another attempt has missed there.
+        if let Some(trouble) = self.troubles.get_mut(&task) {
+            trouble.lacks.remove(&host);
+        }
         if !self.may_run_twice(task) {
             effects.push(Effect::Record(Record::Given { task, attempt, host }));
         }
