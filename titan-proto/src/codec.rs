@@ -117,7 +117,7 @@ mod tests {
         CommandJob {
             name: "j".into(),
             env: vec![(vec![1], Secret(vec![2]))],
-            setup: Some(vec![3]),
+            setup: Some(Secret(vec![3])),
             workdir: Workdir::Folder(vec![4]),
             timeout_ms: 5,
             kill_after_ms: 6,

@@ -10,7 +10,7 @@ use crate::files::{FileSet, OutputPattern};
 /// A line of sh between a setup and what follows it: the setup has failed if its last command has.
 pub const SETUP_CHECK: &[u8] = b"\ncase $? in 0) ;; *) exit ;; esac\n";
 
-/// The value of a variable: for tasks alone, as it may be a password. No log shows it.
+/// The value of a variable, or a script that sets some: for tasks alone, as it may be a password. No log shows it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secret(pub Vec<u8>);
 
@@ -28,7 +28,7 @@ pub struct CommandJob {
     /// Added to the agent's own environment, in order; later ones win.
     pub env: Vec<(Vec<u8>, Secret)>,
     /// Run once by each agent under `sh` before its first task of the job; what it leaves in the environment is the tasks'.
-    pub setup: Option<Vec<u8>>,
+    pub setup: Option<Secret>,
     /// Where tasks run.
     pub workdir: Workdir,
     /// How long a task may run, in ms; 0: as long as it likes.

@@ -42,7 +42,7 @@ pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Env
     if let Some(environment) = &*kept {
         return environment.clone().map_err(Unset::Failed);
     }
-    let environment = match run(attempt, setup, stopped) {
+    let environment = match run(attempt, &setup.0, stopped) {
         Ok(environment) => Ok(environment),
         Err(Unset::Failed(reason)) => Err(reason),
         // Whoever comes next tries again.

@@ -248,7 +248,7 @@ fn command_job(
     Ok(CommandJob {
         name: "map".to_owned(),
         env: env.into_iter().map(|(name, value)| (name, Secret(value))).collect(),
-        setup: options.setup.as_ref().map(|setup| setup.as_bytes().to_vec()),
+        setup: options.setup.as_ref().map(|setup| Secret(setup.as_bytes().to_vec())),
         workdir,
         timeout_ms: options.timeout.map_or(0, |span| millis(span).max(1)),
         kill_after_ms: millis(options.kill_after),
