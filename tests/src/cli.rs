@@ -8,8 +8,10 @@
 //! - [`contract`]: what `docs/json.md` says, and whether an object is as it says.
 //! - [`snapshot`]: texts that are kept as files.
 //! - [`stranger`]: hosts that aren't what they should be.
+//! - [`other_user`]: a desk that is another user's.
 
 pub mod contract;
+pub mod other_user;
 pub mod picture;
 pub mod running;
 pub mod snapshot;

@@ -2,6 +2,7 @@
 //! its memory, or reaches the terminal.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -182,7 +183,7 @@ const FIRST: AttemptId = AttemptId { epoch: Epoch(1), number: 1 };
 /// What an agent says that was given that attempt: it runs, it has left this, it is done.
 fn says_that_it_left(place: &str, kind: EntryKind) -> Vec<u8> {
     let mtime_ns = 0;
-    let entry = encode_entry(&Entry { place: place.into(), mode: 0o644, mtime_ns, kind }).unwrap();
+    let entry = encode_entry(&Entry { place: place.into(), mode: 0o6777, mtime_ns, kind }).unwrap();
     let content = b"evil";
     let records = [
         &header(Channel::Entry, entry.len() as u32)[..],
@@ -246,6 +247,8 @@ fn nothing_but_declared_outputs_is_taken_from_a_host() {
     let desk = Desk::new();
     map_on(&desk, &says_that_it_left("out/x", file())).expect(0);
     assert_eq!(desk.read("out/x"), b"evil");
+    let mode = fs::metadata(desk.path("out/x")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o775, "neither set-user-id nor for everybody to write");
 }
 
 #[test]

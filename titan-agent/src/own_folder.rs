@@ -20,6 +20,16 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether nobody but root and this user can put something else in the place of a folder of ours in that one.
+pub(crate) fn is_safe_in(parent: &Path) -> bool {
+    const STICKY: u32 = 0o1000;
+    let user = rustix::process::geteuid().as_raw();
+    fs::metadata(parent).is_ok_and(|data| {
+        let is_trusted = data.uid() == 0 || data.uid() == user;
+        data.is_dir() && is_trusted && (data.mode() & 0o022 == 0 || data.mode() & STICKY != 0)
+    })
+}
+
 /// Whether that folder is ours, no link, and closed to others.
 pub(crate) fn is_ours(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|data| {

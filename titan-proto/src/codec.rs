@@ -99,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::command::{CommandJob, CommandTask, ProcessEnd, Word, Workdir};
+    use crate::command::{CommandJob, CommandTask, ProcessEnd, Secret, Word, Workdir};
     use crate::files::{BlobId, Content, Entry, EntryKind, FileSet, OutputPattern};
     use crate::id::{AttemptId, Epoch, JobId, TaskId};
     use crate::message::{Configure, Held, HeldState, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
@@ -116,8 +116,8 @@ mod tests {
     fn command_job() -> CommandJob {
         CommandJob {
             name: "j".into(),
-            env: vec![(vec![1], vec![2])],
-            setup: Some(vec![3]),
+            env: vec![(vec![1], Secret(vec![2]))],
+            setup: Some(Secret(vec![3])),
             workdir: Workdir::Folder(vec![4]),
             timeout_ms: 5,
             kill_after_ms: 6,
@@ -136,7 +136,7 @@ mod tests {
         CommandTask {
             words,
             number: 9,
-            env: vec![(vec![3], vec![4])],
+            env: vec![(vec![3], Secret(vec![4]))],
             folder: None,
             stdin: Some(vec![5]),
             inputs,

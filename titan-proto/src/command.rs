@@ -1,6 +1,8 @@
 //! What a task that is a command runs, and how it ended. Words, paths and values are bytes: what a person typed isn't always
 //! UTF-8.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::files::{FileSet, OutputPattern};
@@ -8,15 +10,25 @@ use crate::files::{FileSet, OutputPattern};
 /// A line of sh between a setup and what follows it: the setup has failed if its last command has.
 pub const SETUP_CHECK: &[u8] = b"\ncase $? in 0) ;; *) exit ;; esac\n";
 
+/// The value of a variable, or a script that sets some: for tasks alone, as it may be a password. No log shows it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
 /// What all tasks of a command's job share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandJob {
     /// The job's name, for tasks to know.
     pub name: String,
     /// Added to the agent's own environment, in order; later ones win.
-    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    pub env: Vec<(Vec<u8>, Secret)>,
     /// Run once by each agent under `sh` before its first task of the job; what it leaves in the environment is the tasks'.
-    pub setup: Option<Vec<u8>>,
+    pub setup: Option<Secret>,
     /// Where tasks run.
     pub workdir: Workdir,
     /// How long a task may run, in ms; 0: as long as it likes.
@@ -54,7 +66,7 @@ pub struct CommandTask {
     /// The number by which people and the task itself know it, from 1.
     pub number: u64,
     /// Added to the environment after the job's.
-    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    pub env: Vec<(Vec<u8>, Secret)>,
     /// The folder of the host that it runs in, where that isn't what its job says.
     pub folder: Option<Vec<u8>>,
     /// A file of the host that is its stdin; None: /dev/null.
@@ -121,6 +133,11 @@ mod tests {
         let word = Word { text: b"a-b".to_vec(), slot_at: vec![0, 2, 3] };
         assert_eq!(word.for_slot(12), b"12a-12b12");
         assert_eq!(Word::from(&b"plain"[..]).for_slot(1), b"plain");
+    }
+
+    #[test]
+    fn a_log_shows_no_value_of_a_variable() {
+        assert_eq!(format!("{:?}", (b"A", Secret(b"hunter2".to_vec()))), "([65], …)");
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Hello {
             target: text("target"),
             cores: number("cores").unwrap_or(1).clamp(1, u64::from(MAX_CORES)) as u32,
             memory_bytes: number("memory").unwrap_or(0).min(MAX_MEMORY_BYTES),
-            kernels: kernels.split(',').filter(|name| !name.is_empty()).take(MAX_KERNELS).map(clean).collect(),
+            kernels: kernels.split(',').map(clean).filter(|name| !name.is_empty()).take(MAX_KERNELS).collect(),
             batch: values.get("batch").and_then(|id| BatchId::parse(id)),
             session: number("session").map(SessionId),
             epoch: Epoch(number("epoch").unwrap_or(0).min(u64::from(u32::MAX)) as u32),

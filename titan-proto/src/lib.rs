@@ -20,6 +20,8 @@ pub mod codec;
 pub mod command;
 pub mod files;
 pub mod frame;
+#[cfg(test)]
+mod fuzz;
 pub mod handshake;
 pub mod id;
 pub mod message;

@@ -102,7 +102,7 @@ pub(super) fn variables(attempt: &Attempt, inherited: Variables) -> Variables {
     }
     let given = attempt.job.spec.env.iter().chain(&attempt.command.env);
     for (name, value) in given {
-        variables.insert(OsString::from_vec(name.clone()), OsString::from_vec(value.clone()));
+        variables.insert(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
     }
     for (name, value) in own(attempt) {
         variables.insert(name.into(), value.into());

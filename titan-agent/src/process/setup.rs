@@ -1,11 +1,13 @@
 //! `setup`: run once under `sh` before a job's first task here; what it leaves in the environment is the tasks'.
 
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{self, PipeReader, Read};
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -40,7 +42,7 @@ pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Env
     if let Some(environment) = &*kept {
         return environment.clone().map_err(Unset::Failed);
     }
-    let environment = match run(attempt, setup, stopped) {
+    let environment = match run(attempt, &setup.0, stopped) {
         Ok(environment) => Ok(environment),
         Err(Unset::Failed(reason)) => Err(reason),
         // Whoever comes next tries again.
@@ -106,9 +108,11 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Environm
     let here = &attempt.here.host;
     let cannot = |error: io::Error| Unset::Failed(format!("setup can't run on {here}: {error}"));
     let file = attempt.scratch.file(&format!("environment-{}", attempt.task.job.0)).map_err(cannot)?;
+    // In a file: everybody on the host can read a command line.
+    let script = attempt.scratch.file(&format!("setup-{}", attempt.task.job.0)).map_err(cannot)?;
+    write(&script, &[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()).map_err(cannot)?;
     let mut child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(OsStr::from_bytes(&[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()))
+        .arg(&script)
         .envs(super::command::variables(attempt, std::env::vars_os().collect()))
         .env("TITAN_SETUP_FILE", &file)
         .process_group(0)
@@ -122,6 +126,7 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Environm
     let status = child.wait().map_err(cannot)?;
     let environment = fs::read(&file).unwrap_or_default();
     let _ = fs::remove_file(&file);
+    let _ = fs::remove_file(&script);
     match overdue {
         Some(Overdue::Stopped) => return Err(Unset::Stopped),
         Some(Overdue::TooLong) => {
@@ -142,6 +147,10 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Environm
         return Err(Unset::Failed(format!("setup failed on {here} ({status}): {told}")));
     }
     Ok(parse(&environment))
+}
+
+fn write(path: &Path, text: &[u8]) -> io::Result<()> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(text)
 }
 
 fn parse(environment: &[u8]) -> Environment {

@@ -5,12 +5,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::own_folder;
 
 /// Where the folder may be: the same for every process of this user, whatever its environment says, and short.
 const PARENTS: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+/// What is said where there is none.
+pub(super) const NOWHERE: &str = "no folder of this user's own can be made in /tmp, /var/tmp or /dev/shm (is there another user's \
+    titan-meet-UID?): the agent ends with its connection";
 /// The longest name that somebody can be met under.
 const MAX_NAME_CHARS: usize = 32;
 
@@ -27,9 +30,15 @@ impl Meeting {
         let is_name =
             !name.is_empty() && name.len() <= MAX_NAME_CHARS && name.bytes().all(|b| b.is_ascii_alphanumeric());
         let user = rustix::process::geteuid().as_raw();
-        let folders = PARENTS.iter().map(|parent| PathBuf::from(format!("{parent}/titan-meet-{user}")));
-        let folder = folders.into_iter().find(|folder| own_folder::make(folder).is_ok()).filter(|_| is_name)?;
-        Some(Self { folder, name: name.to_owned() })
+        let parents = PARENTS.map(Path::new).into_iter().filter(|parent| own_folder::is_safe_in(parent));
+        let folders: Vec<PathBuf> = parents.map(|parent| parent.join(format!("titan-meet-{user}"))).collect();
+        let in_folder = |folder: &PathBuf| Self { folder: folder.clone(), name: name.to_owned() };
+        // Where one is already: it may have begun while somebody else had the name of the first.
+        let met = folders.iter().filter(|folder| own_folder::is_ours(folder)).map(in_folder);
+        let is_met = |meeting: &Self| meeting.path("alive").symlink_metadata().is_ok();
+        let found = is_name.then(|| met.into_iter().find(is_met)).flatten();
+        let made = || folders.iter().filter(|_| is_name).find(|folder| own_folder::make(folder).is_ok()).map(in_folder);
+        found.or_else(made)
     }
 
     /// Whether the agent of that name may still be there, or something that it ran: held by its watcher and by itself, until both
@@ -69,9 +78,10 @@ impl Meeting {
     /// The other end.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// Nobody listens, or somebody else.
     pub(crate) fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(self.path("sock"))
+        let stream = UnixStream::connect(self.path("sock"))?;
+        if is_own(&stream) { Ok(stream) } else { Err(io::Error::other("another user listens")) }
     }
 
     /// Where the agent says what nobody may be there to hear.

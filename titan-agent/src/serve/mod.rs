@@ -53,8 +53,11 @@ pub fn main() -> ExitCode {
         (Err(_), [DETACHED, name]) => watcher::watch(Meeting::named(name).as_ref()),
         (Err(_), [name]) => match Meeting::named(name) {
             Some(meeting) => bridge::run(&meeting),
-            // Nowhere to meet: it goes with its streams.
-            None => watcher::watch(None),
+            // Nowhere to meet.
+            None => {
+                eprintln!("titan-agent: {}", meeting::NOWHERE);
+                watcher::watch(None)
+            }
         },
         (Err(_), _) => watcher::watch(None),
     };

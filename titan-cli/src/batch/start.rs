@@ -89,7 +89,7 @@ impl Start {
             Self::New { words } => words,
         };
         let words: Vec<Vec<u8>> = words.into_iter().map(OsString::into_vec).collect();
-        let line = shell::for_paste(&[&[b"titan".to_vec()], &words[..]].concat());
+        let line = shell::for_paste(&[&[b"titan".to_vec()], &without_values(&words)[..]].concat());
         let heading = Heading {
             name: name.to_owned(),
             shown: cut(&crate::config::text::printable(&String::from_utf8_lossy(&line)), MAX_SHOWN_CHARS),
@@ -103,5 +103,34 @@ impl Start {
         let keep = Keep { completed: cluster.state.keep };
         let directory = Store::find(batch_dir.map(PathBuf::as_path))?.create(&specification, keep)?;
         Ok(Begun { directory, past: Past::default(), retries_failed: false })
+    }
+}
+
+/// What was typed, for people: without the values of variables, which may be passwords.
+fn without_values(words: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut shown = words.to_vec();
+    let mut is_variable = false;
+    for word in &mut shown {
+        let from = if is_variable { Some(0) } else { word.starts_with(b"--env=").then_some(6) };
+        let value = from.and_then(|from| Some(from + 1 + word[from..].iter().position(|byte| *byte == b'=')?));
+        if let Some(value) = value {
+            word.truncate(value);
+            word.extend("…".bytes());
+        }
+        is_variable = word == b"--env";
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_typed_is_shown_without_the_values_of_variables() {
+        let words = ["map", "--env", "A=hunter2", "--env=B=hunter2", "--env", "HOME", "x=y", ":::", "C=c"];
+        let shown = without_values(&words.map(|word| word.as_bytes().to_vec()));
+        let shown: Vec<_> = shown.iter().map(|word| String::from_utf8_lossy(word)).collect();
+        assert_eq!(shown, ["map", "--env", "A=…", "--env=B=…", "--env", "HOME", "x=y", ":::", "C=c"]);
     }
 }

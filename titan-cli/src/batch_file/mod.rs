@@ -248,4 +248,6 @@ fn parse(path: &Path, file: &str, text: &str, surroundings: &Surroundings) -> Re
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use titan_manager::Capacity;
 
 use super::*;
 
-const FILM: &str = r#"
+pub(super) const FILM: &str = r#"
 name = "film"
 [defaults]
 retries = 1

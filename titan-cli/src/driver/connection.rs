@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use titan_manager::WorkerId;
 use titan_manager::desk::{Desk, Heard};
 use titan_proto::codec;
-use titan_proto::command::SETUP_CHECK;
+use titan_proto::command::{SETUP_CHECK, Secret};
 use titan_proto::frame::{Decoder, Received};
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{Held, MAX_HELD, MAX_REASON_CHARS, Outcome, ToAgent, ToManager, Work};
@@ -332,8 +332,8 @@ impl Connection {
 /// A host's own setup goes before the job's.
 fn add_setup(work: &mut Work, setup: Option<&str>) {
     if let (Work::Command(job), Some(setup)) = (work, setup) {
-        let own = job.setup.take().unwrap_or_default();
-        job.setup = Some([setup.as_bytes(), SETUP_CHECK, &own].concat());
+        let own = job.setup.take().map_or_else(Vec::new, |own| own.0);
+        job.setup = Some(Secret([setup.as_bytes(), SETUP_CHECK, &own].concat()));
     }
 }
 

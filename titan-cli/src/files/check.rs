@@ -12,9 +12,13 @@ use titan_proto::id::TaskId;
 
 use super::Output;
 use crate::config::text::printable;
+use crate::config::units::human_size;
 
 /// Files that one task may leave: each takes some memory here.
 const MAX_FILES: usize = 2_000_000;
+
+/// Bytes of their paths: a long one for each would take gigabytes.
+const MAX_PATHS_BYTES: usize = 512 << 20;
 
 /// Which task each output belongs to. A clone is the same claims.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +59,8 @@ pub(crate) struct OutputCheck {
     left: u64,
     /// Where what came goes: claimed when all of it is there.
     targets: Vec<PathBuf>,
+    /// Bytes of their paths.
+    paths_bytes: usize,
     /// Which outputs have been seen.
     seen: Vec<bool>,
     /// What is wrong, once something is.
@@ -65,7 +71,18 @@ impl OutputCheck {
     pub(crate) fn new(task: TaskId, outputs: Arc<Vec<Output>>, claims: Claims) -> Self {
         let seen = vec![false; outputs.len()];
         let (splitter, reader) = (Splitter::default(), EntryReader::default());
-        Self { task, outputs, claims, splitter, reader, left: 0, targets: Vec::new(), seen, problem: None }
+        Self {
+            task,
+            outputs,
+            claims,
+            splitter,
+            reader,
+            left: 0,
+            targets: Vec::new(),
+            paths_bytes: 0,
+            seen,
+            problem: None,
+        }
     }
 
     /// The next bytes of the stream.
@@ -123,14 +140,23 @@ impl OutputCheck {
                 let entries = self.reader.push(bytes).map_err(|error| Refused::OfHost(error.to_string()))?;
                 entries.iter().try_for_each(|entry| {
                     let target = self.admit(entry).map_err(Refused::OfHost)?;
-                    self.targets.extend((entry.kind != EntryKind::Folder).then_some(target));
-                    match self.targets.len() > MAX_FILES {
-                        true => Err(Refused::OfTask(format!("it left more than {MAX_FILES} files"))),
-                        false => Ok(()),
-                    }
+                    self.note(entry, target)
                 })
             }
         }
+    }
+
+    fn note(&mut self, entry: &Entry, target: PathBuf) -> Result<(), Refused> {
+        if entry.kind == EntryKind::Folder {
+            return Ok(());
+        }
+        self.paths_bytes += target.as_os_str().len();
+        self.targets.push(target);
+        if self.targets.len() > MAX_FILES || self.paths_bytes > MAX_PATHS_BYTES {
+            let most = human_size(MAX_PATHS_BYTES as u64);
+            return Err(Refused::OfTask(format!("it left more than {MAX_FILES} files, or {most} of paths")));
+        }
+        Ok(())
     }
 
     /// Where an entry goes.
@@ -161,6 +187,9 @@ impl OutputCheck {
 fn shown(path: &[u8]) -> String {
     printable(&String::from_utf8_lossy(path))
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

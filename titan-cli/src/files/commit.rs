@@ -29,6 +29,9 @@ const READ_BYTES: usize = 256 << 10;
 /// Bytes of paths that stand in one entry of the journal, or a few more.
 const MAX_ENTRY_BYTES: usize = 256 << 10;
 
+/// Permissions that a host may give: not set-user-id and its like, and nobody but the user and a group may write.
+const MODES: u32 = 0o775;
+
 /// Puts outputs in their places.
 #[derive(Debug)]
 pub(crate) struct Committer {
@@ -243,7 +246,7 @@ impl Committer {
         let folder = File::open(self.root.join(target))?;
         folder.set_times(FileTimes::new().set_modified(entry.modified()))?;
         // One that its owner couldn't write would keep the next run out.
-        folder.set_permissions(Permissions::from_mode(entry.mode & 0o777 | 0o700))
+        folder.set_permissions(Permissions::from_mode(entry.mode & MODES | 0o700))
     }
 }
 
@@ -266,8 +269,7 @@ impl OpenFile {
             self.file.flush()?;
             let file = self.file.get_ref();
             file.set_times(FileTimes::new().set_modified(entry.modified()))?;
-            // Set-user-id and its like come from no host.
-            file.set_permissions(Permissions::from_mode(entry.mode & 0o777))
+            file.set_permissions(Permissions::from_mode(entry.mode & MODES))
         };
         end().map_err(|error| named(&self.target, &error))?;
         Ok(BlobId(self.hash.finalize().into()))

@@ -179,7 +179,7 @@ fn marker() -> String {
 }
 
 /// Finds the script's lines in what comes from the host, whatever else is printed before or between.
-struct Lines {
+pub(super) struct Lines {
     marker: Vec<u8>,
     bytes: Vec<u8>,
     chatter: Vec<u8>,
@@ -188,11 +188,14 @@ struct Lines {
 }
 
 impl Lines {
-    fn new(marker: &str) -> Self {
+    pub(super) fn new(marker: &str) -> Self {
         Self { marker: format!("{marker} ").into_bytes(), bytes: Vec::new(), chatter: Vec::new(), heard: false }
     }
 
-    async fn next(&mut self, reader: &mut (impl tokio::io::AsyncRead + Unpin + ?Sized)) -> Result<String, Stop> {
+    pub(super) async fn next(
+        &mut self,
+        reader: &mut (impl tokio::io::AsyncRead + Unpin + ?Sized),
+    ) -> Result<String, Stop> {
         loop {
             if let Some(line) = self.take_line() {
                 return Ok(line);

@@ -14,6 +14,8 @@ pub(crate) mod bootstrap;
 pub(crate) mod child;
 pub(crate) mod command;
 pub(crate) mod control;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod gate;
 pub(crate) mod local;
 pub(crate) mod reasons;

@@ -50,6 +50,9 @@ impl Destination {
         option("-o", "LogLevel=INFO".into());
         // Whatever the user's configuration adds to a login is not for this one.
         option("-o", "ClearAllForwardings=yes".into());
+        // Not cleared by that. A forwarded X11 is a listener there, and a forwarded agent is everybody's who is root there.
+        option("-o", "ForwardX11=no".into());
+        option("-o", "ForwardAgent=no".into());
         option("-o", "RemoteCommand=none".into());
         option("-o", "PermitLocalCommand=no".into());
         option("-o", set("ConnectTimeout", &options.connect_timeout.as_secs().max(1)));
@@ -138,6 +141,15 @@ mod tests {
         assert_eq!(behind("a"), "jump me@hop");
         assert_eq!(behind("a"), behind("b"));
         assert_eq!(UserConfig::parse("hostname a\nport 22\nproxyjump none\n").gate(), "a:22");
+    }
+
+    #[test]
+    fn nothing_is_forwarded_whatever_the_configuration_says() {
+        let destination = Destination { host: "a".to_owned(), user: None, port: None };
+        let words = destination.arguments(&SshOptions::default());
+        for option in ["ClearAllForwardings=yes", "ForwardX11=no", "ForwardAgent=no", "PermitLocalCommand=no"] {
+            assert!(words.windows(2).any(|pair| pair[0] == "-o" && pair[1] == option), "{option}");
+        }
     }
 
     #[test]

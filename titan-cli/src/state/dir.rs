@@ -20,8 +20,8 @@ use titan_proto::id::{BatchId, TaskId};
 
 use super::ended::{BatchState, EndMark};
 use super::journal::{Journal, UNSURE};
-use super::make_folders;
 use super::specification::Specification;
+use super::{make_file, make_folders};
 use crate::driver::spool::{Damaged, Spool, named};
 use crate::exit::{self, Failure};
 
@@ -85,7 +85,7 @@ struct Noted {
 
 impl Temporaries {
     fn begin(directory: &Path) -> io::Result<Self> {
-        let list = File::create(directory.join(TEMPORARIES))?;
+        let list = make_file(&directory.join(TEMPORARIES))?;
         Ok(Self(Arc::new(Mutex::new(Noted { list, paths: BTreeSet::new(), closed: false }))))
     }
 
@@ -297,7 +297,7 @@ impl Drop for BatchDir {
 /// It can't be written.
 pub(crate) fn ask_to_cancel(batch: &Path) -> io::Result<()> {
     let path = batch.join(CANCEL);
-    File::create(&path).map(drop).map_err(|error| named(&path, &error))
+    make_file(&path).map(drop).map_err(|error| named(&path, &error))
 }
 
 fn in_file(directory: &Path, error: &JournalError) -> io::Error {
@@ -305,7 +305,7 @@ fn in_file(directory: &Path, error: &JournalError) -> io::Error {
 }
 
 /// A directory that isn't ours, or a link to one, is nothing to trust.
-fn check_ours(path: &Path) -> io::Result<()> {
+pub(super) fn check_ours(path: &Path) -> io::Result<()> {
     let data = fs::symlink_metadata(path)?;
     let problem = match data.is_dir() {
         false => "is no directory",

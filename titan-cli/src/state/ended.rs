@@ -47,7 +47,7 @@ pub(crate) struct EndMark {
 
 impl EndMark {
     pub(super) fn write(&self, batch: &Path) -> io::Result<()> {
-        fs::write(batch.join(FILE), serde_json::to_vec(self).map_err(io::Error::other)?)
+        super::write_file(&batch.join(FILE), &serde_json::to_vec(self).map_err(io::Error::other)?)
     }
 
     /// That of a batch; None: it isn't over.

@@ -71,7 +71,7 @@ impl Live {
     pub(crate) fn write(&self, batch: &Path) -> io::Result<()> {
         let temporary = batch.join(format!("{FILE}.new"));
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
-        fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path(batch)))
+        super::write_file(&temporary, &text).and_then(|()| fs::rename(&temporary, path(batch)))
     }
 
     /// What was written last, if anything was.

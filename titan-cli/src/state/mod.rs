@@ -13,15 +13,17 @@
 pub(crate) mod dir;
 pub(crate) mod disk;
 pub(crate) mod ended;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod journal;
 pub(crate) mod live;
 pub(crate) mod prune;
 pub(crate) mod specification;
 pub(crate) mod view;
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -31,7 +33,7 @@ use crate::config::suggest::nearest;
 use crate::config::text::printable;
 use crate::driver::spool::named;
 use crate::exit::{self, Failure};
-use dir::{BatchDir, Opened, open_lock};
+use dir::{BatchDir, Opened, check_ours, open_lock};
 use prune::Keep;
 use specification::{Heading, RecordedFile, Specification};
 
@@ -108,10 +110,11 @@ impl Store {
         batches
     }
 
-    /// What looks like a batch's directory.
+    /// What looks like a batch's directory. Others may write in the folder: one of theirs could name anything of ours to be removed.
     fn entries(&self) -> impl Iterator<Item = (BatchId, PathBuf)> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries.filter_map(|entry| Some((BatchId::parse(entry.file_name().to_str()?)?, entry.path())))
+        let named = entries.filter_map(|entry| Some((BatchId::parse(entry.file_name().to_str()?)?, entry.path())));
+        named.filter(|(_, path)| check_ours(path).is_ok())
     }
 
     /// The batch that a person means: by its id, by a beginning of one, or by its name.
@@ -160,6 +163,16 @@ impl Stored {
 /// Makes folders that nobody else can enter.
 pub(super) fn make_folders(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a file, or empties it, that nobody else can read.
+pub(crate) fn make_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Writes a file that nobody else can read.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    make_file(path)?.write_all(bytes)
 }
 
 /// ms since 1970, for people.

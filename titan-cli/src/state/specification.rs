@@ -94,7 +94,7 @@ impl Specification {
         write().map_err(|error| named(&path, &error))
     }
 
-    fn encode(&self) -> io::Result<Vec<u8>> {
+    pub(super) fn encode(&self) -> io::Result<Vec<u8>> {
         let mut bytes = MAGIC.to_vec();
         for part in [codec::encode(&self.heading), codec::encode_long(self)] {
             let part = part.map_err(io::Error::other)?;
@@ -115,7 +115,7 @@ impl Specification {
         Self::decode(&bytes).ok_or_else(|| named(&path, &io::Error::other("it is damaged, or another titan's")))
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let (_, rest) = part::<Heading>(bytes.strip_prefix(&MAGIC)?)?;
         part(rest).filter(|(_, rest)| rest.is_empty()).map(|(specification, _)| specification)
     }
@@ -126,8 +126,10 @@ fn part<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
     let (front, rest) = bytes.split_at_checked(FRONT_BYTES)?;
     let (length, crc) = front.split_first_chunk::<8>()?;
     let (part, rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
-    let is_whole = crc32fast::hash(part).to_le_bytes() == crc;
-    Some((codec::decode_long(part).ok().filter(|_| is_whole)?, rest))
+    if crc32fast::hash(part).to_le_bytes() != *crc {
+        return None;
+    }
+    Some((codec::decode_long(part).ok()?, rest))
 }
 
 impl Heading {

@@ -7,6 +7,8 @@
 //! - [`language`]: `{}`, `{.}`, `{2/}`, `{#}` …: a word with values → a word.
 //! - [`shell`]: how a value is quoted at its place in a line of `sh`.
 
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod language;
 pub(crate) mod shell;
 pub(crate) mod sources;

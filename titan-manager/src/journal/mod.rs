@@ -177,4 +177,6 @@ pub fn read(bytes: &[u8], mut take: impl FnMut(Entry, bool)) -> Result<(u64, u64
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -58,7 +58,10 @@ impl Manager {
             heard.health = Health::Healthy;
             effects.push(Effect::Report(Report::HealthyAgain { host: heard.host }));
             for attempt in heard.attempts.clone() {
-                self.queue.withdraw(self.attempts[&attempt].task);
+                let held = self.attempts[&attempt];
+                if held.phase.is_live() {
+                    self.queue.withdraw(held.task);
+                }
             }
         }
     }

@@ -72,9 +72,11 @@ impl Manager {
             self.past_given.insert(task, host);
             return effects.push(forget);
         }
+        let runs_here = self.task(task).state.live().any(|live| self.attempts[&live].worker == worker);
         let may_have_it = match self.task(task).state {
             TaskState::Pending => true,
-            TaskState::Live(_) if self.is_stopping() => false,
+            // Not two on one host: no manager gives them so.
+            TaskState::Live(_) if self.is_stopping() || runs_here => false,
             TaskState::Live(live) => live.second.is_none() && self.may_run_twice(task),
             TaskState::Committing | TaskState::Completed | TaskState::Failed | TaskState::Cancelled => false,
         };
@@ -103,6 +105,10 @@ impl Manager {
         let of_task = self.task_mut(task);
         of_task.state = of_task.state.with(attempt);
         of_task.tried += 1;
+        // Whatever another attempt has missed there.
+        if let Some(trouble) = self.troubles.get_mut(&task) {
+            trouble.lacks.remove(&host);
+        }
         if !self.may_run_twice(task) {
             effects.push(Effect::Record(Record::Given { task, attempt, host }));
         }

@@ -19,7 +19,7 @@ use std::{fs, io};
 
 use titan_manager::journal::Past;
 use titan_manager::{Dependency, JobSpec, Rerun};
-use titan_proto::command::{CommandJob, Workdir};
+use titan_proto::command::{CommandJob, Secret, Workdir};
 use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
@@ -292,7 +292,7 @@ fn command_job(job: &Job, workdir: Workdir) -> CommandJob {
     CommandJob {
         name: job.name.clone(),
         env: Vec::new(),
-        setup: job.setup.as_ref().map(|setup| setup.as_bytes().to_vec()),
+        setup: job.setup.as_ref().map(|setup| Secret(setup.as_bytes().to_vec())),
         workdir,
         timeout_ms: timeout_ms(job),
         kill_after_ms: millis(KILL_AFTER),

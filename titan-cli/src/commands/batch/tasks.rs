@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use titan_proto::codec;
-use titan_proto::command::{CommandTask, Word};
+use titan_proto::command::{CommandTask, Secret, Word};
 use titan_proto::files::BlobId;
 use titan_proto::id::JobId;
 use titan_proto::message::Part;
@@ -115,7 +115,8 @@ impl TaskSource for Arc<CommandTasks> {
     fn part(&self, index: u32) -> Part {
         let index = self.job.number(index);
         let values = self.job.values(index);
-        let env = self.job.env.iter().map(|(name, value)| (name.clone().into_bytes(), value.text(&values, index)));
+        let value = |text: &Template| Secret(text.text(&values, index));
+        let env = self.job.env.iter().map(|(name, text)| (name.clone().into_bytes(), value(text)));
         Part::Command(Box::new(CommandTask {
             words: words(&self.job, index).unwrap_or_default().iter().map(|word| Word::from(&word[..])).collect(),
             number: u64::from(index) + 1,

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use titan_manager::journal::Past;
 use titan_manager::{JobSpec, Request, Rerun};
-use titan_proto::command::{CommandJob, Workdir};
+use titan_proto::command::{CommandJob, Secret, Workdir};
 use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
 
@@ -247,8 +247,8 @@ fn command_job(
     let millis = |span: std::time::Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
     Ok(CommandJob {
         name: "map".to_owned(),
-        env,
-        setup: options.setup.as_ref().map(|setup| setup.as_bytes().to_vec()),
+        env: env.into_iter().map(|(name, value)| (name, Secret(value))).collect(),
+        setup: options.setup.as_ref().map(|setup| Secret(setup.as_bytes().to_vec())),
         workdir,
         timeout_ms: options.timeout.map_or(0, |span| millis(span).max(1)),
         kill_after_ms: millis(options.kill_after),
@@ -264,7 +264,7 @@ fn command_job(
 fn keep_stdin(directory: &BatchDir, is_resumed: bool) -> Result<Vec<u8>, Failure> {
     let path = directory.path().join("stdin");
     let keep = || {
-        let mut file = std::fs::File::create(&path)?;
+        let mut file = crate::state::make_file(&path)?;
         io::copy(&mut io::stdin().lock(), &mut file)?;
         file.sync_all()
     };

@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod example;
 mod file;
+#[cfg(test)]
+mod fuzz;
 mod host;
 mod paths;
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::worker::Health;
 
 mod commits;
 mod dependencies;
+mod fuzz;
 mod holds;
 mod hosts;
 mod lacks;

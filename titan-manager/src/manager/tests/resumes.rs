@@ -158,6 +158,20 @@ fn what_still_runs_goes_on_for_the_next_manager_and_what_is_over_is_forgotten() 
 }
 
 #[test]
+fn of_two_attempts_at_a_task_on_one_host_one_is_stopped() {
+    let mut cluster = Cluster::new();
+    cluster.join(1, 2).submit(1);
+    let mut cluster = cluster.dies(false);
+    cluster.submit(1);
+    let held =
+        [1, 2].map(|number| Held { attempt: attempt(number), task: task(0), state: HeldState::Runs, from: 0 }).to_vec();
+    let (host, worker) = (HostId(1), WorkerId(2));
+    cluster.on(Event::WorkerJoined { host, worker, capacity: capacity(2), is_alone: false, held });
+    assert!(cluster.sent(&ToAgent::Adopt { attempt: attempt(1), task: task(0), have: 0 }));
+    assert!(cluster.sent(&ToAgent::Cancel { attempt: attempt(2) }));
+}
+
+#[test]
 fn what_is_known_to_be_over_is_waited_for_by_nobody() {
     let lost = || with(|spec| spec.rerun = Rerun::Lost);
     let mut cluster = Cluster::new();
