@@ -190,7 +190,7 @@ impl Tally {
     fn report(&mut self, report: &Report) {
         match report {
             Report::Started { task, host, attempt } | Report::Adopted { task, host, attempt } => {
-                self.on_started(*task, *host, *attempt)
+                self.on_started(*task, *host, *attempt);
             }
             Report::Completed { task, host, compute, .. } => self.on_completed(*task, *host, *compute),
             Report::AttemptFailed { task, host, attempt, of, .. } => {
