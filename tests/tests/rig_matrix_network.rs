@@ -86,6 +86,7 @@ const ROWS: &[Row] = &[
     Row {
         pace: Pace::Watchful,
         script: "seq {} 20000; echo {} >&2",
+        mend: Stage::assert_beta_stayed_healthy,
         ..Row::new("1 Mbit/s with large results", |stage| {
             stage.host("beta").limit_rate(1000).expect("the kernel has tbf");
         })

@@ -2,7 +2,7 @@
 
 use titan_tests::matrix::batch::NOTES;
 use titan_tests::matrix::stage::{AGENT, open_gate_on};
-use titan_tests::matrix::{BOTH, COMMANDS, Pace, Recovery, Row, Stage, play};
+use titan_tests::matrix::{COMMANDS, Pace, Recovery, Row, Stage, play};
 use titan_tests::rig::Signal;
 
 /// Leaves daemons of three kinds: one in a session of its own, one whose parents have ended, one that holds nothing open.
@@ -64,9 +64,10 @@ const ROWS: &[Row] = &[
         })
     },
     Row {
-        kinds: BOTH,
+        kinds: COMMANDS,
         pace: Pace::Watchful,
         script: "test {} -ne 8 || seq 1 3000000; seq {} 500; echo {} >&2",
+        mend: Stage::assert_beta_stayed_healthy,
         ..Row::new("a task fills its output", |_| {})
     },
 ];

@@ -91,6 +91,15 @@ impl Stage {
         self.start(&["resume", "--retry-failed", &id]);
     }
 
+    /// Asserts that beta was never UNHEALTHY.
+    ///
+    /// # Panics
+    /// It was.
+    #[track_caller]
+    pub fn assert_beta_stayed_healthy(&self) {
+        assert!(!self.past.contains("host beta unhealthy"), "{}", self.past);
+    }
+
     /// The tasks that ran on struck hosts.
     pub fn struck_tasks(&self) -> Vec<u64> {
         self.fault.running.values().flatten().copied().collect()
