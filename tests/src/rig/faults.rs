@@ -6,6 +6,7 @@ use super::wait::wait_until;
 use super::{Signal, etc, tools};
 use std::fs;
 use std::io;
+use std::process::Output;
 use std::time::Duration;
 
 /// sshd and the kernel answer in milliseconds; this is for machines under load.
@@ -14,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The states of a bridge's port that let nothing or everything pass.
 const PORT_DISABLED: &str = "0";
 const PORT_FORWARDING: &str = "3";
+
+/// A classic BPF program that drops what arrives, as tc reads it: the number of its instructions, then each.
+const DROP_ALL: &str = "1,6 0 0 2";
 
 impl Host {
     /// Cuts the host off: packets vanish in both directions, and nobody is told.
@@ -121,6 +125,38 @@ impl Host {
         self.shape(&["tbf", "rate", &format!("{kbit_per_second}kbit"), "burst", "16kb", "latency", "200ms"])
     }
 
+    /// Drops that many of a hundred packets, in each direction, until [`lose_nothing`](Self::lose_nothing).
+    ///
+    /// # Errors
+    /// `Unsupported` when the kernel has no cls_bpf.
+    pub fn lose(&self, percent: u32) -> io::Result<()> {
+        self.filter_outbound(&drop_some(percent))?;
+        self.filter_inbound(&drop_some(percent))
+    }
+
+    /// What is sent to the host vanishes; what it sends arrives. Until [`lose_nothing`](Self::lose_nothing).
+    ///
+    /// # Errors
+    /// `Unsupported` when the kernel has no cls_bpf.
+    pub fn cut_inbound(&self) -> io::Result<()> {
+        self.filter_inbound(DROP_ALL)
+    }
+
+    /// What the host sends vanishes; what is sent to it arrives. Until [`lose_nothing`](Self::lose_nothing).
+    ///
+    /// # Errors
+    /// `Unsupported` when the kernel has no cls_bpf.
+    pub fn cut_outbound(&self) -> io::Result<()> {
+        self.filter_outbound(DROP_ALL)
+    }
+
+    /// Mends what [`lose`](Self::lose) and the cuts of one direction did.
+    pub fn lose_nothing(&self) {
+        let line = |device: &str| format!("tc qdisc del dev {device} clsact 2>/dev/null || true");
+        tools::run(self.laptop.network_command("sh").args(["-c", &line(&self.port())]));
+        self.run(&line("eth0"));
+    }
+
     /// Waits until sshd listens: it writes its pid after that.
     pub(super) fn wait_for_sshd(&self) {
         let written = || self.root().is_some_and(|root| root.join("run/sshd.pid").exists());
@@ -145,15 +181,17 @@ impl Host {
     fn shape(&self, discipline: &[&str]) -> io::Result<()> {
         let port = self.port();
         let line = |device: &str| format!("tc qdisc replace dev {device} root {}", discipline.join(" "));
-        let there = self.laptop.network_command("sh").args(["-c", &line(&port)]).output()?;
-        let back = self.exec(&line("eth0"));
-        for output in [there, back] {
-            if !output.status.success() {
-                let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-            }
-        }
-        Ok(())
+        supported(&self.laptop.network_command("sh").args(["-c", &line(&port)]).output()?)?;
+        supported(&self.exec(&line("eth0")))
+    }
+
+    fn filter_inbound(&self, program: &str) -> io::Result<()> {
+        supported(&self.exec(&filter("eth0", program)))
+    }
+
+    fn filter_outbound(&self, program: &str) -> io::Result<()> {
+        let line = filter(&self.port(), program);
+        supported(&self.laptop.network_command("sh").args(["-c", &line]).output()?)
     }
 
     #[track_caller]
@@ -162,4 +200,26 @@ impl Host {
         let reason = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{line:?} failed on {}: {reason}", self.name());
     }
+}
+
+/// A program that drops that many of a hundred: it draws a number, and compares it.
+fn drop_some(percent: u32) -> String {
+    let bound = u64::from(u32::MAX) * u64::from(100 - percent) / 100;
+    format!("4,32 0 0 4294963256,53 0 1 {bound},6 0 0 2,6 0 0 4294967295")
+}
+
+fn filter(device: &str, program: &str) -> String {
+    format!(
+        "{{ tc qdisc add dev {device} clsact 2>/dev/null || true; }} && \
+         tc filter replace dev {device} ingress pref 1 handle 1 bpf da bytecode '{program}'"
+    )
+}
+
+/// What tc has to say of what the kernel can't do.
+fn supported(output: &Output) -> io::Result<()> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(io::Error::new(io::ErrorKind::Unsupported, reason))
 }

@@ -27,6 +27,12 @@ impl ClusterText {
         self.table(&format!("ssh = {name:?}\nslots = 2\nenv = {{ TITAN_TEST_FAULTS = {faults:?} }}"))
     }
 
+    /// One more host, by ssh, with another line of its own.
+    #[must_use]
+    pub fn host_line(self, name: &str, faults: &str, line: &str) -> Self {
+        self.table(&format!("ssh = {name:?}\nslots = 2\nenv = {{ TITAN_TEST_FAULTS = {faults:?} }}\n{line}"))
+    }
+
     /// One more host, by a command that gives a shell.
     #[must_use]
     pub fn command(self, name: &str, words: &[&str], faults: &str) -> Self {

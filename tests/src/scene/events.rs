@@ -38,6 +38,17 @@ impl Events {
         self.0.push(event.unwrap_or_else(|| Event::Text(line.to_owned())));
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Those that came after the first `count`.
+    #[must_use]
+    pub fn since(&self, count: usize) -> Self {
+        Self(self.0.iter().skip(count).cloned().collect())
+    }
+
     /// Tasks that are COMPLETED, in order.
     pub fn completed(&self) -> Vec<u64> {
         self.in_state("COMPLETED", None)

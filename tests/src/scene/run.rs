@@ -33,7 +33,7 @@ pub struct Finished {
     pub status: ExitStatus,
     /// All that it said.
     pub events: Events,
-    /// The object on stdout; null if there was none.
+    /// The last object on stdout; null if there was none.
     pub summary: Value,
     /// The picture's file, if there is one.
     pub picture: Option<Vec<u8>>,
@@ -46,9 +46,17 @@ impl Run {
     ///
     /// # Panics
     /// It can't be started.
-    pub fn start(mut command: Command, picture: PathBuf) -> Self {
+    pub fn start(command: Command, picture: PathBuf) -> Self {
+        Self::start_with_stdin(command, picture, Stdio::null())
+    }
+
+    /// The same, with a stdin.
+    ///
+    /// # Panics
+    /// It can't be started.
+    pub fn start_with_stdin(mut command: Command, picture: PathBuf, stdin: Stdio) -> Self {
         command.args(["--progress", "json", "--json"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("titan can be started");
         let events = Arc::new(Mutex::new(Events::default()));
         let stderr = child.stderr.take().map(|stream| {
@@ -130,11 +138,16 @@ impl Run {
             let _ = stderr.join();
         }
         let stdout = self.stdout.take().and_then(|stdout| stdout.join().ok()).unwrap_or_default();
-        let summary = serde_json::from_slice(&stdout).unwrap_or_default();
+        let last = stdout.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap_or_default();
+        let summary = serde_json::from_slice(last).unwrap_or_default();
         Finished { status, events: self.events(), summary, picture: fs::read(&self.picture).ok(), took }
     }
 
-    fn has_ended(&mut self) -> bool {
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// Never: it is our child.
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("it is our child").is_some()
     }
 }

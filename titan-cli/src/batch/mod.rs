@@ -325,10 +325,12 @@ fn cannot(error: io::Error) -> Failure {
 
 fn launching(cluster: &Cluster, directory: &BatchDir) -> Result<Launching, Failure> {
     let temporaries = directory.temporaries();
+    // Not the batch's alone: the guard of a killed titan may still be about to remove that one's.
+    let name = format!("{}-{}", directory.id(), std::process::id());
     Ok(Launching {
         binaries: Binaries::default(),
         gates: Gates::default(),
-        control: crate::commands::control_directory(cluster, directory.id().as_str(), Some(&temporaries))?,
+        control: crate::commands::control_directory(cluster, &name, Some(&temporaries))?,
         ssh: cluster.ssh.clone(),
     })
 }

@@ -455,7 +455,12 @@ pub(crate) async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), Laun
             if let Err(error) = hello.check(&titan_agent::build()) {
                 // An agent of another version still understands this.
                 let _ = link.writer.write_all(titan_proto::handshake::GOODBYE).await;
-                return Err(LaunchError::handshake(&error));
+                // A connection that is closed at once takes it along.
+                let _ = timeout(CLOSE_SPAN, link.way.closed()).await;
+                let refusal = LaunchError::handshake(&error);
+                // Another build of titan has left it there: it ends now, and the next one is of this build.
+                let lasting = if hello.session.is_some() { Lasting::Busy } else { refusal.lasting };
+                return Err(LaunchError { lasting, ..refusal });
             }
             let mut decoder = Decoder::default();
             decoder.push(&bytes[length..]);

@@ -23,7 +23,7 @@ pub(crate) enum Lasting {
     Permanent,
     /// The host may come back.
     Away,
-    /// sshd has too many logins under way: at once, after a moment.
+    /// sshd has too many logins under way, or an agent is in the way that ends: after a moment.
     Busy,
 }
 
