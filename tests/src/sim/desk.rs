@@ -37,6 +37,8 @@ pub(super) struct TitanSide {
     pub(super) most_parts: usize,
     /// Whether the manager knows of it: an agent that is taken over says first what it has.
     is_joined: bool,
+    /// Whether it came when the batch was over: the goodbye ends what it runs.
+    pub(super) is_late: bool,
     heard_at: Timestamp,
     /// When anything came last.
     read_at: Timestamp,
@@ -198,7 +200,7 @@ impl World {
     /// The manager hears of a worker.
     fn join(&mut self, worker: WorkerId, held: Vec<Held>) {
         let side = self.desks.get_mut(&worker).expect("it has a seat");
-        side.is_joined = true;
+        (side.is_joined, side.is_late) = (true, self.model.verdict.is_some());
         side.most_parts += held.len();
         let host = side.host;
         let capacity = self.scenario.hosts[host.0 as usize].capacity();
@@ -230,6 +232,7 @@ impl World {
             unheard: VecDeque::new(),
             most_parts,
             is_joined: false,
+            is_late: false,
             heard_at: self.now,
             read_at: self.now,
         };

@@ -28,6 +28,7 @@ impl World {
         let workers: Vec<WorkerId> = self.agents.keys().copied().collect();
         for worker in workers {
             match self.is_well_connected(worker) {
+                true if self.desks[&worker].is_late => {}
                 true => self.check_idle(worker),
                 false => assert!(self.agents[&worker].is_gone, "{worker:?} lives on without titan"),
             }

@@ -97,6 +97,8 @@ pub(super) struct Tried {
     pub(super) never_began: bool,
     /// Whether it is of an earlier titan: it may have ended already.
     pub(super) is_adopted: bool,
+    /// Whether its end may be that of its task: it wasn't taken over only to be cancelled.
+    pub(super) counts: bool,
 }
 
 /// A worker.
@@ -174,12 +176,14 @@ impl Model {
                     self.jobs.push(spec.clone());
                     self.add_tasks(self.jobs.len() - 1, 0, spec.tasks);
                 }
+                self.is_halted |= self.is_resumed && self.must_halt();
             }
             Event::Grow { job, tasks } => {
                 let job = job.0 as usize;
                 let before = self.jobs[job].tasks;
                 self.jobs[job].tasks += tasks;
                 self.add_tasks(job, before, before + tasks);
+                self.is_halted |= self.is_resumed && self.must_halt();
             }
             Event::Close { job } => self.jobs[job.0 as usize].closed = true,
             Event::HostStarting { host } => drop(self.hosts.insert(*host, Place::Starting)),
@@ -209,7 +213,6 @@ impl Model {
             let known = self.past.remove(&task).unwrap_or_default();
             self.tasks.insert(task, known);
         }
-        self.is_halted |= self.is_resumed && self.must_halt();
     }
 
     fn join(&mut self, host: HostId, worker: WorkerId, capacity: Capacity) {
@@ -241,9 +244,9 @@ impl Model {
                 let ended = self.held(worker, *attempt).map(|tried| {
                     tried.is_open = false;
                     tried.never_began = *outcome == Outcome::Cancelled && !tried.has_started;
-                    tried.task
+                    (tried.task, tried.counts)
                 });
-                let counts = ended.is_some_and(|task| self.tasks[&task].is_open());
+                let counts = ended.is_some_and(|(task, counts)| counts && self.tasks[&task].is_open());
                 self.outcome = Some(Answer { attempt: *attempt, outcome: outcome.clone(), counts });
             }
         }
@@ -271,7 +274,7 @@ impl Model {
         for tried in self.attempts.values_mut().filter(|tried| tried.worker == worker && tried.is_open) {
             tried.is_open = false;
             let task = self.tasks.get_mut(&tried.task).expect("attempts are of tasks");
-            task.losses += u32::from(tried.has_started && task.is_open());
+            task.losses += u32::from(tried.has_started && tried.counts && task.is_open());
         }
     }
 

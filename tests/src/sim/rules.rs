@@ -93,6 +93,7 @@ impl Model {
             self.attempts.get_mut(&attempt).unwrap_or_else(|| panic!("{attempt} is adopted and nobody began it"));
         assert!(!tried.is_open && tried.task == task && tried.worker == worker, "{attempt} is adopted: {tried:?}");
         (tried.is_open, tried.has_started, tried.never_began, tried.is_adopted) = (true, true, false, true);
+        tried.counts = counts;
     }
 
     fn judge_start(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId, manager: &Manager) {
@@ -131,6 +132,7 @@ impl Model {
             is_open: true,
             never_began: false,
             is_adopted: false,
+            counts: true,
         };
         assert!(self.attempts.insert(attempt, tried).is_none(), "{attempt} is used twice");
         let held =
