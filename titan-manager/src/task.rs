@@ -148,7 +148,7 @@ pub(crate) enum TaskState {
     Cancelled,
 }
 
-/// The live attempts of a task: one, or for a rerunnable task two.
+/// The live attempts of a task: one, or two if it is rerunnable or all but the outcome of one is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Live {
     pub(crate) first: AttemptId,
@@ -192,6 +192,11 @@ impl TaskState {
             Self::Live(Live { first, second: None }) if first == attempt => Self::Pending,
             other => panic!("{attempt} is no live attempt of {other:?}"),
         }
+    }
+
+    /// Whether nothing more is tried: it is final, or will be when its files are in their places.
+    pub(crate) fn is_over(self) -> bool {
+        self.is_final() || self == Self::Committing
     }
 
     pub(crate) fn is_final(self) -> bool {

@@ -1,5 +1,5 @@
-//! Runs simulated clusters by seed: `simulate FROM TO` runs those seeds; `simulate broken` shows how many seeds each fault of titan's own
-//! takes until a rule notices it.
+//! Runs simulated clusters by seed: `simulate FROM TO` runs those seeds; `simulate broken [FAULT]` shows how many seeds each fault of titan's
+//! own takes until a rule notices it.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -20,7 +20,11 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse::<u64>().ok();
     match words[..] {
-        ["broken"] => broken(),
+        ["broken"] => broken(&Sabotage::BY_SEED),
+        ["broken", name] => match Sabotage::BY_SEED.iter().find(|sabotage| format!("{sabotage:?}") == name) {
+            Some(&sabotage) => broken(&[sabotage]),
+            None => usage(),
+        },
         [from, to] => match (number(from), number(to)) {
             (Some(from), Some(to)) if from < to => seeds(from, to),
             _ => usage(),
@@ -30,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: simulate FROM TO | simulate broken");
+    eprintln!("usage: simulate FROM TO | simulate broken [FAULT]");
     ExitCode::from(2)
 }
 
@@ -65,9 +69,9 @@ fn seeds(from: u64, to: u64) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn broken() -> ExitCode {
+fn broken(sabotages: &[Sabotage]) -> ExitCode {
     let mut is_any_missed = false;
-    for sabotage in Sabotage::BY_SEED {
+    for &sabotage in sabotages {
         let mut tried = 0..MOST_SEEDS;
         let noticed = tried.find_map(|seed| {
             let failure = sim::run_sabotaged(&Scenario::from_seed(seed), sabotage).err()?;

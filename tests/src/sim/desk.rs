@@ -219,7 +219,7 @@ impl World {
             slots: capacity.slots,
             heartbeat_ms: millis(config.heartbeat),
             // The agent's is the one that counts.
-            lease_ms: millis(config.lease),
+            lease_ms: millis(config.lease) * if self.sabotage == Sabotage::StretchesTheLease { 3 } else { 1 },
             cache_bytes: 0,
             reports_load: false,
         };

@@ -178,7 +178,7 @@ fn restart(random: &mut Random, host: u32) -> Fault {
 
 fn partition(random: &mut Random, host: u32) -> Fault {
     let to = random.pick(&[None, Some(Side::Manager), Some(Side::Agent)]);
-    let longest = random.pick(&[5_000, 40_000, 120_000]);
+    let longest = random.pick(&[5_000, 40_000, 200_000]);
     Fault::Partition { host, to, span: random.millis(500, longest) }
 }
 

@@ -139,7 +139,7 @@ impl World {
     fn manager_config(&self) -> titan_manager::Config {
         let mut config = self.scenario.config.clone();
         if self.sabotage == Sabotage::MistakesTheLease {
-            config.lease = config.lease.saturating_sub(Duration::from_secs(15));
+            config.lease /= 4;
         }
         config
     }

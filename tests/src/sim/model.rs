@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use titan_manager::{Capacity, Config, Dependency, Event, Halt, HaltWhy, HostId, JobSpec, Manager, Verdict, WorkerId};
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::{Outcome, ToManager};
+use titan_proto::message::{HeldState, Outcome, ToManager};
 
 use super::spool::Spool;
 use super::tasks::Manners;
@@ -99,6 +99,8 @@ pub(super) struct Tried {
     pub(super) is_adopted: bool,
     /// Whether its end may be that of its task: it wasn't taken over only to be cancelled.
     pub(super) counts: bool,
+    /// Whether only its outcome is missing.
+    pub(super) has_ended: bool,
 }
 
 /// A worker.
@@ -192,7 +194,14 @@ impl Model {
                     self.lose(worker);
                 }
             }
-            Event::WorkerJoined { host, worker, capacity, .. } => self.join(*host, *worker, capacity.clone()),
+            Event::WorkerJoined { host, worker, capacity, held, .. } => {
+                self.join(*host, *worker, capacity.clone());
+                for held in held {
+                    if let Some(tried) = self.attempts.get_mut(&held.attempt) {
+                        tried.has_ended = held.state == HeldState::Ended;
+                    }
+                }
+            }
             Event::Message { worker, message } => self.hear(*worker, message),
             Event::SessionLost { worker, .. } => self.on_session_lost(*worker),
             Event::Cancel | Event::Abandon => self.cancelled = true,

@@ -86,9 +86,14 @@ impl Model {
         let counts = manager.is_live(attempt);
         assert!(!is_over || !counts, "{task} is over, and {attempt} counts");
         self.begun |= counts;
-        let open = self.attempts.values().filter(|tried| tried.task == task && tried.is_open).count();
+        let runs = |tried: &&super::model::Tried| tried.task == task && tried.is_open && !tried.has_ended;
+        let open = self.attempts.values().filter(runs).count();
         let may_be_second = self.jobs[task.job.0 as usize].rerun == Rerun::Anytime;
-        assert!(!counts || may_be_second || open == 0, "{attempt} of {task} is adopted and another may run");
+        let has_ended = self.attempts.get(&attempt).is_some_and(|tried| tried.has_ended);
+        assert!(
+            !counts || may_be_second || has_ended || open == 0,
+            "{attempt} of {task} is adopted and another may run"
+        );
         let tried =
             self.attempts.get_mut(&attempt).unwrap_or_else(|| panic!("{attempt} is adopted and nobody began it"));
         assert!(!tried.is_open && tried.task == task && tried.worker == worker, "{attempt} is adopted: {tried:?}");
@@ -133,6 +138,7 @@ impl Model {
             never_began: false,
             is_adopted: false,
             counts: true,
+            has_ended: false,
         };
         assert!(self.attempts.insert(attempt, tried).is_none(), "{attempt} is used twice");
         let held =

@@ -56,8 +56,10 @@ pub enum Sabotage {
     FencesNoEpoch,
     /// Takes an outcome for that of whatever attempt its task has now.
     FencesNoAttempt,
-    /// Thinks that agents end 15 s earlier than they do.
+    /// Thinks that leases are a quarter as long as they are.
     MistakesTheLease,
+    /// Lets its agents live three times as long as they should without it.
+    StretchesTheLease,
     /// Says that it has more of a result than it has.
     OverstatesWhatItHas,
     /// Lets run what it doesn't adopt.
@@ -68,7 +70,7 @@ pub enum Sabotage {
 
 impl Sabotage {
     /// All that trouble by seed shows.
-    pub const BY_SEED: [Self; 20] = [
+    pub const BY_SEED: [Self; 21] = [
         Self::AcknowledgesFirst,
         Self::DeliversTwice,
         Self::StartsTwice,
@@ -87,6 +89,7 @@ impl Sabotage {
         Self::FencesNoEpoch,
         Self::FencesNoAttempt,
         Self::MistakesTheLease,
+        Self::StretchesTheLease,
         Self::OverstatesWhatItHas,
         Self::RunsWhatItGaveBack,
     ];
@@ -125,6 +128,7 @@ impl Sabotage {
             | Self::FencesNoEpoch
             | Self::FencesNoAttempt
             | Self::MistakesTheLease
+            | Self::StretchesTheLease
             | Self::OverstatesWhatItHas
             | Self::RunsWhatItGaveBack => {}
         }

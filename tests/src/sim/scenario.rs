@@ -382,7 +382,11 @@ fn manners(random: &mut Random, mix: Mix) -> Manners {
     let of_quirks = |percent| if has_quirks { percent } else { 0 };
     Manners {
         seed: random.draw(),
-        longest_ms: random.pick(&[20, 2_000, 6_000, 15_000]),
+        longest_ms: match mix {
+            // Long enough to outlast a lease.
+            Mix::Partitions => random.pick(&[2_000, 15_000, 60_000]),
+            _ => random.pick(&[20, 2_000, 6_000, 15_000]),
+        },
         fail_percent: of_quirks(10),
         kill_percent: if matches!(mix, Mix::Crashes | Mix::Storm) { of_quirks(5) } else { 0 },
         endless_percent: if mix == Mix::Cancels { of_quirks(10) } else { 0 },

@@ -23,7 +23,7 @@ use super::{Ended, Happened, Sabotage};
 /// How often each side looks at its clock.
 pub(super) const PULSE: Duration = Duration::from_millis(500);
 /// No batch of this size may take longer, whatever goes wrong.
-const LONGEST_BATCH: Duration = Duration::from_secs(2_400);
+const LONGEST_BATCH: Duration = Duration::from_secs(3 * 3_600);
 /// More steps than any world needs: it turns on the spot.
 const MOST_STEPS: u64 = 1_000_000;
 

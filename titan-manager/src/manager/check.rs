@@ -87,7 +87,9 @@ impl Manager {
             TaskState::Pending => self.check_pending(task, waits),
             TaskState::Live(live) => {
                 assert!(live.iter().all(|attempt| self.attempts[&attempt].task == task), "{task}'s attempts");
-                assert!(live.second.is_none() || self.may_run_twice(task), "{task} runs twice");
+                let running = live.iter().filter(|attempt| !self.attempts[attempt].has_ended).count();
+                assert!(running <= 1 || self.may_run_twice(task), "{task} runs twice");
+                assert!(running == 0 || !self.is_held(task), "{task} is held though it runs");
                 let silent =
                     |attempt: AttemptId| self.workers[&self.attempts[&attempt].worker].health == Health::Unhealthy;
                 assert!(!waits || live.iter().all(silent), "{task} waits though a healthy worker has it");

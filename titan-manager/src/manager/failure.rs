@@ -115,6 +115,8 @@ impl Manager {
         }
         if self.is_stopping() {
             self.cancel_task(task, None, effects);
+        } else if self.is_held(task) {
+            // It may run on a lost agent, and whoever waits for that one's end gives it back.
         } else if self.may_begin(task) {
             self.queue.give_back(task);
         } else {

@@ -8,7 +8,7 @@ use titan_proto::time::Timestamp;
 
 use super::Manager;
 use crate::effect::{Effect, Report};
-use crate::event::{HostId, Rerun, WorkerId};
+use crate::event::{HostId, WorkerId};
 use crate::task::TaskState;
 
 /// What an agent has beyond its lease: it may have heard its manager a little after its manager heard it, it looks at its
@@ -36,8 +36,9 @@ pub(super) struct Hold {
 impl Manager {
     /// Whether a task whose attempt was lost may still run there.
     pub(super) fn must_hold(&self, task: TaskId) -> bool {
-        let runs_nowhere = self.task(task).state == TaskState::Pending;
-        runs_nowhere && self.job(task.job).spec.rerun == Rerun::Lost && !self.is_stopping()
+        let state = self.task(task).state;
+        let runs_nowhere = !state.is_over() && state.live().all(|attempt| self.attempts[&attempt].has_ended);
+        runs_nowhere && !self.may_run_twice(task) && !self.is_stopping()
     }
 
     /// Keeps tasks back until the lost agent's lease is over. What was only SCHEDULED may have begun unheard.
@@ -69,7 +70,8 @@ impl Manager {
     /// A lost agent's attempts can't run any more.
     pub(super) fn release_held(&mut self, holder: Holder, effects: &mut Vec<Effect>) {
         let Some(hold) = self.held.remove(&holder) else { return };
-        for task in hold.tasks {
+        let pending = |task: &TaskId| self.task(*task).state == TaskState::Pending;
+        for task in hold.tasks.into_iter().filter(pending).collect::<Vec<_>>() {
             match self.may_begin(task) {
                 // It may run elsewhere too.
                 true if !self.is_held(task) => self.queue.give_back(task),

@@ -77,7 +77,9 @@ impl Manager {
             TaskState::Pending => true,
             // Not two on one host: no manager gives them so.
             TaskState::Live(_) if self.is_stopping() || runs_here => false,
-            TaskState::Live(live) => live.second.is_none() && self.may_run_twice(task),
+            TaskState::Live(live) if live.second.is_some() => false,
+            // A journal that has lost its end doesn't know that another attempt came after one that has ended.
+            TaskState::Live(live) => self.may_run_twice(task) || self.attempts[&live.first].has_ended,
             TaskState::Committing | TaskState::Completed | TaskState::Failed | TaskState::Cancelled => false,
         };
         let phase = match state {
@@ -101,7 +103,9 @@ impl Manager {
         // An earlier manager had as many workers as it wanted.
         self.begun = true;
         self.queue.remove(task);
-        self.release_from_holds(task);
+        if !has_ended {
+            self.release_from_holds(task);
+        }
         let of_task = self.task_mut(task);
         of_task.state = of_task.state.with(attempt);
         of_task.tried += 1;
