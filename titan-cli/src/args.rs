@@ -371,6 +371,9 @@ pub(crate) struct ResumeArgs {
     /// Try tasks again that have FAILED
     #[arg(long)]
     pub(crate) retry_failed: bool,
+    /// How long to wait when no host is up, instead of what held before
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true)]
+    pub(crate) wait_for_hosts: Option<Duration>,
     #[command(flatten)]
     pub(crate) place: PlaceOptions,
     #[command(flatten)]
@@ -594,6 +597,9 @@ pub(crate) struct ScheduleOptions {
     /// How long an agent works on without hearing from titan; 0: it ends with its channel [default: 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
     pub(crate) lease: Option<Duration>,
+    /// How long to wait when no host is up; given, it holds for the beginning too [default: the lease]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
+    pub(crate) wait_for_hosts: Option<Duration>,
     /// Further tries of a task after the first [default: 0; for kernels 2]
     #[arg(long, value_name = "N", allow_negative_numbers = true, global = true)]
     pub(crate) retries: Option<u32>,

@@ -25,6 +25,10 @@ pub struct Config {
     pub crash_limit: u32,
     /// No task starts before that many workers are HEALTHY.
     pub min_workers: u32,
+    /// How long is waited when no worker is HEALTHY, from the last sign of life.
+    pub wait_for_hosts: Duration,
+    /// Whether that holds from the beginning too; otherwise only when some worker was there.
+    pub waits_at_start: bool,
     /// Whether stragglers at the tail get a second attempt where they may run twice.
     pub speculates: bool,
     /// When to end early.
@@ -79,6 +83,8 @@ impl Default for Config {
             heartbeat: Duration::from_secs(10),
             crash_limit: 5,
             min_workers: 1,
+            wait_for_hosts: Duration::from_secs(600),
+            waits_at_start: false,
             speculates: true,
             halt: None,
             start_delay: Duration::ZERO,

@@ -217,6 +217,11 @@ pub enum Report {
         /// For how long at most.
         span: Duration,
     },
+    /// No host is up; one is waited for.
+    NoneUp {
+        /// For how long yet.
+        span: Duration,
+    },
     /// A task runs much longer than others of its job, and gets a second attempt.
     Speculated {
         /// The task.

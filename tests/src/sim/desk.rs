@@ -82,7 +82,7 @@ impl World {
             return;
         }
         self.note(&format!("{event:?}"));
-        self.model.observe(&event);
+        self.model.observe(self.now, &event);
         let mut effects = Vec::new();
         self.manager.handle(self.now, event, &mut effects);
         self.manager.check();

@@ -100,7 +100,8 @@ impl World {
         self.life.gate = Gate::new(written);
         self.life.journal = Some(journal);
         self.life.is_up = true;
-        let config = titan_manager::Config { epoch: self.life.epoch, ..self.manager_config() };
+        let config =
+            titan_manager::Config { epoch: self.life.epoch, waits_at_start: is_resumed, ..self.manager_config() };
         if is_resumed {
             self.note(&format!("titan goes on, for the {}. time", self.life.number - 1));
             let totals =
@@ -110,7 +111,7 @@ impl World {
                 past = Past::of(entries.into_iter().filter(|entry| !is_given(entry)));
                 (past.may_lack, past.epoch) = (false, before);
             }
-            self.model.begin_life(known);
+            self.model.begin_life(self.now, known);
             self.manager = Manager::resumed(config, past);
             // Who has cancelled once does so again.
             let cancels = |(after, fault): &(Duration, Fault)| {

@@ -2,10 +2,12 @@
 //! effect. What it knows is what titan has been told; what agents really do is the world's to judge.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use titan_manager::{Capacity, Config, Dependency, Event, Halt, HaltWhy, HostId, JobSpec, Manager, Verdict, WorkerId};
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{HeldState, Outcome, ToManager};
+use titan_proto::time::Timestamp;
 
 use super::spool::Spool;
 use super::tasks::Manners;
@@ -32,6 +34,10 @@ pub(super) struct Model {
     pub(super) workers: BTreeMap<WorkerId, Agent>,
     pub(super) hosts: BTreeMap<HostId, Place>,
     pub(super) begun: bool,
+    wait_for_hosts: Duration,
+    /// The last sign of life of any worker, by a clock that doesn't know when titan slept.
+    last_heard: Option<Timestamp>,
+    now: Timestamp,
     pub(super) cancelled: bool,
     /// Whether the batch is being ended because it can't go on.
     pub(super) given_up: bool,
@@ -146,6 +152,9 @@ impl Model {
             workers: BTreeMap::new(),
             hosts: BTreeMap::new(),
             begun: false,
+            wait_for_hosts: config.wait_for_hosts,
+            last_heard: None,
+            now: Timestamp::default(),
             cancelled: false,
             given_up: false,
             spool: Spool::default(),
@@ -156,7 +165,7 @@ impl Model {
     }
 
     /// Another titan goes on, and knows what the journal says.
-    pub(super) fn begin_life(&mut self, past: BTreeMap<TaskId, Known>) {
+    pub(super) fn begin_life(&mut self, now: Timestamp, past: BTreeMap<TaskId, Known>) {
         (self.past, self.is_resumed) = (past, true);
         self.jobs.clear();
         self.setups.clear();
@@ -165,11 +174,18 @@ impl Model {
         self.workers.values_mut().for_each(|agent| (agent.is_lost, agent.jobs) = (true, BTreeSet::new()));
         self.attempts.values_mut().for_each(|tried| tried.is_open = false);
         (self.begun, self.cancelled, self.given_up, self.is_halted) = (false, false, false, false);
+        self.last_heard = Some(now);
         (self.verdict, self.outcome) = (None, None);
     }
 
     /// Takes an event before the manager does.
-    pub(super) fn observe(&mut self, event: &Event) {
+    pub(super) fn observe(&mut self, now: Timestamp, event: &Event) {
+        self.now = now;
+        if let Event::WorkerJoined { worker, .. } | Event::Heard { worker } | Event::Message { worker, .. } = event
+            && self.workers.get(worker).is_none_or(|agent| !agent.is_lost)
+        {
+            self.last_heard = Some(now);
+        }
         self.outcome = None;
         self.acknowledged.clear();
         match event {
@@ -299,8 +315,12 @@ impl Model {
         may_grow || self.tasks.iter().any(|(task, known)| has_use(*task, known))
     }
 
-    /// Whether the batch can't go on: nobody is there or coming who could do anything, or too few from the beginning.
+    /// Whether the batch can't go on: nobody is there or coming who could do anything, or too few from the beginning, or nobody
+    /// was there for too long.
     pub(super) fn is_hopeless(&self) -> bool {
+        if self.last_heard.is_some_and(|last| self.now.since(last) >= self.wait_for_hosts) {
+            return true;
+        }
         let useful = |(host, place): &(&HostId, &Place)| match **place {
             Place::Starting => !self.fails_all_setups(**host),
             Place::Up(worker) => self.is_useful(worker) && (self.holds_some(worker) || !self.fails_all_setups(**host)),

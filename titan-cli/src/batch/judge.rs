@@ -113,7 +113,7 @@ fn judge(
     let code = match ended.verdict {
         Some(verdict) if verdict.end == End::NoWorkers => {
             explain_no_workers(batch, progress);
-            if verdict.completed > 0 {
+            if verdict.completed > 0 || progress.tally.first_start.is_some() {
                 progress.tell(&continue_with(batch));
             }
             exit::NO_WORKERS

@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use titan_manager::journal::Entry;
 use titan_manager::{End, Record, Verdict};
-use titan_proto::handshake::{GOODBYE, Hello, Role};
-use titan_proto::id::{Epoch, SessionId};
-use tokio::io::AsyncWriteExt;
+use titan_proto::id::Epoch;
 
 use super::hosts::on_each_host;
 use super::status::over_line;
 use crate::args::CancelArgs;
 use crate::config::cluster::Host;
 use crate::config::text::printable;
-use crate::driver::host::{hear_hello, meeting};
+use crate::driver::host::{self, hear_hello, meeting};
 use crate::exit::{self, Failure};
 use crate::json::line;
 use crate::launch::{Binaries, Gates, LaunchError, Launching, launcher_for};
@@ -107,7 +105,7 @@ fn send_away(batch: &Stored, opened: &Opened) {
         });
         let (secret, epoch) = (opened.specification.secret, Epoch(opened.past.epoch.0 + 1));
         let act = move |host: Host, launching: Arc<Launching>| async move {
-            farewell(&host, &launching, secret, epoch).await
+            send_away_from(&host, &launching, secret, epoch).await
         };
         super::block_on(async { Ok(on_each_host(&cluster, &launching, act).await) })
     });
@@ -121,17 +119,12 @@ fn send_away(batch: &Stored, opened: &Opened) {
     }
 }
 
-/// Tells an agent that it is over, whatever conversation it is in.
-async fn farewell(host: &Host, launching: &Launching, secret: u64, epoch: Epoch) -> Result<(), LaunchError> {
+/// Reaches a host's agent and tells it that it is over.
+async fn send_away_from(host: &Host, launching: &Launching, secret: u64, epoch: Epoch) -> Result<(), LaunchError> {
     let launcher = launcher_for(host, &launching.ssh);
     let mut link = launcher.launch(launching, &meeting(secret, &host.name)).await?;
     let (agent, _) = hear_hello(&mut link).await?;
-    let bytes = match agent.session {
-        Some(_) => Hello { role: Role::Manager, session: Some(SessionId(0)), epoch, last_seen: 0, ..agent }.encode(),
-        None => GOODBYE.to_vec(),
-    };
-    let _ = link.writer.write_all(&bytes).await;
-    link.way.closed().await;
+    host::farewell(link, agent, epoch).await;
     Ok(())
 }
 

@@ -118,6 +118,7 @@ fn enter(folder: &OsStr) -> Result<(), Failure> {
 /// What may be said anew.
 fn adapt(common: &mut CommonOptions, args: &ResumeArgs) {
     common.place.jobs = args.place.jobs.or(common.place.jobs);
+    common.schedule.wait_for_hosts = args.wait_for_hosts.or(common.schedule.wait_for_hosts);
     common.state.batch_dir.clone_from(&args.state.batch_dir);
     let NoiseOptions { progress, json, quiet, verbose } = &args.noise;
     if *progress != ProgressMode::Auto {

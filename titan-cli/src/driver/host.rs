@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use titan_manager::desk::Desk;
 use titan_manager::{Capacity, HostId, WorkerId};
 use titan_proto::PROTOCOL_VERSION;
 use titan_proto::frame::Decoder;
-use titan_proto::handshake::{HandshakeError, Hello, Opening, Role};
+use titan_proto::handshake::{GOODBYE, HandshakeError, Hello, Opening, Role};
 use titan_proto::id::{AttemptId, BatchId, Epoch, SessionId, TaskId};
 use titan_proto::message::{Configure, Held, MAX_HELD, ToAgent, ToManager};
 use titan_proto::session::Session;
@@ -117,6 +118,10 @@ pub(crate) struct Common {
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) batch: BatchId,
     pub(crate) epoch: Epoch,
+    /// Whether an earlier titan's agents may be there.
+    pub(crate) is_resumed: bool,
+    /// Whether hosts that aren't there at the beginning are waited for.
+    pub(crate) waits_at_start: bool,
     /// The batch's own: whoever doesn't know it can't guess where its agents are met.
     pub(crate) secret: u64,
     pub(crate) heartbeat: Duration,
@@ -180,10 +185,18 @@ impl HostTask {
         loop {
             let started = match next.take() {
                 Some(agent) => Ok(agent),
-                None => tokio::select! {
-                    started = self.start() => started,
-                    _ = stop.wait_for(|stop| *stop) => return,
-                },
+                None => {
+                    let mut start = pin!(self.start());
+                    tokio::select! {
+                        started = &mut start => started,
+                        () = stopped(&mut stop) => {
+                            if self.common.is_resumed && let Ok(agent) = start.await {
+                                farewell(agent.link, agent.hello, self.common.epoch).await;
+                            }
+                            return;
+                        }
+                    }
+                }
             };
             let is_start = started.is_err();
             let error = match started {
@@ -196,8 +209,8 @@ impl HostTask {
                 },
                 Err(error) => error,
             };
-            let Common { lease, start_timeout, .. } = *self.common;
-            let Some(wait) = history.next_wait(Instant::now(), error.lasting, lease, start_timeout) else {
+            let Common { waits_at_start, start_timeout, .. } = *self.common;
+            let Some(wait) = history.next_wait(Instant::now(), error.lasting, waits_at_start, start_timeout) else {
                 self.tell(News::Down { host: self.id, error }).await;
                 return;
             };
@@ -206,7 +219,7 @@ impl HostTask {
             }
             tokio::select! {
                 () = sleep(jittered(wait)) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = stopped(&mut stop) => return,
             }
         }
     }
@@ -420,6 +433,21 @@ impl HostTask {
     }
 }
 
+/// Tells an agent that it is over, whatever conversation it is in.
+pub(crate) async fn farewell(mut link: Link, agent: Hello, epoch: Epoch) {
+    let bytes = match agent.session {
+        Some(_) => Hello { role: Role::Manager, session: Some(SessionId(0)), epoch, last_seen: 0, ..agent }.encode(),
+        None => GOODBYE.to_vec(),
+    };
+    let _ = link.writer.write_all(&bytes).await;
+    link.way.closed().await;
+}
+
+/// Waits until titan stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 /// What `where` can name: the host's name, what its target says, and its own labels.
 pub(crate) fn labels(name: &str, target: &str, own: &[String]) -> BTreeMap<String, String> {
     let (arch, os) = match target.split_once('-') {
@@ -454,7 +482,7 @@ pub(crate) async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), Laun
         if let Some((Opening::Hello(hello), length)) = opening {
             if let Err(error) = hello.check(&titan_agent::build()) {
                 // An agent of another version still understands this.
-                let _ = link.writer.write_all(titan_proto::handshake::GOODBYE).await;
+                let _ = link.writer.write_all(GOODBYE).await;
                 // A connection that is closed at once takes it along.
                 let _ = timeout(CLOSE_SPAN, link.way.closed()).await;
                 let refusal = LaunchError::handshake(&error);

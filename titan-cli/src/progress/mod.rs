@@ -236,6 +236,10 @@ impl Progress {
                 name(host),
                 human_duration(*span)
             )),
+            Report::NoneUp { span } => Some(format!(
+                "no host is up: waiting up to {} for one (--wait-for-hosts); titan resume goes on later, too",
+                human_duration(*span)
+            )),
             Report::Unhealthy { host, silent, given_back } => Some(format!(
                 "{}: silent for {}; {given_back} of its tasks are given to others too",
                 name(host),

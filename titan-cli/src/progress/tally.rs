@@ -215,7 +215,7 @@ impl Tally {
                 self.stop_running(*task, Some(*host));
                 self.host(*host).trouble = Some((reason.clone(), None));
             }
-            Report::Late { .. } | Report::Held { .. } | Report::Speculated { .. } => {}
+            Report::NoneUp { .. } | Report::Late { .. } | Report::Held { .. } | Report::Speculated { .. } => {}
         }
     }
 

@@ -12,7 +12,10 @@ use crate::event::{Capacity, HostId, Rerun, WorkerId};
 use crate::worker::{Health, HostState, Worker};
 
 impl Manager {
-    pub(super) fn on_host_starting(&mut self, host: HostId) {
+    pub(super) fn on_host_starting(&mut self, now: Timestamp, host: HostId) {
+        if self.config.waits_at_start {
+            self.last_heard.get_or_insert(now);
+        }
         self.hosts.insert(host, HostState::Starting);
     }
 
@@ -38,6 +41,7 @@ impl Manager {
             self.hosts.insert(host, HostState::Up(worker));
         }
         self.recheck = true;
+        self.last_heard = Some(now);
         let joined = Worker::new(host, capacity, now);
         if let Some(task_bytes) = self.smallest_task_bytes().filter(|&bytes| bytes > joined.slot_bytes()) {
             let slot_bytes = joined.slot_bytes();
@@ -54,6 +58,7 @@ impl Manager {
     pub(super) fn on_heard(&mut self, now: Timestamp, worker: WorkerId, effects: &mut Vec<Effect>) {
         let Some(heard) = self.workers.get_mut(&worker) else { return };
         heard.last_heard = now;
+        self.last_heard = Some(now);
         if heard.health == Health::Unhealthy {
             heard.health = Health::Healthy;
             effects.push(Effect::Report(Report::HealthyAgain { host: heard.host }));
@@ -86,6 +91,7 @@ impl Manager {
             for worker in self.workers.values_mut() {
                 worker.last_heard = now.min(worker.last_heard + (since - self.config.tick));
             }
+            self.last_heard = self.last_heard.map(|last| now.min(last + (since - self.config.tick)));
         }
     }
 
@@ -165,13 +171,14 @@ impl Manager {
         Some(host)
     }
 
-    /// Whether nobody is left who could run anything, or too few to begin.
-    pub(super) fn has_no_workers(&self) -> bool {
+    /// Whether nobody is left who could run anything, or too few to begin, or nobody has been there for too long.
+    pub(super) fn has_no_workers(&self, now: Timestamp) -> bool {
         if self.hosts.is_empty() || self.jobs.is_empty() {
             return false;
         }
         let usable = self.usable_hosts();
-        usable == 0 || (!self.begun && usable < u64::from(self.config.min_workers)) || self.waits_for_nobody()
+        let is_too_late = self.absence_ends().is_some_and(|end| end <= now);
+        usable == 0 || is_too_late || (!self.begun && usable < u64::from(self.config.min_workers)) || self.waits_for_nobody()
     }
 
     /// Whether there is a host that is up, or may be, and on which not every job's setup has failed.

@@ -1,6 +1,7 @@
 //! The state, the one door to it, and the way of each event. What events mean for placement, outcomes and health stands in
 //! the modules below; nothing else changes the state.
 
+mod absence;
 mod check;
 mod commit;
 mod failure;
@@ -69,6 +70,10 @@ pub struct Manager {
     /// Until when a task that waits must wait because another one has just started.
     delayed_until: Option<Timestamp>,
     reservation: Option<Reservation>,
+    /// The last sign of life of any worker.
+    last_heard: Option<Timestamp>,
+    /// Whether it was told that no host is up.
+    is_absence_told: bool,
     /// Whether `min_workers` were HEALTHY at once; stays true.
     begun: bool,
     /// Why no more tasks start.
@@ -110,6 +115,8 @@ impl Manager {
             last_start: None,
             delayed_until: None,
             reservation: None,
+            last_heard: None,
+            is_absence_told: false,
             begun: false,
             stop: None,
             ended: Ended::default(),
@@ -129,7 +136,8 @@ impl Manager {
         self.halt_if_due(effects);
         self.place(now, effects);
         self.take_back_for_idle(effects);
-        self.finish(effects);
+        self.notice_absence(now, effects);
+        self.finish(now, effects);
     }
 
     fn on_event(&mut self, now: Timestamp, event: Event, effects: &mut Vec<Effect>) {
@@ -137,7 +145,7 @@ impl Manager {
             Event::Submit(specs) => specs.into_iter().for_each(|spec| self.on_submit(now, spec, effects)),
             Event::Grow { job, tasks } => self.on_grow(now, job, tasks, effects),
             Event::Close { job } => self.on_close(job, effects),
-            Event::HostStarting { host } => self.on_host_starting(host),
+            Event::HostStarting { host } => self.on_host_starting(now, host),
             Event::HostDown { host } => self.on_host_down(now, host, effects),
             Event::WorkerJoined { host, worker, capacity, is_alone, held } => {
                 self.on_worker_joined(now, host, worker, capacity, effects);

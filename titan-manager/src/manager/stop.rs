@@ -3,6 +3,7 @@
 
 use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::ToAgent;
+use titan_proto::time::Timestamp;
 
 use super::{Ended, Manager};
 use crate::config::{Halt, HaltWhy};
@@ -93,15 +94,16 @@ impl Manager {
         self.jobs.iter().enumerate().filter(waits).flat_map(tasks).collect()
     }
 
-    pub(super) fn finish(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn finish(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let end = match self.all_ended() {
             true => self.end(),
             // What is being put in its places needs no worker.
-            false if self.commits.is_empty() && self.has_no_workers() => End::NoWorkers,
+            false if self.commits.is_empty() && self.has_no_workers(now) => End::NoWorkers,
             false => return,
         };
         if end == End::NoWorkers {
             self.stop = Some(Stop::Cancelled);
+            self.give_up_workers(now, effects);
             self.cancel_pending(effects);
         }
         let Ended { completed, failed, cancelled } = self.ended;

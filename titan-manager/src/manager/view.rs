@@ -52,7 +52,7 @@ impl Manager {
     /// When time alone will change something, so that a tick then finds something to do.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let released = self.held.values().map(|hold| hold.until).min();
-        released.into_iter().chain(self.delayed_until).min().filter(|_| self.verdict.is_none())
+        released.into_iter().chain(self.delayed_until).chain(self.absence_ends()).min().filter(|_| self.verdict.is_none())
     }
 
     /// Where that task is in its life.
@@ -119,7 +119,7 @@ impl Manager {
         }
         let has_workers = self.workers.values().any(|worker| worker.health == Health::Healthy);
         if !self.queue.is_empty() && !has_workers {
-            waits.push("no host is up".to_owned());
+            waits.push("no host is up: one is waited for".to_owned());
         }
         waits
     }

@@ -1,6 +1,7 @@
 //! `cluster.toml.example` against the code: it shows every key, and the defaults that it shows are those that hold.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Cluster, Host, Reach, Scheduler, SshOptions, Trust, host, scheduler, ssh};
 use crate::config::jobs::Slots;
@@ -50,7 +51,7 @@ fn the_shown_defaults_are_those_of_the_code() {
 fn the_example_in_full_is_a_valid_file() {
     let cluster = parse(&example_with(|_| true));
     assert_eq!(cluster.hosts[0].slots, Slots::Exactly(8));
-    assert_eq!(cluster.scheduler, Scheduler { retries: Some(2), ..Scheduler::default() });
+    assert_eq!(cluster.scheduler, Scheduler { retries: Some(2), wait_for_hosts: Some(Duration::from_secs(3_600)), ..Scheduler::default() });
     assert_eq!(cluster.ssh.user.as_deref(), Some("ann"));
 }
 

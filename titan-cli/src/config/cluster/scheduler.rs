@@ -17,6 +17,7 @@ pub(super) const RULES: Rules = Rules {
         "heartbeat",
         "unhealthy_after",
         "lease",
+        "wait_for_hosts",
         "retries",
         "crash_limit",
         "min_workers",
@@ -43,6 +44,8 @@ pub(crate) struct Scheduler {
     pub(crate) unhealthy_after: Duration,
     /// How long an agent goes on without its manager; zero: it ends with its channel.
     pub(crate) lease: Duration,
+    /// How long is waited when no host is up; if unset, for the length of the lease where one may run.
+    pub(crate) wait_for_hosts: Option<Duration>,
     /// Further tries after the first that FAILED; if unset, the kind of job decides.
     pub(crate) retries: Option<u32>,
     /// So many attempts of one task may be lost with their workers until the task FAILED.
@@ -61,6 +64,7 @@ impl Default for Scheduler {
             heartbeat: Duration::from_secs(10),
             unhealthy_after: Duration::from_secs(30),
             lease: Duration::from_secs(600),
+            wait_for_hosts: None,
             retries: None,
             crash_limit: 5,
             min_workers: 1,
@@ -183,6 +187,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Scheduler {
         heartbeat: section.duration("heartbeat").unwrap_or(default.heartbeat),
         unhealthy_after: section.duration("unhealthy_after").unwrap_or(default.unhealthy_after),
         lease: section.duration("lease").unwrap_or(default.lease),
+        wait_for_hosts: section.duration("wait_for_hosts"),
         retries: section.integer("retries", 0..=MOST),
         crash_limit: section.integer("crash_limit", 1..=MOST).unwrap_or(default.crash_limit),
         min_workers: section.integer("min_workers", 1..=MOST).unwrap_or(default.min_workers),

@@ -132,7 +132,7 @@ fn why_tasks_wait_can_be_told() {
     let mut cluster = Cluster::new();
     let named = |name: &str, after| Event::Submit(vec![JobSpec { name: name.into(), after, ..spec(2) }]);
     cluster.on(named("first", vec![])).on(named("second", after(0, false, false)));
-    assert_eq!(cluster.manager.waits(), ["second waits for first", "no host is up"]);
+    assert_eq!(cluster.manager.waits(), ["second waits for first", "no host is up: one is waited for"]);
     cluster.on(named("third", after(0, true, false))).join(1, 4);
     assert_eq!(cluster.manager.waits(), ["second waits for first", "third waits for first, task by task"]);
     cluster.ends(1, 1, completed()).ends(1, 2, completed());

@@ -148,3 +148,60 @@ fn messages_of_strangers_change_nothing() {
     cluster.ends(9, 1, completed()).says(1, ToManager::Recalled { attempt: attempt(77) });
     assert_eq!(cluster.manager.lifecycle(task(0)), Lifecycle::Scheduled);
 }
+
+fn waits_for_hosts(seconds: u64) -> Config {
+    Config { wait_for_hosts: Duration::from_secs(seconds), ..config() }
+}
+
+#[test]
+fn when_no_host_is_up_one_is_waited_for_and_that_is_said_once() {
+    let mut cluster = Cluster::with(waits_for_hosts(300));
+    cluster.starting(1).starting(2).submit(2).join(1, 1).loses(1, true);
+    let told = |cluster: &Cluster| {
+        let is_absence = |effect: &&Effect| matches!(effect, Effect::Report(Report::NoneUp { .. }));
+        cluster.effects.iter().filter(is_absence).count()
+    };
+    cluster.effects.clear();
+    assert_eq!((told(cluster.later(5)), told(cluster.later(280))), (0, 1));
+    assert_eq!(cluster.verdict(), None);
+    cluster.later(15);
+    assert_eq!(cluster.verdict(), verdict(End::NoWorkers, 0, 0, 2));
+}
+
+#[test]
+fn a_host_that_comes_in_time_goes_on() {
+    let mut cluster = Cluster::with(waits_for_hosts(300));
+    cluster.starting(1).submit(1).join(1, 1).loses(1, true).later(290).join(2, 1);
+    assert_eq!(cluster.starts(), [(2, 2, 0)]);
+    cluster.later(25).ends(2, 2, completed());
+    assert_eq!(cluster.verdict(), verdict(End::Done, 1, 0, 0));
+}
+
+#[test]
+fn tasks_of_hosts_that_are_silent_for_too_long_are_cancelled_with_their_sessions() {
+    let mut cluster = Cluster::with(waits_for_hosts(40));
+    cluster.starting(1).submit(3).join(1, 2).begins(1, 1).later(45);
+    assert_eq!(cluster.verdict(), verdict(End::NoWorkers, 0, 0, 3));
+    assert!(cluster.effects.contains(&Effect::EndSession { worker: WorkerId(1) }));
+}
+
+#[test]
+fn hosts_that_were_never_there_are_waited_for_if_that_is_asked_for() {
+    let config = Config { waits_at_start: true, ..waits_for_hosts(60) };
+    let mut cluster = Cluster::with(config);
+    cluster.starting(1).submit(1).later(55);
+    assert_eq!(cluster.verdict(), None);
+    cluster.later(5);
+    assert_eq!(cluster.verdict(), verdict(End::NoWorkers, 0, 0, 1));
+}
+
+#[test]
+fn titans_own_sleep_is_no_absence_of_hosts() {
+    let mut cluster = Cluster::with(waits_for_hosts(60));
+    cluster.starting(1).submit(1).join(1, 1).loses(1, true).later(5);
+    cluster.now = cluster.now + Duration::from_secs(3_600);
+    cluster.on(Event::Tick);
+    assert_eq!(cluster.verdict(), None);
+    cluster.later(60);
+    assert_eq!(cluster.verdict(), verdict(End::NoWorkers, 0, 0, 1));
+}
