@@ -58,7 +58,7 @@ fn cores_that_are_asked_for_are_the_tasks_own() {
     let [threads, cores] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
     assert_eq!(threads, "1");
     assert!(cores.parse::<u32>().is_ok(), "one core: {cores}");
-    assert_eq!(sh(&desk, "$titan map --nice 5 -n0 nice ::: a").expect(0).text(), "5\n");
+    assert_eq!(sh(&desk, "test $($titan map --nice 5 -n0 nice ::: a) = $(($(nice) + 5))").expect(0).text(), "");
 }
 
 #[test]

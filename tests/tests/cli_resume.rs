@@ -226,7 +226,8 @@ fn commands_that_run_when_titan_is_killed_go_on_and_lose_nothing_of_what_they_pr
     running.wait_for("task 2 on localhost: done");
     desk.write("after1", "");
     let outcome = running.wait().expect(0);
-    assert_eq!(outcome.stderr.matches(" starts on ").count(), 1, "{}", outcome.stderr);
+    // The third waited at the agent, which may have begun it before the second titan was there.
+    assert!(outcome.stderr.matches(" starts on ").count() <= 1, "{}", outcome.stderr);
     assert_eq!(begun(&desk).into_values().collect::<Vec<_>>(), [1, 1, 1]);
     let told = |task: usize| {
         let numbers = (task * 100_000..=task * 100_000 + 20_000).map(|number| format!("{number}\n"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use titan_manager::{Config, Dependency, End, Request, Rerun};
 use titan_proto::id::JobId;
+use titan_tests::sim::disk::DiskFault;
 use titan_tests::sim::faults::{Fault, Lie};
 use titan_tests::sim::scenario::Scenario;
 use titan_tests::sim::tasks::Manners;
@@ -63,6 +64,10 @@ fn no_seed_breaks_a_rule() {
     if seeds >= SEEDS {
         let Happened { protocol_errors, losses, resumed, silenced, leases_over, .. } = happened;
         let Happened { recalls, late, failures, held, lacks, .. } = happened;
+        let Happened { titan_deaths, disk_failures, adopted, refused, quarantines, absences, .. } = happened;
+        for count in [titan_deaths, disk_failures, adopted, refused, quarantines, absences] {
+            assert!(count > 25, "hardly any trouble: {happened:?}");
+        }
         for count in [protocol_errors, losses, resumed, silenced, leases_over, recalls, failures, held, lacks] {
             assert!(count > 50, "hardly any trouble: {happened:?}");
         }
@@ -269,6 +274,67 @@ fn a_task_that_may_not_run_twice_runs_on_elsewhere_when_its_lost_agent_has_ended
     all_completed(&ended, 20);
     assert!(ended.happened.held >= 1 && ended.happened.overlaps == 0, "{ended:?}");
     assert!(ended.after > scenario.config.lease, "{ended:?}");
+}
+
+/// titan dies after so many milliseconds, and another one goes on a little later.
+fn dies_after(scenario: Scenario, after_ms: u64, power: bool) -> Scenario {
+    scenario.with(after_ms, Fault::TitanDies { power, back_after: Duration::from_millis(700) })
+}
+
+#[test]
+fn what_runs_when_titan_dies_goes_on_for_the_next_titan() {
+    let mut scenario = Scenario::plain(2, 2, 20);
+    scenario.manners.longest_ms = 6_000;
+    scenario.jobs[0].spec.rerun = Rerun::Lost;
+    for after_ms in [1_500, 4_000, 9_000] {
+        scenario = dies_after(scenario, after_ms, false);
+    }
+    let ended = run(&scenario);
+    all_completed(&ended, 20);
+    let Happened { computed, titan_deaths, adopted, .. } = ended.happened;
+    assert_eq!((computed, titan_deaths), (20, 3), "nothing runs twice");
+    assert!(adopted >= 3, "{ended:?}");
+}
+
+#[test]
+fn after_a_power_cut_nothing_runs_twice_at_once_though_the_journal_has_lost_its_end() {
+    for seed in 0..20 {
+        let mut scenario = Scenario { seed, ..Scenario::plain(2, 2, 20) };
+        scenario.manners.longest_ms = 3_000;
+        scenario.jobs[0].spec.rerun = Rerun::Lost;
+        let ended = run(&dies_after(scenario, 2_000 + seed * 100, true));
+        all_completed(&ended, 20);
+        assert_eq!((ended.happened.titan_deaths, ended.happened.overlaps), (1, 0));
+    }
+}
+
+#[test]
+fn a_disk_that_fails_ends_titan_and_the_next_one_goes_on() {
+    for fault in [DiskFault::Write, DiskFault::Sync] {
+        let ended = run(&Scenario::plain(2, 2, 40).with(1_500, Fault::Disk(fault)));
+        all_completed(&ended, 40);
+        assert_eq!((ended.happened.disk_failures, ended.happened.titan_deaths), (1, 1), "{fault:?}");
+    }
+}
+
+#[test]
+fn a_titan_of_an_earlier_life_is_refused() {
+    let scenario = dies_after(Scenario::plain(2, 2, 60), 1_500, false).with(5_000, Fault::Ghost { host: 1 });
+    let ended = run(&scenario);
+    all_completed(&ended, 60);
+    assert_eq!(ended.happened.refused, 1);
+}
+
+#[test]
+fn partitions_one_way_or_both_lose_nothing_and_run_nothing_twice() {
+    for to in [None, Some(Side::Manager), Some(Side::Agent)] {
+        let partition = Fault::Partition { host: 1, to, span: Duration::from_secs(100) };
+        let mut scenario = Scenario::plain(2, 2, 40).with(1_500, partition);
+        (scenario.resumes, scenario.jobs[0].spec.rerun) = (true, Rerun::Lost);
+        let ended = run(&scenario);
+        all_completed(&ended, 40);
+        assert_eq!((ended.happened.computed, ended.happened.losses), (40, 0), "to {to:?}");
+    }
 }
 
 #[test]

@@ -600,6 +600,9 @@ pub(crate) struct ScheduleOptions {
     /// How long to wait when no host is up; given, it holds for the beginning too [default: the lease]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
     pub(crate) wait_for_hosts: Option<Duration>,
+    /// How long a host with three faults of its own in a row gets no tasks; 0: it goes on getting them [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_hyphen_values = true, global = true)]
+    pub(crate) quarantine: Option<Duration>,
     /// Further tries of a task after the first [default: 0; for kernels 2]
     #[arg(long, value_name = "N", allow_negative_numbers = true, global = true)]
     pub(crate) retries: Option<u32>,

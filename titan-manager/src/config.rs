@@ -29,6 +29,8 @@ pub struct Config {
     pub wait_for_hosts: Duration,
     /// Whether that holds from the beginning too; otherwise only when some worker was there.
     pub waits_at_start: bool,
+    /// How long a host with repeated faults of its own gets nothing, the first time; zero: it goes on getting tasks.
+    pub quarantine: Duration,
     /// Whether stragglers at the tail get a second attempt where they may run twice.
     pub speculates: bool,
     /// When to end early.
@@ -85,6 +87,7 @@ impl Default for Config {
             min_workers: 1,
             wait_for_hosts: Duration::from_secs(600),
             waits_at_start: false,
+            quarantine: Duration::from_secs(300),
             speculates: true,
             halt: None,
             start_delay: Duration::ZERO,

@@ -217,6 +217,24 @@ pub enum Report {
         /// For how long at most.
         span: Duration,
     },
+    /// A host has had so many faults of its own in a row that it gets no tasks for a while.
+    Quarantined {
+        /// The host.
+        host: HostId,
+        /// How many.
+        faults: u32,
+        /// The last of them.
+        reason: String,
+        /// For how long.
+        span: Duration,
+    },
+    /// A host gets tasks again.
+    Released {
+        /// The host.
+        host: HostId,
+        /// Whether its time isn't over, and something waits that nobody else can do.
+        is_needed: bool,
+    },
     /// No host is up; one is waited for.
     NoneUp {
         /// For how long yet.

@@ -133,6 +133,8 @@ impl World {
             Effect::Report(Report::AttemptFailed { .. }) => self.happened.failures += 1,
             Effect::Report(Report::HostLacks { .. }) => self.happened.lacks += 1,
             Effect::Report(Report::Held { tasks, .. }) => self.happened.held += u64::from(tasks),
+            Effect::Report(Report::Quarantined { .. }) => self.happened.quarantines += 1,
+            Effect::Report(Report::NoneUp { .. }) => self.happened.absences += 1,
             Effect::Report(Report::Adopted { .. }) => self.happened.adopted += 1,
             Effect::Record(record) => self.record(record),
             Effect::Finished(_) => self.is_finished = true,

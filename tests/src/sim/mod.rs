@@ -78,6 +78,10 @@ pub struct Happened {
     pub adopted: u64,
     /// Titans of earlier lives that nobody listened to.
     pub refused: u64,
+    /// Times that a host got no tasks because of its faults.
+    pub quarantines: u64,
+    /// Times that no host was up for a while.
+    pub absences: u64,
 }
 
 impl Happened {
@@ -85,7 +89,7 @@ impl Happened {
     pub fn add(&mut self, other: &Self) {
         let Self { steps, computed, protocol_errors, losses, resumed, unhealthy, .. } = other;
         let Self { silenced, leases_over, recalls, late, failures, held, lacks, overlaps, .. } = other;
-        let Self { titan_deaths, disk_failures, adopted, refused, .. } = other;
+        let Self { titan_deaths, disk_failures, adopted, refused, quarantines, absences, .. } = other;
         self.steps += steps;
         self.computed += computed;
         self.protocol_errors += protocol_errors;
@@ -104,6 +108,8 @@ impl Happened {
         self.disk_failures += disk_failures;
         self.adopted += adopted;
         self.refused += refused;
+        self.quarantines += quarantines;
+        self.absences += absences;
     }
 }
 

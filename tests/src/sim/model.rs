@@ -35,6 +35,8 @@ pub(super) struct Model {
     pub(super) hosts: BTreeMap<HostId, Place>,
     pub(super) begun: bool,
     wait_for_hosts: Duration,
+    /// Hosts that get no tasks because of their faults.
+    pub(super) quarantined: BTreeSet<HostId>,
     /// The last sign of life of any worker, by a clock that doesn't know when titan slept.
     last_heard: Option<Timestamp>,
     now: Timestamp,
@@ -153,6 +155,7 @@ impl Model {
             hosts: BTreeMap::new(),
             begun: false,
             wait_for_hosts: config.wait_for_hosts,
+            quarantined: BTreeSet::new(),
             last_heard: None,
             now: Timestamp::default(),
             cancelled: false,
@@ -175,6 +178,7 @@ impl Model {
         self.attempts.values_mut().for_each(|tried| tried.is_open = false);
         (self.begun, self.cancelled, self.given_up, self.is_halted) = (false, false, false, false);
         self.last_heard = Some(now);
+        self.quarantined.clear();
         (self.verdict, self.outcome) = (None, None);
     }
 

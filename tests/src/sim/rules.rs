@@ -1,6 +1,8 @@
 //! The rules: what each effect, each step and the end must be like. A broken one panics and says which.
 
-use titan_manager::{self as manager, Effect, Health, Lifecycle, Manager, Record, Rerun, TaskEnd, Verdict, WorkerId};
+use titan_manager::{
+    self as manager, Effect, Health, Lifecycle, Manager, Record, Report, Rerun, TaskEnd, Verdict, WorkerId, WorkerView,
+};
 use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::message::{Fault, Outcome, ResultSummary, ToAgent};
 
@@ -35,6 +37,14 @@ impl Model {
             Effect::Record(record) => self.judge_record(record),
             Effect::Deliver(end) => self.judge_delivered(end),
             Effect::Finished(verdict) => self.judge_verdict(*verdict),
+            Effect::Report(Report::Quarantined { host, .. }) => {
+                assert!(self.quarantined.insert(*host), "{host:?} is sent away twice");
+                let works = |view: &WorkerView| view.host != *host && view.health == Health::Healthy;
+                assert!(manager.workers().any(|view| works(&view)), "{host:?} is the last one, and sent away");
+            }
+            Effect::Report(Report::Released { host, .. }) => {
+                assert!(self.quarantined.remove(host), "{host:?} wasn't away");
+            }
             Effect::EndSession { .. } | Effect::Report(_) => {}
         }
     }
@@ -107,6 +117,7 @@ impl Model {
         let known = &self.tasks[&task];
         assert_eq!((known.end, known.commit), (None, None), "{task} is started though it is over");
         let agent = &self.workers[&worker];
+        assert!(!self.quarantined.contains(&agent.host), "{attempt} starts on {worker:?}, which is in quarantine");
         assert!(!agent.is_lost, "{attempt} starts on {worker:?}, which is lost");
         assert!(agent.jobs.contains(&task.job), "{attempt} starts before {worker:?} knows its job");
         assert_eq!(self.health(worker, manager), Some(Health::Healthy), "{attempt} starts on {worker:?}");

@@ -302,6 +302,7 @@ fn config(random: &mut Random, hosts: u32) -> Config {
         halt: random.chance(6).then(|| halt(random)),
         speculates: random.chance(40),
         start_delay: if random.chance(6) { random.millis(1, 200) } else { Duration::ZERO },
+        quarantine: Duration::from_secs(random.pick(&[0, 20, 300])),
         wait_for_hosts: Duration::from_secs(random.pick(&[10, 60, 600, 3_600])),
         ..Config::default()
     }

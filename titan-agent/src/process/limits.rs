@@ -13,6 +13,7 @@ use titan_proto::command::CommandJob;
 use super::Attempt;
 use super::cgroup::{Cgroups, TaskCgroup};
 use super::command::Variables;
+use super::exhaustion::Exhaustion;
 
 /// How easily the kernel takes this process.
 const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
@@ -28,6 +29,7 @@ pub(crate) struct Shares {
     /// Looked for by the first task that asks for memory.
     cgroups: OnceLock<Option<Cgroups>>,
     sacrifice: Sacrifice,
+    exhaustion: Exhaustion,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +73,11 @@ impl Shares {
         let most = attempt.job.spec.memory_bytes;
         let cgroups = (most > 0).then(|| self.cgroups.get_or_init(|| Cgroups::find(attempt.scratch.word())))?;
         cgroups.as_ref()?.make(attempt.id, most).ok()
+    }
+
+    /// Whether the kernel has just ended something because the machine had no memory left.
+    pub(super) fn was_memory_exhausted(&self) -> bool {
+        self.exhaustion.was_just_now()
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {

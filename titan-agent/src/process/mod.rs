@@ -16,6 +16,7 @@
 
 mod cgroup;
 mod command;
+mod exhaustion;
 pub(crate) mod lease;
 mod limits;
 pub(crate) mod output;

@@ -4,13 +4,14 @@
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use titan_proto::capture::Channel;
 use titan_proto::command::ProcessEnd;
 use titan_proto::files::encode_entry;
@@ -41,6 +42,8 @@ enum Ending {
     TooLarge {
         used_bytes: u64,
     },
+    /// The kernel has ended it, since the machine had no memory left.
+    MachineFull,
     /// It ended well, but without all that it declared.
     Incomplete {
         problem: String,
@@ -201,6 +204,9 @@ impl Running {
         if ending.is_none() && self.tree.cgroup().is_some_and(TaskCgroup::was_too_large) {
             ending = Some(Ending::TooLarge { used_bytes: attempt.job.spec.memory_bytes });
         }
+        if ending.is_none() && used.as_ref().is_some_and(was_killed) && attempt.shares.was_memory_exhausted() {
+            ending = Some(Ending::MachineFull);
+        }
         if ending.is_none() && used.as_ref().is_some_and(|used| used.status.success()) {
             ending = self.send_outputs(attempt, stopped).err();
         }
@@ -349,6 +355,10 @@ fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Op
     let failed = |reason: String| Outcome::Failed { reason, fault: Fault::Task, result: Some(summary) };
     let outcome = match ending {
         Some(Ending::Stopped) => Outcome::Cancelled,
+        Some(Ending::MachineFull) => Outcome::failed_by_host(format!(
+            "killed by the kernel: {} had no memory left (--memory reserves what a task needs)",
+            attempt.here.host
+        )),
         Some(Ending::Incomplete { problem }) => failed(problem.clone()),
         Some(Ending::TimedOut) => failed(super::timed_out(attempt.job.spec.timeout_ms)),
         Some(Ending::TooLarge { used_bytes }) => {
@@ -366,8 +376,13 @@ fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Op
     Computed::Ended { outcome, process, bytes }
 }
 
+/// Whether it was SIGKILLed, or says as shells do that what it ran was.
+fn was_killed(used: &ResUse) -> bool {
+    let kill = Signal::KILL.as_raw();
+    used.status.signal() == Some(kill) || used.status.code() == Some(128 + kill)
+}
+
 fn process_end(used: &ResUse, wall_us: u64) -> ProcessEnd {
-    use std::os::unix::process::ExitStatusExt;
     ProcessEnd {
         exit: used.status.code(),
         signal: used.status.signal(),

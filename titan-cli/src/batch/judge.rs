@@ -14,6 +14,7 @@ use crate::exit::{self, Failure};
 use crate::output::failures::Examples;
 use crate::progress::Progress;
 use crate::progress::summary::Summary;
+use crate::progress::tally::HostTally;
 use crate::state::dir::Conclusion;
 use crate::state::ended::BatchState;
 use crate::template::shell;
@@ -113,7 +114,7 @@ fn judge(
     let code = match ended.verdict {
         Some(verdict) if verdict.end == End::NoWorkers => {
             explain_no_workers(batch, progress);
-            if verdict.completed > 0 || progress.tally.first_start.is_some() {
+            if verdict.completed > 0 || progress.tally.present().any(HostTally::may_come_back) {
                 progress.tell(&continue_with(batch));
             }
             exit::NO_WORKERS
@@ -145,7 +146,7 @@ fn explain_no_workers(batch: &Batch<'_>, progress: &mut Progress) {
     };
     let mut lines = vec![format!("error: {what}:")];
     for host in progress.tally.present() {
-        let (reason, hint) = host.trouble.clone().unwrap_or_else(|| (host.state.word().to_owned(), None));
+        let (reason, hint) = host.trouble.clone().unwrap_or_else(|| (host.word().to_owned(), None));
         let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         lines.push(format!("  {}: {reason}{hint}", printable(&host.name)));
     }

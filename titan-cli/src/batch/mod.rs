@@ -237,9 +237,8 @@ impl Batch<'_> {
         let clock = Clock::start();
         let (news_sender, news) = mpsc::channel(MAX_NEWS);
         let (end, stopped) = watch::channel(false);
-        let is_resumed = past.epoch != Epoch::default();
         let config = self.manager_config(Epoch(past.epoch.0 + 1), waits_at_start);
-        let hosts = self.host_tasks(clock, &config, is_resumed, names, news_sender, stopped, work.max_result_bytes)?;
+        let hosts = self.host_tasks(clock, &config, names, news_sender, stopped, work.max_result_bytes)?;
         let manager = Manager::resumed(config, past);
         let (tick, stop) = (self.cluster.scheduler.tick, self.rules.kill_after + STOP_MARGIN);
         let settings = Settings { tick, stop, is_one: work.is_one, reuse: work.reuse };
@@ -251,7 +250,8 @@ impl Batch<'_> {
     }
 
     fn manager_config(&self, epoch: Epoch, waits_at_start: bool) -> titan_manager::Config {
-        let Scheduler { policy, tick, heartbeat, unhealthy_after, lease, wait_for_hosts, .. } = self.cluster.scheduler;
+        let Scheduler { policy, tick, heartbeat, unhealthy_after, lease, wait_for_hosts, quarantine, .. } =
+            self.cluster.scheduler;
         let Scheduler { crash_limit, min_workers, speculates, .. } = self.cluster.scheduler;
         let Rules { halt, start_delay, max_load, min_free_memory_bytes, .. } = self.rules;
         titan_manager::Config {
@@ -263,6 +263,7 @@ impl Batch<'_> {
             lease,
             wait_for_hosts: wait_for_hosts.unwrap_or(lease).max(RESTART_SPAN),
             waits_at_start: waits_at_start || wait_for_hosts.is_some_and(|span| !span.is_zero()),
+            quarantine,
             crash_limit,
             min_workers,
             speculates,
@@ -277,7 +278,6 @@ impl Batch<'_> {
         &self,
         clock: Clock,
         config: &titan_manager::Config,
-        is_resumed: bool,
         names: &[String],
         news: mpsc::Sender<News>,
         stop: watch::Receiver<bool>,
@@ -292,7 +292,6 @@ impl Batch<'_> {
             stop,
             batch: self.directory.id().clone(),
             epoch: config.epoch,
-            is_resumed,
             waits_at_start: config.waits_at_start,
             secret: self.directory.secret(),
             heartbeat,

@@ -128,9 +128,12 @@ fn text(batch: &Stored, view: &View) -> String {
     let by = view.holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default();
     let _ = writeln!(text, "; begun {} ago{by}", human_duration(age));
     let width = live.workers.iter().map(|worker| printable(&worker.host).chars().count()).max().unwrap_or(0);
-    for LiveWorker { host, state, completed, reason, running } in &live.workers {
-        let state = if view.holder.is_some() { format!("{state:<10}") } else { String::new() };
+    for LiveWorker { host, state, completed, faults, reason, running } in &live.workers {
+        let state = if view.holder.is_some() { format!("{state:<11}") } else { String::new() };
         let _ = write!(text, "  {:width$}  {state}{completed:5} done", printable(host));
+        if *faults > 0 {
+            let _ = write!(text, ", {}", counted(*faults, "host fault"));
+        }
         let names = running.iter().take(MAX_NAMED).map(|LiveTask { label, seconds, .. }| {
             format!("{} ({})", printable(label), human_duration(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))))
         });
@@ -178,12 +181,12 @@ pub(super) fn time(at_ms: u64) -> Value {
 fn json_of(batch: &Stored, view: &View) -> String {
     let live = &view.live;
     let heading = batch.heading.clone().unwrap_or_default();
-    let worker = |LiveWorker { host, state, completed, reason, running }: &LiveWorker| {
+    let worker = |LiveWorker { host, state, completed, faults, reason, running }: &LiveWorker| {
         let running = running.iter().map(|LiveTask { job, task, label, attempt, seconds }| {
             json!({ "job": job, "task": task, "label": label, "attempt": attempt, "seconds": seconds })
         });
         json!({
-            "host": host, "state": state, "completed": completed, "reason": reason,
+            "host": host, "state": state, "completed": completed, "faults": faults, "reason": reason,
             "running": running.collect::<Vec<_>>(),
         })
     };

@@ -13,11 +13,25 @@ const LONG_WAIT: Duration = Duration::from_secs(30);
 /// A session that lived this long ends a row of troubles.
 const STEADY_SPAN: Duration = Duration::from_secs(10);
 
+/// So many sessions that end at once are no accident.
+const SHORT_SESSIONS: u32 = 3;
+
+/// How much is borne of a host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) lease: Duration,
+    /// Whether hosts that aren't there at the beginning are waited for.
+    pub(crate) waits_at_start: bool,
+    pub(crate) start_timeout: Duration,
+}
+
 /// What a host has been through in this batch.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     has_joined: bool,
     row: Option<Row>,
+    /// Sessions of that row.
+    short_sessions: u32,
 }
 
 /// A row of failed starts and short sessions.
@@ -32,24 +46,28 @@ impl History {
     pub(crate) fn on_session_ended(&mut self, lived: Duration) {
         self.has_joined = true;
         if lived > STEADY_SPAN {
-            self.row = None;
+            (self.row, self.short_sessions) = (None, 0);
+        } else {
+            self.short_sessions += 1;
         }
     }
 
     /// How long to wait before the next start; None: the host is given up. One that was there is tried as long as the batch
-    /// goes on, and the manager says when it has been too long without any; one that was never there, only if such are
-    /// waited for, or a little if its sshd was only busy.
+    /// goes on, and the manager says when it has been too long without any; unless it comes and goes at once, again and
+    /// again for the length of the lease. One that was never there is tried only if such are waited for, or a little if its
+    /// sshd was only busy.
     pub(crate) fn next_wait(
         &mut self,
         now: Instant,
         lasting: Lasting,
-        waits_at_start: bool,
-        start_timeout: Duration,
+        Patience { lease, waits_at_start, start_timeout }: Patience,
     ) -> Option<Duration> {
         let is_waited_for = self.has_joined || waits_at_start;
         let row = self.row.get_or_insert(Row { since: now, wait: FIRST_WAIT });
         let lasted = now.duration_since(row.since);
+        let is_useless = self.short_sessions >= SHORT_SESSIONS && lasted >= lease.max(STEADY_SPAN);
         let is_given_up = match lasting {
+            _ if is_useless => true,
             Lasting::Permanent => true,
             Lasting::Away => !is_waited_for,
             Lasting::Busy => !is_waited_for && lasted >= start_timeout,
@@ -67,16 +85,21 @@ impl History {
 mod tests {
     use super::*;
 
+    const LEASE: Duration = Duration::from_secs(60);
     const START: Duration = Duration::from_secs(30);
+    const USUAL: Patience = Patience { lease: LEASE, waits_at_start: false, start_timeout: START };
 
     #[test]
     fn a_host_that_was_never_there_is_given_up_at_once_unless_sshd_was_busy_or_it_is_waited_for() {
         let now = Instant::now();
-        assert_eq!(History::default().next_wait(now, Lasting::Away, false, START), None);
-        assert_eq!(History::default().next_wait(now, Lasting::Away, true, START), Some(FIRST_WAIT));
+        assert_eq!(History::default().next_wait(now, Lasting::Away, USUAL), None);
+        assert_eq!(
+            History::default().next_wait(now, Lasting::Away, Patience { waits_at_start: true, ..USUAL }),
+            Some(FIRST_WAIT)
+        );
         let mut busy = History::default();
-        assert_eq!(busy.next_wait(now, Lasting::Busy, false, START), Some(FIRST_WAIT));
-        assert_eq!(busy.next_wait(now + START, Lasting::Busy, false, START), None);
+        assert_eq!(busy.next_wait(now, Lasting::Busy, USUAL), Some(FIRST_WAIT));
+        assert_eq!(busy.next_wait(now + START, Lasting::Busy, USUAL), None);
     }
 
     #[test]
@@ -87,7 +110,7 @@ mod tests {
         let begun = now;
         let mut waits = Vec::new();
         while now - begun < LONG_ROW * 2 {
-            let wait = history.next_wait(now, Lasting::Away, false, START).unwrap();
+            let wait = history.next_wait(now, Lasting::Away, USUAL).unwrap();
             waits.push(wait.as_millis());
             now += wait;
         }
@@ -100,16 +123,33 @@ mod tests {
         let mut history = History::default();
         let now = Instant::now();
         history.on_session_ended(Duration::from_secs(1));
-        assert_eq!(history.next_wait(now, Lasting::Away, false, START), Some(FIRST_WAIT));
-        assert_eq!(history.next_wait(now, Lasting::Away, false, START), Some(FIRST_WAIT * 2));
+        assert_eq!(history.next_wait(now, Lasting::Away, USUAL), Some(FIRST_WAIT));
+        assert_eq!(history.next_wait(now, Lasting::Away, USUAL), Some(FIRST_WAIT * 2));
         history.on_session_ended(STEADY_SPAN * 2);
-        assert_eq!(history.next_wait(now + START, Lasting::Away, false, START), Some(FIRST_WAIT));
+        assert_eq!(history.next_wait(now + START, Lasting::Away, USUAL), Some(FIRST_WAIT));
     }
 
     #[test]
     fn what_only_a_person_can_mend_is_not_tried_again() {
         let mut history = History::default();
         history.on_session_ended(Duration::from_secs(1));
-        assert_eq!(history.next_wait(Instant::now(), Lasting::Permanent, true, START), None);
+        assert_eq!(
+            history.next_wait(Instant::now(), Lasting::Permanent, Patience { waits_at_start: true, ..USUAL }),
+            None
+        );
+    }
+
+    #[test]
+    fn a_host_that_comes_and_goes_at_once_is_given_up_when_that_has_lasted_for_a_lease() {
+        let mut history = History::default();
+        let (mut now, begun) = (Instant::now(), Instant::now());
+        loop {
+            history.on_session_ended(Duration::from_millis(100));
+            match history.next_wait(now, Lasting::Away, USUAL) {
+                Some(wait) => now += wait,
+                None => break,
+            }
+        }
+        assert!(now - begun >= LEASE && now - begun < LEASE + LAST_WAIT);
     }
 }

@@ -23,7 +23,7 @@ use titan_proto::id::{AttemptId, BatchId, Epoch, SessionId, TaskId};
 use titan_proto::message::{Configure, Held, MAX_HELD, ToAgent, ToManager};
 use titan_proto::session::Session;
 
-use super::backoff::History;
+use super::backoff::{History, Patience};
 use super::clock::Clock;
 use super::connection::{Connection, End};
 use super::keeper::Keeper;
@@ -37,6 +37,8 @@ use crate::launch::{Lasting, LaunchError, Launcher, Launching, Link, Story};
 
 /// How long the other end may take to close after the goodbye.
 const CLOSE_SPAN: Duration = Duration::from_secs(2);
+/// How long one that is refused may take: that is a part of what a start may take.
+const REFUSE_SPAN: Duration = Duration::from_millis(500);
 
 /// The shortest silence that makes a connection suspect.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
@@ -118,8 +120,6 @@ pub(crate) struct Common {
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) batch: BatchId,
     pub(crate) epoch: Epoch,
-    /// Whether an earlier titan's agents may be there.
-    pub(crate) is_resumed: bool,
     /// Whether hosts that aren't there at the beginning are waited for.
     pub(crate) waits_at_start: bool,
     /// The batch's own: whoever doesn't know it can't guess where its agents are met.
@@ -190,7 +190,8 @@ impl HostTask {
                     tokio::select! {
                         started = &mut start => started,
                         () = stopped(&mut stop) => {
-                            if self.common.is_resumed && let Ok(agent) = start.await {
+                            // An earlier titan's agent may be there.
+                            if self.common.epoch > Epoch(1) && let Ok(agent) = start.await {
                                 farewell(agent.link, agent.hello, self.common.epoch).await;
                             }
                             return;
@@ -209,8 +210,9 @@ impl HostTask {
                 },
                 Err(error) => error,
             };
-            let Common { waits_at_start, start_timeout, .. } = *self.common;
-            let Some(wait) = history.next_wait(Instant::now(), error.lasting, waits_at_start, start_timeout) else {
+            let Common { lease, waits_at_start, start_timeout, .. } = *self.common;
+            let patience = Patience { lease, waits_at_start, start_timeout };
+            let Some(wait) = history.next_wait(Instant::now(), error.lasting, patience) else {
                 self.tell(News::Down { host: self.id, error }).await;
                 return;
             };
@@ -484,7 +486,7 @@ pub(crate) async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), Laun
                 // An agent of another version still understands this.
                 let _ = link.writer.write_all(GOODBYE).await;
                 // A connection that is closed at once takes it along.
-                let _ = timeout(CLOSE_SPAN, link.way.closed()).await;
+                let _ = timeout(REFUSE_SPAN, link.way.closed()).await;
                 let refusal = LaunchError::handshake(&error);
                 // Another build of titan has left it there: it ends now, and the next one is of this build.
                 let lasting = if hello.session.is_some() { Lasting::Busy } else { refusal.lasting };

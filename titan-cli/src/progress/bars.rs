@@ -117,9 +117,8 @@ impl Screen for Bars {
 
 fn host_line(host: &HostTally, width: usize) -> String {
     let name: String = printable(&host.name).chars().take(MAX_NAME_COLUMNS).collect();
-    let mut line =
-        format!("  {name:width$}  {:10}  {:3} running  {:5} done", host.state.word(), host.running, host.done);
-    if let (Some((reason, _)), false) = (&host.trouble, host.state == super::tally::HostState::Healthy) {
+    let mut line = format!("  {name:width$}  {:11} {:3} running  {:5} done", host.word(), host.running, host.done);
+    if let (Some((reason, _)), false) = (&host.trouble, host.is_well()) {
         line.push_str("  ");
         line.push_str(&printable(reason));
     }

@@ -20,7 +20,7 @@ pub(super) fn event(note: &Note, tally: &Tally) -> Option<String> {
 
 fn kind_and_body(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
     let host_event = |host: &HostId, reason: Option<&str>| {
-        let state = tally.hosts[host.0 as usize].state.word();
+        let state = tally.hosts[host.0 as usize].word();
         Some(("host", json!({ "host": tally.name(*host), "state": state, "reason": reason })))
     };
     match note {
@@ -29,9 +29,11 @@ fn kind_and_body(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
         Note::Lost { host, reason } | Note::Away { host, reason } => host_event(host, Some(reason)),
         Note::Back { host } => host_event(host, None),
         Note::Manager(report) => match report {
-            Report::Unhealthy { host, .. } | Report::HealthyAgain { host } | Report::TooSmall { host, .. } => {
-                host_event(host, None)
-            }
+            Report::Quarantined { host, reason, .. } => host_event(host, Some(reason)),
+            Report::Released { host, .. }
+            | Report::Unhealthy { host, .. }
+            | Report::HealthyAgain { host }
+            | Report::TooSmall { host, .. } => host_event(host, None),
             report => task_event(report, tally),
         },
         Note::Stopping(_) | Note::Cancelling | Note::NoMoreTasks { .. } | Note::Missed(_) | Note::Said { .. } => None,

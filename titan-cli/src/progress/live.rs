@@ -32,9 +32,10 @@ pub(super) fn live(tally: &Tally, manager: &Manager, label: impl Fn(TaskId) -> S
     let hosts = tally.hosts.iter().zip(0..).filter(|(host, _)| host.state != HostState::LeftOut);
     let workers = hosts.map(|(host, number)| LiveWorker {
         host: host.name.clone(),
-        state: host.state.word().to_owned(),
+        state: host.word().to_owned(),
         completed: host.done,
-        reason: host.trouble.as_ref().filter(|_| host.state != HostState::Healthy).map(|(reason, _)| reason.clone()),
+        faults: host.faults,
+        reason: host.trouble.as_ref().filter(|_| !host.is_well()).map(|(reason, _)| reason.clone()),
         running: running.remove(&HostId(number)).unwrap_or_default(),
     });
     let workers = workers.collect();

@@ -236,6 +236,16 @@ impl Progress {
                 name(host),
                 human_duration(*span)
             )),
+            Report::Quarantined { host, faults, reason, span } => Some(format!(
+                "{}: {faults} faults in a row, the last: {}; it gets no tasks for {}",
+                name(host),
+                cut(&printable(reason), MAX_REASON_CHARS),
+                human_duration(*span)
+            )),
+            Report::Released { host, is_needed } => {
+                let why = if *is_needed { ": nobody else can do what waits" } else { "" };
+                Some(format!("{}: it gets tasks again{why}", name(host)))
+            }
             Report::NoneUp { span } => Some(format!(
                 "no host is up: waiting up to {} for one (--wait-for-hosts); titan resume goes on later, too",
                 human_duration(*span)

@@ -9,7 +9,7 @@ use titan_manager::Verdict;
 use titan_proto::id::TaskId;
 
 use super::Manner;
-use super::tally::{HostState, Tally};
+use super::tally::Tally;
 use crate::config::text::{counted, cut, printable};
 use crate::config::units::human_duration;
 use crate::json::line;
@@ -47,9 +47,12 @@ impl Summary<'_> {
         let width = self.tally.present().map(|host| printable(&host.name).chars().count()).max().unwrap_or(0);
         for host in self.tally.present() {
             let mut text = format!("  {:width$}  {:5} tasks", printable(&host.name), host.done);
-            if host.state != HostState::Healthy {
+            if host.faults > 0 {
+                text.push_str(&format!(", {}", counted(host.faults, "host fault")));
+            }
+            if !host.is_well() {
                 let reason = host.trouble.as_ref().map(|(reason, _)| format!(": {}", printable(reason)));
-                text.push_str(&format!("  ({}{})", host.state.word(), reason.unwrap_or_default()));
+                text.push_str(&format!("  ({}{})", host.word(), reason.unwrap_or_default()));
             }
             lines.push(text);
         }
@@ -189,7 +192,7 @@ fn outputs_named(outputs: &[String]) -> String {
 fn host_json(host: &super::tally::HostTally) -> Value {
     let (reason, hint) = host.trouble.clone().map_or((None, None), |(reason, hint)| (Some(reason), hint));
     json!({
-        "host": host.name, "state": host.state.word(), "completed": host.done, "sent_bytes": host.sent_bytes,
+        "host": host.name, "state": host.word(), "completed": host.done, "faults": host.faults, "sent_bytes": host.sent_bytes,
         "reason": reason, "hint": hint,
     })
 }

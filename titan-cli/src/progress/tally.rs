@@ -26,6 +26,27 @@ pub(crate) struct HostTally {
     pub(crate) trouble: Option<(String, Option<String>)>,
     /// Whether its slots have less memory than any task needs.
     pub(crate) is_too_small: bool,
+    /// Times that something went wrong there that was no task's own fault.
+    pub(crate) faults: u64,
+    /// Whether it gets no tasks for a while because of those.
+    pub(crate) is_quarantined: bool,
+}
+
+impl HostTally {
+    /// What it is doing, in a word or two for people and for JSON.
+    pub(crate) fn word(&self) -> &'static str {
+        if self.state == HostState::Healthy && self.is_quarantined { "quarantined" } else { self.state.word() }
+    }
+
+    /// Whether it was there, and isn't given up.
+    pub(crate) fn may_come_back(&self) -> bool {
+        matches!(self.state, HostState::Unhealthy | HostState::Away | HostState::Restarting)
+    }
+
+    /// Whether it is there and gets tasks.
+    pub(crate) fn is_well(&self) -> bool {
+        self.state == HostState::Healthy && !self.is_quarantined
+    }
 }
 
 /// What a host is doing.
@@ -43,8 +64,7 @@ pub(crate) enum HostState {
 }
 
 impl HostState {
-    /// One word for people and for JSON.
-    pub(crate) fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Healthy => "healthy",
@@ -113,6 +133,8 @@ impl Tally {
             sent_bytes: 0,
             trouble: None,
             is_too_small: false,
+            faults: 0,
+            is_quarantined: false,
         };
         Self {
             begun: Instant::now(),
@@ -210,9 +232,18 @@ impl Tally {
                 self.host(*host).trouble = Some((reason, None));
                 self.host(*host).is_too_small = true;
             }
-            Report::HostLacks { task, host, .. } => self.stop_running(*task, Some(*host)),
+            Report::HostLacks { task, host, .. } => {
+                self.stop_running(*task, Some(*host));
+                self.host(*host).faults += 1;
+            }
+            Report::Quarantined { host, faults, reason, .. } => {
+                self.host(*host).is_quarantined = true;
+                self.host(*host).trouble = Some((format!("{faults} faults in a row, the last: {reason}"), None));
+            }
+            Report::Released { host, .. } => self.host(*host).is_quarantined = false,
             Report::SetupFailed { task, host, reason } => {
                 self.stop_running(*task, Some(*host));
+                self.host(*host).faults += 1;
                 self.host(*host).trouble = Some((reason.clone(), None));
             }
             Report::NoneUp { .. } | Report::Late { .. } | Report::Held { .. } | Report::Speculated { .. } => {}
@@ -240,6 +271,7 @@ impl Tally {
     fn on_lost(&mut self, host: HostId) {
         self.retries += self.host(host).running;
         self.host(host).running = 0;
+        self.host(host).faults += 1;
         for places in self.running.values_mut() {
             places.retain(|place| place.host != host);
         }

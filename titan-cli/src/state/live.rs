@@ -37,6 +37,9 @@ pub(crate) struct LiveWorker {
     pub(crate) host: String,
     pub(crate) state: String,
     pub(crate) completed: u64,
+    /// Times that something went wrong there that was no task's own fault.
+    #[serde(default)]
+    pub(crate) faults: u64,
     pub(crate) reason: Option<String>,
     pub(crate) running: Vec<LiveTask>,
 }

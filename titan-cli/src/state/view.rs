@@ -130,6 +130,8 @@ struct History {
     past: Past,
     /// Of each host, how many tasks it has completed.
     done: BTreeMap<u32, u64>,
+    /// Of each host, how many attempts failed for its own reasons.
+    faults: BTreeMap<u32, u64>,
     retries: u64,
     failed: BTreeMap<TaskId, TaskEnd>,
     times: [Option<u64>; 2],
@@ -156,6 +158,9 @@ impl History {
                 _ => {}
             },
             Entry::Manager { record: Record::AttemptFailed { is_its_own: true, .. }, .. } => self.retries += 1,
+            Entry::Manager { record: Record::AttemptFailed { host, .. }, .. } => {
+                *self.faults.entry(host.0).or_default() += 1;
+            }
             _ => {}
         }
         self.past.add(entry, true);
@@ -177,6 +182,7 @@ impl History {
             host: host.clone(),
             state: "ended".to_owned(),
             completed: self.done.get(&number).copied().unwrap_or(0),
+            faults: self.faults.get(&number).copied().unwrap_or(0),
             reason: None,
             running: Vec::new(),
         });

@@ -25,6 +25,9 @@ impl Manager {
         }
         let is_committing = |task: &TaskId| self.task(*task).state == TaskState::Committing;
         assert!(self.commits.keys().all(is_committing), "what is committed is over");
+        for host in self.hosts.keys().filter(|host| self.is_quarantined(**host)) {
+            assert!(!self.is_needed(*host), "{host:?} is in quarantine, and nobody else can do what waits");
+        }
         assert!(self.just_ended.is_empty(), "nobody has looked at what ended");
         assert_eq!(self.ended, ended, "the counters of final states");
     }

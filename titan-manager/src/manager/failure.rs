@@ -2,6 +2,7 @@
 
 use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::message::Fault;
+use titan_proto::time::Timestamp;
 
 use super::Manager;
 use crate::effect::{Effect, Record, Report};
@@ -22,10 +23,18 @@ pub(super) struct Failure {
 }
 
 impl Manager {
-    pub(super) fn on_attempt_failed(&mut self, tried: Tried, failure: Failure, effects: &mut Vec<Effect>) {
+    pub(super) fn on_attempt_failed(
+        &mut self,
+        now: Timestamp,
+        tried: Tried,
+        failure: Failure,
+        effects: &mut Vec<Effect>,
+    ) {
         let Tried { task, attempt, host, .. } = tried;
         let Failure { reason, fault, has_result } = failure;
         let is_its_own = fault == Fault::Task;
+        // A job's setup that fails does so for each of its tasks: that is one fault.
+        let is_known = fault == Fault::Setup && self.job(task.job).unusable.contains_key(&host);
         self.detach(task, attempt);
         let (report, end) = match fault {
             Fault::Task => self.count_failure(tried, &reason),
@@ -34,11 +43,14 @@ impl Manager {
         };
         let kept = end.as_ref().map(|_| tried).filter(|_| has_result);
         effects.push(if kept.is_some() { Effect::Keep { attempt, task } } else { Effect::Discard { attempt } });
-        effects.push(Effect::Record(Record::AttemptFailed { task, attempt, host, reason, is_its_own }));
+        effects.push(Effect::Record(Record::AttemptFailed { task, attempt, host, reason: reason.clone(), is_its_own }));
         effects.push(Effect::Report(report));
         match end {
             Some(reason) => self.fail_task(task, reason, kept, effects),
             None => self.wait_again(task, effects),
+        }
+        if !is_its_own && !is_known {
+            self.count_host_fault(now, host, &reason, effects);
         }
     }
 

@@ -142,6 +142,7 @@ impl Manager {
     ) {
         if let Some(host) = self.lose(now, worker, is_dead, effects) {
             self.hosts.insert(host, HostState::Starting);
+            self.count_host_fault(now, host, "its agent was lost", effects);
         } else if is_dead {
             self.release_held(Holder::Worker(worker), effects);
         }
@@ -178,7 +179,10 @@ impl Manager {
         }
         let usable = self.usable_hosts();
         let is_too_late = self.absence_ends().is_some_and(|end| end <= now);
-        usable == 0 || is_too_late || (!self.begun && usable < u64::from(self.config.min_workers)) || self.waits_for_nobody()
+        usable == 0
+            || is_too_late
+            || (!self.begun && usable < u64::from(self.config.min_workers))
+            || self.waits_for_nobody()
     }
 
     /// Whether there is a host that is up, or may be, and on which not every job's setup has failed.

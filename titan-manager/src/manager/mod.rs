@@ -10,6 +10,7 @@ mod hold;
 mod jobs;
 mod outcome;
 mod placement;
+mod quarantine;
 mod requests;
 mod resume;
 mod stop;
@@ -32,6 +33,7 @@ use crate::worker::{Attempt, HostState, Worker};
 use commit::Commit;
 use hold::{Hold, Holder};
 use placement::Reservation;
+use quarantine::HostRecord;
 use stop::Stop;
 
 pub(crate) use stragglers::Pace;
@@ -65,6 +67,8 @@ pub struct Manager {
     next_attempt: u32,
     hosts: BTreeMap<HostId, HostState>,
     workers: BTreeMap<WorkerId, Worker>,
+    /// What is held against hosts.
+    records: BTreeMap<HostId, HostRecord>,
     last_tick: Option<Timestamp>,
     last_start: Option<Timestamp>,
     /// Until when a task that waits must wait because another one has just started.
@@ -111,6 +115,7 @@ impl Manager {
             next_attempt: 1,
             hosts: BTreeMap::new(),
             workers: BTreeMap::new(),
+            records: BTreeMap::new(),
             last_tick: None,
             last_start: None,
             delayed_until: None,
@@ -134,6 +139,7 @@ impl Manager {
         self.on_event(now, event, effects);
         self.follow(effects);
         self.halt_if_due(effects);
+        self.review_quarantines(now, effects);
         self.place(now, effects);
         self.take_back_for_idle(effects);
         self.notice_absence(now, effects);

@@ -114,7 +114,7 @@ impl Manager {
                 self.never_began(task, attempt);
             }
             let was_stopped = self.is_stopping() || phase == Phase::Stopping;
-            self.on_live_outcome(Tried { task, attempt, host, process }, outcome, was_stopped, effects);
+            self.on_live_outcome(now, Tried { task, attempt, host, process }, outcome, was_stopped, effects);
         } else {
             if let Some(Attempt { task, since: None, .. }) = held
                 && outcome == Outcome::Cancelled
@@ -130,12 +130,19 @@ impl Manager {
         effects.push(Effect::Send { worker, message: ToAgent::Acknowledge { attempt } });
     }
 
-    fn on_live_outcome(&mut self, tried: Tried, outcome: Outcome, was_stopped: bool, effects: &mut Vec<Effect>) {
+    fn on_live_outcome(
+        &mut self,
+        now: Timestamp,
+        tried: Tried,
+        outcome: Outcome,
+        was_stopped: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         match outcome {
             Outcome::Completed(summary) => self.on_success(tried, summary, effects),
             Outcome::Failed { reason, fault, result } => {
                 let failure = Failure { reason, fault, has_result: result.is_some() };
-                self.on_attempt_failed(tried, failure, effects);
+                self.on_attempt_failed(now, tried, failure, effects);
             }
             Outcome::Cancelled if was_stopped => {
                 effects.push(Effect::Discard { attempt: tried.attempt });
@@ -145,7 +152,8 @@ impl Manager {
             }
             Outcome::Cancelled => {
                 let reason = "the agent stopped it without being asked".to_owned();
-                self.on_attempt_failed(tried, Failure { reason, fault: Fault::Task, has_result: false }, effects);
+                let failure = Failure { reason, fault: Fault::Task, has_result: false };
+                self.on_attempt_failed(now, tried, failure, effects);
             }
         }
     }
@@ -153,6 +161,7 @@ impl Manager {
     fn on_success(&mut self, tried: Tried, summary: ResultSummary, effects: &mut Vec<Effect>) {
         let Tried { task, attempt, host, .. } = tried;
         self.jobs[task.job.0 as usize].lacks.remove(&host);
+        self.clear_host_faults(host);
         effects.push(Effect::Keep { attempt, task });
         match self.job(task.job).spec.commits {
             true => self.commit(tried, summary, effects),

@@ -142,7 +142,7 @@ impl Manager {
     fn eligible(&self, task: TaskId) -> impl Iterator<Item = (&WorkerId, &Worker)> {
         let fit = move |(_, worker): &(&WorkerId, &Worker)| self.fits(task, worker);
         // Who holds it already counts: a task isn't taken from there to go where it wouldn't have gone.
-        let could = |worker: &&Worker| worker.health == Health::Healthy && self.could_take(task, worker);
+        let could = |worker: &&Worker| self.gets_tasks(worker) && self.could_take(task, worker);
         let has_elsewhere = self.workers.values().filter(could).any(|worker| !self.avoids(task, worker.host));
         self.workers.iter().filter(fit).filter(move |(_, worker)| !has_elsewhere || !self.avoids(task, worker.host))
     }
@@ -154,10 +154,14 @@ impl Manager {
             || lacks.get(&host).is_some_and(|&times| times >= LACKS_TO_AVOID)
     }
 
+    fn gets_tasks(&self, worker: &Worker) -> bool {
+        worker.health == Health::Healthy && !self.is_quarantined(worker.host)
+    }
+
     /// Whether that worker could take that task if nothing else ran there.
     fn fits(&self, task: TaskId, worker: &Worker) -> bool {
         let holds_it = self.task(task).state.live().any(|attempt| worker.attempts.contains(&attempt));
-        worker.health == Health::Healthy && !holds_it && self.could_take(task, worker)
+        self.gets_tasks(worker) && !holds_it && self.could_take(task, worker)
     }
 
     /// Whether a worker has a place and all that tasks of that job ask for, now.
@@ -197,8 +201,7 @@ impl Manager {
         if self.delayed_until.is_some() || self.is_stopping() || !self.begun {
             return;
         }
-        let healthy = self.workers.values().filter(|worker| worker.health == Health::Healthy);
-        let idle: u32 = healthy.map(Worker::free_slots).sum();
+        let idle: u32 = self.workers.values().filter(|worker| self.gets_tasks(worker)).map(Worker::free_slots).sum();
         let asked = self.attempts.values().filter(|attempt| attempt.phase == Phase::Recalling).count() as u32;
         for _ in asked..idle {
             let Some(attempt) = self.longest_queue_end() else { return };

@@ -41,6 +41,8 @@ pub struct WorkerView {
     pub running: u32,
     /// Attempts that it holds beyond those.
     pub waiting: u32,
+    /// Whether it gets no tasks because of its host's faults.
+    pub is_quarantined: bool,
 }
 
 impl Manager {
@@ -52,7 +54,13 @@ impl Manager {
     /// When time alone will change something, so that a tick then finds something to do.
     pub fn next_wake(&self) -> Option<Timestamp> {
         let released = self.held.values().map(|hold| hold.until).min();
-        released.into_iter().chain(self.delayed_until).chain(self.absence_ends()).min().filter(|_| self.verdict.is_none())
+        released
+            .into_iter()
+            .chain(self.delayed_until)
+            .chain(self.absence_ends())
+            .chain(self.next_release())
+            .min()
+            .filter(|_| self.verdict.is_none())
     }
 
     /// Where that task is in its life.
@@ -130,7 +138,14 @@ impl Manager {
             let runs = |id: &&AttemptId| self.attempts[id].phase == Phase::Running;
             let running = worker.attempts.iter().filter(runs).count() as u32;
             let waiting = worker.held() - running;
-            WorkerView { host: worker.host, health: worker.health, slots: worker.capacity.slots, running, waiting }
+            WorkerView {
+                host: worker.host,
+                health: worker.health,
+                slots: worker.capacity.slots,
+                running,
+                waiting,
+                is_quarantined: self.is_quarantined(worker.host),
+            }
         })
     }
 }

@@ -116,6 +116,7 @@ pub(crate) fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOpt
     scheduler.unhealthy_after = options.unhealthy_after.unwrap_or(scheduler.unhealthy_after);
     scheduler.lease = options.lease.unwrap_or(scheduler.lease);
     scheduler.wait_for_hosts = options.wait_for_hosts.or(scheduler.wait_for_hosts);
+    scheduler.quarantine = options.quarantine.unwrap_or(scheduler.quarantine);
     scheduler.retries = options.retries.or(scheduler.retries);
     scheduler.speculates = options.speculate.unwrap_or(scheduler.speculates);
     scheduler.check().map_err(|error| Failure::hinted(exit::USAGE, &error, error.remedy()))

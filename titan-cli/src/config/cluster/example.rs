@@ -51,7 +51,10 @@ fn the_shown_defaults_are_those_of_the_code() {
 fn the_example_in_full_is_a_valid_file() {
     let cluster = parse(&example_with(|_| true));
     assert_eq!(cluster.hosts[0].slots, Slots::Exactly(8));
-    assert_eq!(cluster.scheduler, Scheduler { retries: Some(2), wait_for_hosts: Some(Duration::from_secs(3_600)), ..Scheduler::default() });
+    assert_eq!(
+        cluster.scheduler,
+        Scheduler { retries: Some(2), wait_for_hosts: Some(Duration::from_secs(3_600)), ..Scheduler::default() }
+    );
     assert_eq!(cluster.ssh.user.as_deref(), Some("ann"));
 }
 

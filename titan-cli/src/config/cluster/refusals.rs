@@ -35,7 +35,7 @@ fn an_unknown_key_is_told_with_the_near_miss() {
      --> cluster.toml:6:1
       |
     6 | colour = 1
-      | ^^^^^^ there are policy, tick, heartbeat, unhealthy_after, lease, wait_for_hosts, retries, crash_limit, min_workers, speculate
+      | ^^^^^^ there are policy, tick, heartbeat, unhealthy_after, lease, wait_for_hosts, quarantine, retries, crash_limit, min_workers, speculate
     ");
 }
 

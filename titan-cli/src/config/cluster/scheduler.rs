@@ -18,6 +18,7 @@ pub(super) const RULES: Rules = Rules {
         "unhealthy_after",
         "lease",
         "wait_for_hosts",
+        "quarantine",
         "retries",
         "crash_limit",
         "min_workers",
@@ -46,6 +47,8 @@ pub(crate) struct Scheduler {
     pub(crate) lease: Duration,
     /// How long is waited when no host is up; if unset, for the length of the lease where one may run.
     pub(crate) wait_for_hosts: Option<Duration>,
+    /// How long a host with repeated faults of its own gets no tasks, the first time; zero: it goes on.
+    pub(crate) quarantine: Duration,
     /// Further tries after the first that FAILED; if unset, the kind of job decides.
     pub(crate) retries: Option<u32>,
     /// So many attempts of one task may be lost with their workers until the task FAILED.
@@ -65,6 +68,7 @@ impl Default for Scheduler {
             unhealthy_after: Duration::from_secs(30),
             lease: Duration::from_secs(600),
             wait_for_hosts: None,
+            quarantine: Duration::from_secs(300),
             retries: None,
             crash_limit: 5,
             min_workers: 1,
@@ -188,6 +192,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Scheduler {
         unhealthy_after: section.duration("unhealthy_after").unwrap_or(default.unhealthy_after),
         lease: section.duration("lease").unwrap_or(default.lease),
         wait_for_hosts: section.duration("wait_for_hosts"),
+        quarantine: section.duration("quarantine").unwrap_or(default.quarantine),
         retries: section.integer("retries", 0..=MOST),
         crash_limit: section.integer("crash_limit", 1..=MOST).unwrap_or(default.crash_limit),
         min_workers: section.integer("min_workers", 1..=MOST).unwrap_or(default.min_workers),

@@ -90,7 +90,7 @@ fn depth_and_length_are_bounded() {
 
 /// Pieces of cluster files, so that random texts get beyond the first step of reading.
 fn piece() -> impl Strategy<Value = String> {
-    let keys = "(host|name|ssh|local|command|slots|memory|resources|labels|env|setup|agent|workdir|policy|tick|heartbeat|lease|wait_for_hosts|\
+    let keys = "(host|name|ssh|local|command|slots|memory|resources|labels|env|setup|agent|workdir|policy|tick|heartbeat|lease|wait_for_hosts|quarantine|\
                 retries|min_workers|speculate|control|port|user|jump_hosts|x|env\\.A|host\\.ssh)";
     let scalar = format!("{keys} = (-?[0-9]{{1,22}}|0x[0-9a-f]{{1,4}}|[0-9]\\.[0-9]|true|false|1979-05-27)\n");
     let other =

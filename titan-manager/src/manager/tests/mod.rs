@@ -21,6 +21,7 @@ mod fuzz;
 mod holds;
 mod hosts;
 mod lacks;
+mod quarantines;
 mod requests;
 mod resumes;
 mod stops;

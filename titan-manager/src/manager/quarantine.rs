@@ -1,0 +1,111 @@
+//! Hosts with faults of their own: an agent that ends again and again, a full disk, memory that is used up. After some in a row
+//! a host gets no tasks for a while, if there are others; each time for longer. A task that ends well there ends the row. It
+//! is never the last one: what nobody else can do, it does.
+
+use titan_proto::id::TaskId;
+use titan_proto::message::ToAgent;
+use titan_proto::time::Timestamp;
+
+use super::Manager;
+use crate::effect::{Effect, Report};
+use crate::event::HostId;
+use crate::worker::{Health, Phase, Worker};
+
+/// So many faults in a row are no accident. Fewer would take a host away for one bad moment, more would cost more tasks their
+/// time.
+const FAULTS_IN_A_ROW: u32 = 3;
+/// A host that comes back and fails again stays away twice as long, up to so many times the first span.
+const LONGEST_FACTOR: u32 = 16;
+
+/// What is held against a host.
+#[derive(Debug, Default)]
+pub(super) struct HostRecord {
+    /// Faults since a task last ended well there.
+    row: u32,
+    /// How often it was kept away in that row.
+    times: u32,
+    /// Until when it gets nothing.
+    until: Option<Timestamp>,
+}
+
+impl Manager {
+    /// Something went wrong on a host that is no task's own fault.
+    pub(super) fn count_host_fault(&mut self, now: Timestamp, host: HostId, reason: &str, effects: &mut Vec<Effect>) {
+        let record = self.records.entry(host).or_default();
+        record.row += 1;
+        let (faults, is_away) = (record.row, record.until.is_some());
+        let is_due = faults >= FAULTS_IN_A_ROW && !is_away && !self.config.quarantine.is_zero();
+        if !is_due || self.is_stopping() || !self.has_others(host) || self.is_needed(host) {
+            return;
+        }
+        let record = self.records.get_mut(&host).expect("it has just been made");
+        let span = self.config.quarantine * 2_u32.saturating_pow(record.times).min(LONGEST_FACTOR);
+        record.times += 1;
+        record.until = Some(now + span);
+        effects.push(Effect::Report(Report::Quarantined { host, faults, reason: reason.to_owned(), span }));
+        self.take_back_from(host, effects);
+    }
+
+    /// A task has ended well there.
+    pub(super) fn clear_host_faults(&mut self, host: HostId) {
+        if let Some(record) = self.records.get_mut(&host).filter(|record| record.until.is_none()) {
+            (record.row, record.times) = (0, 0);
+        }
+    }
+
+    /// Hosts whose time is over, or that are needed, get tasks again.
+    pub(super) fn review_quarantines(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let away: Vec<(HostId, Timestamp)> =
+            self.records.iter().filter_map(|(&host, record)| Some((host, record.until?))).collect();
+        for (host, until) in away {
+            let is_over = until <= now;
+            if is_over || self.is_needed(host) {
+                let record = self.records.get_mut(&host).expect("it is away");
+                record.until = None;
+                // The next fault sends it away again.
+                record.row = FAULTS_IN_A_ROW - 1;
+                effects.push(Effect::Report(Report::Released { host, is_needed: !is_over }));
+            }
+        }
+    }
+
+    /// When the next host gets tasks again.
+    pub(super) fn next_release(&self) -> Option<Timestamp> {
+        self.records.values().filter_map(|record| record.until).min()
+    }
+
+    pub(super) fn is_quarantined(&self, host: HostId) -> bool {
+        self.records.get(&host).is_some_and(|record| record.until.is_some())
+    }
+
+    /// A worker that gets tasks, on another host than that.
+    fn works_elsewhere(&self, host: HostId) -> impl Fn(&&Worker) -> bool {
+        move |worker| worker.host != host && worker.health == Health::Healthy && !self.is_quarantined(worker.host)
+    }
+
+    fn has_others(&self, host: HostId) -> bool {
+        self.workers.values().any(|worker| self.works_elsewhere(host)(&worker))
+    }
+
+    /// Whether something waits that it could do, and nobody else.
+    pub(super) fn is_needed(&self, host: HostId) -> bool {
+        let here = self.workers.values().find(|worker| worker.host == host && worker.health == Health::Healthy);
+        let Some(here) = here else { return false };
+        let others: Vec<&Worker> = self.workers.values().filter(self.works_elsewhere(host)).collect();
+        let only_here =
+            |task: TaskId| self.could_take(task, here) && !others.iter().any(|worker| self.could_take(task, worker));
+        self.queue.heads().any(only_here)
+    }
+
+    /// What hasn't begun there goes elsewhere.
+    fn take_back_from(&mut self, host: HostId, effects: &mut Vec<Effect>) {
+        let workers = &self.workers;
+        let is_there = |worker| workers.get(&worker).is_some_and(|worker| worker.host == host);
+        for (&attempt, held) in &mut self.attempts {
+            if held.phase == Phase::Scheduled && is_there(held.worker) {
+                held.phase = Phase::Recalling;
+                effects.push(Effect::Send { worker: held.worker, message: ToAgent::Recall { attempt } });
+            }
+        }
+    }
+}
