@@ -202,6 +202,8 @@ impl Writer {
         // An agent may have more from an earlier titan than it has tasks: all of them that have ended.
         self.max_parts += 1;
         if have == 0 {
+            // The file may be there: the earlier titan ended just when it had made it.
+            self.spool.discard(attempt);
             return Ok(());
         }
         let path = self.spool.part(attempt);
@@ -338,6 +340,20 @@ mod tests {
         writer.abandon(ATTEMPT);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         writer.append(other, b"1").unwrap();
+    }
+
+    #[test]
+    fn what_an_earlier_titan_has_kept_is_added_to_be_it_nothing_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().to_owned());
+        for there in [&b""[..], b"hello "] {
+            fs::write(spool.part(ATTEMPT), there).unwrap();
+            let mut writer = spool.writer(100, 0);
+            writer.adopt(ATTEMPT, there.len() as u64, |_| {}).unwrap();
+            writer.append(ATTEMPT, b"world").unwrap();
+            assert!(writer.finish(ATTEMPT, summary(&[there, b"world"].concat())));
+            spool.discard(ATTEMPT);
+        }
     }
 
     #[test]
