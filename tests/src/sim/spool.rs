@@ -141,7 +141,8 @@ impl Spool {
     /// Power is cut: what wasn't synced may be damaged, or gone.
     pub(super) fn power_cut(&mut self, random: &mut Random) {
         self.left.clear();
-        self.kept.retain(|_, whole| whole.is_synced || random.chance(50));
+        // An empty result has no file that could be lost.
+        self.kept.retain(|_, whole| whole.is_synced || whole.data.is_empty() || random.chance(50));
         let unsynced = self.kept.values_mut().filter(|whole| !whole.is_synced && !whole.data.is_empty());
         unsynced.filter(|_| random.chance(50)).for_each(|whole| whole.data[0] ^= 1);
     }
