@@ -20,6 +20,7 @@ mod exhaustion;
 pub(crate) mod lease;
 mod limits;
 pub(crate) mod output;
+mod overflow;
 mod run;
 mod scratch;
 mod setup;
@@ -161,7 +162,7 @@ impl Processes {
             scratch: Arc::clone(&self.scratch),
             shares: Arc::clone(&self.shares),
             open_files: self.open_files,
-            sink: Sink::new(Arc::clone(&self.budget), Box::new(chunk)),
+            sink: Sink::new(Arc::clone(&self.budget), Arc::clone(&self.scratch), Box::new(chunk)),
         };
         let body = move || {
             let ended = panic::catch_unwind(AssertUnwindSafe(|| run::run(attempt, &stopped)));

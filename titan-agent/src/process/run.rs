@@ -44,6 +44,8 @@ enum Ending {
     },
     /// The kernel has ended it, since the machine had no memory left.
     MachineFull,
+    /// What it wrote can't be read any more.
+    OutputLost,
     /// It ended well, but without all that it declared.
     Incomplete {
         problem: String,
@@ -194,7 +196,7 @@ impl Running {
             }
         }
         let wall = self.begun.elapsed();
-        if !self.drain(attempt, stopped) {
+        if !self.drain(attempt, stopped) || !flushed(&mut attempt.sink, stopped) {
             // A part of what it wrote is no result, however well it ended.
             ending.get_or_insert(Ending::Stopped);
         }
@@ -209,6 +211,12 @@ impl Running {
         }
         if ending.is_none() && used.as_ref().is_some_and(|used| used.status.success()) {
             ending = self.send_outputs(attempt, stopped).err();
+        }
+        if ending.is_none() && !flushed(&mut attempt.sink, stopped) {
+            ending = Some(Ending::Stopped);
+        }
+        if attempt.sink.is_lost() {
+            ending.get_or_insert(Ending::OutputLost);
         }
         conclude(attempt, ending.as_ref(), wall, used.as_ref())
     }
@@ -244,7 +252,8 @@ impl Running {
         let until = next.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
         // Room comes as the manager takes what was sent: waited for here, and not in the poll, which doesn't see it.
         let has_room = attempt.sink.has_room(until.min(LOOK_SPAN));
-        let looks = self.is_watched(attempt);
+        // What waits on the disk goes on when there is room.
+        let looks = self.is_watched(attempt) || !attempt.sink.is_flushed();
         let span = match has_room {
             false => Duration::ZERO,
             true if looks => until.min(LOOK_SPAN),
@@ -292,7 +301,7 @@ impl Running {
                 if !wait([Some(pipe.as_fd()), None, None, None], Duration::ZERO)[0] {
                     break;
                 }
-                if !waited_for_room(&attempt.sink, stopped) {
+                if !waited_for_room(&mut attempt.sink, stopped) {
                     return false;
                 }
                 self.read(number, attempt);
@@ -314,8 +323,18 @@ impl Running {
 }
 
 /// Waits until the manager takes more; false: the attempt is to stop.
-fn waited_for_room(sink: &Sink, stopped: &PipeReader) -> bool {
+fn waited_for_room(sink: &mut Sink, stopped: &PipeReader) -> bool {
     while !sink.has_room(LOOK_SPAN) {
+        if wait([Some(stopped.as_fd()), None, None, None], Duration::ZERO)[0] {
+            return false;
+        }
+    }
+    true
+}
+
+/// Waits until all that it wrote is on its way to the manager; false: the attempt is to stop.
+fn flushed(sink: &mut Sink, stopped: &PipeReader) -> bool {
+    while !sink.flush(LOOK_SPAN) {
         if wait([Some(stopped.as_fd()), None, None, None], Duration::ZERO)[0] {
             return false;
         }
@@ -359,6 +378,9 @@ fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Op
             "killed by the kernel: {} had no memory left (--memory reserves what a task needs)",
             attempt.here.host
         )),
+        Some(Ending::OutputLost) => {
+            Outcome::failed_by_host(format!("the disk of {} has lost what it printed", attempt.here.host))
+        }
         Some(Ending::Incomplete { problem }) => failed(problem.clone()),
         Some(Ending::TimedOut) => failed(super::timed_out(attempt.job.spec.timeout_ms)),
         Some(Ending::TooLarge { used_bytes }) => {
