@@ -4,8 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 use titan_tests::matrix::stage::open_gate_on;
 use titan_tests::matrix::{COMMANDS, KERNELS, Kind, Pace, Recovery, Row, Stage, by_ssh, by_ssh_with_a_slow_beta, play};
-use titan_tests::scene::{ClusterText, Scene};
+use titan_tests::rig::{Host, Signal, holds_within, wait_until};
+use titan_tests::scene::{CLEAN_SPAN, ClusterText, Scene};
 
+/// What takes a moment; this is for machines under load.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Carries bytes late, or damages them.
 const WIRE: &str = env!("CARGO_BIN_EXE_wire");
 
@@ -82,6 +85,42 @@ const ROWS: &[Row] = &[
         mend: assert_packets_were_lost,
         ..Row::new("20 % of packets lost", |stage| stage.host("beta").lose(20).expect("the kernel has cls_bpf"))
     },
+    Row {
+        cluster: late,
+        slow_ms: 1_000,
+        recovery: Recovery::NewAttempt,
+        ..Row::new("titan SIGKILLed, resumed and interrupted before it has reached a host", |stage| {
+            stage.kill_titan();
+            stage.resume();
+            stage.run().wait_for("titan has begun", |events| !events.text().is_empty());
+            stage.run().signal(Signal::INT);
+            let done = stage.end_titan(Some(130));
+            assert!(!done.events.was("beta", "healthy"), "beta was reached: {}", done.events);
+            let left = || stage.scene.rig.hosts().iter().flat_map(Host::processes).collect::<Vec<_>>();
+            assert!(holds_within(CLEAN_SPAN, || left().is_empty()), "agents wait for their lease: {:?}", left());
+            stage.resume();
+        })
+    },
+    Row {
+        kinds: COMMANDS,
+        script: "seq {} 1000000; echo {} >&2",
+        mend: |stage| drop(stage.host("beta").exec("umount /var/tmp && rmdir ~worker/disk")),
+        ..Row::new("partition while tasks print more than memory is for", |stage| {
+            // All else there is memory.
+            let mount = "mkdir -m 1777 ~worker/disk && mount --bind ~worker/disk /var/tmp && stat -f -c %T /var/tmp";
+            let kind = stage.host("beta").exec(mount).stdout;
+            assert!(!kind.is_empty() && !kind.starts_with(b"tmpfs"), "{}", String::from_utf8_lossy(&kind));
+            stage.host("beta").cut();
+            open_gate_on(stage.host("beta"));
+            let prints = || stage.host("beta").processes().iter().any(|process| process.line().contains("seq "));
+            wait_until(PATIENCE, "what printed on beta has ended though nobody listens", || !prints());
+            heal(stage);
+        })
+    },
+    Row {
+        struck: &["alpha", "beta"],
+        ..Row::new("laptop asleep: titan and its connections stand still, longer than unhealthy_after", sleep)
+    },
     Row { cluster: late, ..Row::new("200 ms of delay", |_| {}) },
     Row {
         pace: Pace::Watchful,
@@ -94,6 +133,17 @@ const ROWS: &[Row] = &[
     Row { cluster: damaged, ..Row::new("a corrupted frame to the host", |stage| damage(stage, "there")) },
     Row { cluster: damaged, ..Row::new("a corrupted frame from the host", |stage| damage(stage, "back")) },
 ];
+
+fn sleep(stage: &mut Stage) {
+    stage.scene.rig.laptop().signal("ssh", Signal::STOP);
+    stage.scene.rig.hosts().iter().for_each(Host::cut);
+    stage.run().signal(Signal::STOP);
+    stage.lasts(Duration::from_secs(12));
+    stage.scene.rig.hosts().iter().for_each(Host::heal);
+    stage.scene.rig.laptop().signal("ssh", Signal::CONT);
+    stage.run().signal(Signal::CONT);
+    stage.restart_clock();
+}
 
 fn heal(stage: &mut Stage) {
     stage.host("beta").heal();
@@ -151,7 +201,7 @@ fn path(path: &Path) -> &str {
 
 fn damage(stage: &mut Stage, direction: &str) {
     let flag = stage.scene.write(direction, "");
-    titan_tests::rig::wait_until(Duration::from_secs(20), "a bit is flipped", || !flag.exists());
+    wait_until(PATIENCE, "a bit is flipped", || !flag.exists());
 }
 
 #[test]

@@ -28,6 +28,20 @@ const ROWS: &[Row] = &[
         ends: "test {} -le 4 || test -e /run/matrix/enough || { head -c 150M /dev/zero | tail -c 150M | sleep 60; }",
         ..Row::new("task takes more memory than it may", take_too_much_memory)
     },
+    Row {
+        kinds: COMMANDS,
+        recovery: Recovery::NewAttempt,
+        ends: "test ! -e /run/matrix/small || { head -c 400M /dev/zero | tail -c 400M >/dev/null || exit; }",
+        mend: |stage| {
+            assert!(stage.past.contains("killed by the kernel: beta had no memory left"), "{}", stage.past);
+            stage.host("beta").unbound_memory();
+        },
+        ..Row::new("the host's memory runs out", |stage| {
+            stage.host("beta").bound_memory(100 << 20);
+            stage.host("beta").exec(&format!("touch {NOTES}/small"));
+            stage.open_gate();
+        })
+    },
     Row { kinds: COMMANDS, begins: DAEMONS, ..Row::new("tasks leave daemons with setsid", assert_daemons) },
     Row {
         kinds: COMMANDS,

@@ -30,7 +30,7 @@ pub struct Stage {
     id: String,
     pub(super) fault: Fault,
     /// What earlier titans of this batch have said.
-    pub(super) past: String,
+    pub past: String,
     /// How many titans have worked on it.
     pub(super) titans: u64,
 }

@@ -109,6 +109,33 @@ impl Host {
         self.signal(text, Signal::CONT)
     }
 
+    /// Gives what titan runs there, and what that starts, so much memory in all, in bytes, as if the machine had no more.
+    ///
+    /// # Panics
+    /// When the kernel has no memory cgroups, or nothing of titan runs.
+    pub fn bound_memory(&self, bytes: u64) {
+        let pids: Vec<String> = self.processes().iter().map(|process| process.pid.to_string()).collect();
+        assert!(!pids.is_empty(), "nothing runs on {}", self.name());
+        let group = self.memory_group();
+        self.run(&format!(
+            "if cd /sys/fs/cgroup/memory 2>/dev/null; then mkdir {group} && echo {bytes} > {group}/memory.limit_in_bytes; \
+             else cd /sys/fs/cgroup && echo +memory > cgroup.subtree_control && mkdir {group} && echo {bytes} > \
+             {group}/memory.max && echo 0 > {group}/memory.swap.max; fi && \
+             for pid in {}; do echo $pid > {group}/cgroup.procs || test ! -e /proc/$pid; done",
+            pids.join(" ")
+        ));
+    }
+
+    /// Takes away what [`bound_memory`](Self::bound_memory) made, when all that it bounded has ended.
+    pub fn unbound_memory(&self) {
+        let line = format!("rmdir /sys/fs/cgroup/memory/{0} || rmdir /sys/fs/cgroup/{0}", self.memory_group());
+        wait_until(PATIENCE, "what had little memory has ended", || self.exec(&line).status.success());
+    }
+
+    fn memory_group(&self) -> String {
+        format!("titan-test-{}-{}", std::process::id(), self.address())
+    }
+
     /// Delays packets by `delay` in each direction.
     ///
     /// # Errors
