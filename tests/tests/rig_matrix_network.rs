@@ -121,6 +121,17 @@ const ROWS: &[Row] = &[
         struck: &["alpha", "beta"],
         ..Row::new("laptop asleep: titan and its connections stand still, longer than unhealthy_after", sleep)
     },
+    Row {
+        struck: &["alpha", "beta"],
+        ..Row::new("laptop's network switched off for 6 s", |stage| {
+            let switch =
+                |state| assert!(stage.scene.rig.command("ip").args(["link", "set", "br0", state]).status().is_ok());
+            switch("down");
+            stage.lasts(Duration::from_secs(6));
+            switch("up");
+            stage.restart_clock();
+        })
+    },
     Row { cluster: late, ..Row::new("200 ms of delay", |_| {}) },
     Row {
         pace: Pace::Watchful,

@@ -32,6 +32,7 @@ use crate::config::cluster::{Cluster, Host, Reach, Scheduler};
 use crate::driver::clock::Clock;
 use crate::driver::connection;
 use crate::driver::host::{Common, HostTask, News};
+use crate::driver::network::Network;
 use crate::driver::signals::Signals;
 use crate::driver::sink::{JobSink, SinkThread};
 use crate::driver::staging::Staging;
@@ -293,6 +294,7 @@ impl Batch<'_> {
             batch: self.directory.id().clone(),
             epoch: config.epoch,
             waits_at_start: config.waits_at_start,
+            network: Network::listen(),
             secret: self.directory.secret(),
             heartbeat,
             lease,

@@ -27,6 +27,7 @@ use super::backoff::{History, Patience};
 use super::clock::Clock;
 use super::connection::{Connection, End};
 use super::keeper::Keeper;
+use super::network::Network;
 use super::offers::Offers;
 use super::spool::Spool;
 use super::staging::FullStart;
@@ -122,6 +123,7 @@ pub(crate) struct Common {
     pub(crate) epoch: Epoch,
     /// Whether hosts that aren't there at the beginning are waited for.
     pub(crate) waits_at_start: bool,
+    pub(crate) network: Network,
     /// The batch's own: whoever doesn't know it can't guess where its agents are met.
     pub(crate) secret: u64,
     pub(crate) heartbeat: Duration,
@@ -180,6 +182,7 @@ impl HostTask {
     /// Runs until titan stops or the host is given up.
     pub(crate) async fn run(self) {
         let mut stop = self.common.stop.clone();
+        let mut network = self.common.network.clone();
         let mut history = History::default();
         let mut next: Option<Agent> = None;
         loop {
@@ -219,8 +222,10 @@ impl HostTask {
             if is_start {
                 self.tell(News::Trouble { host: self.id, error }).await;
             }
+            network.forget();
             tokio::select! {
                 () = sleep(jittered(wait)) => {}
+                () = network.changed() => sleep(jittered(FIRST_WAIT)).await,
                 () = stopped(&mut stop) => return,
             }
         }
@@ -330,7 +335,10 @@ impl HostTask {
         let worker = connection.worker;
         let mut wait = Duration::ZERO;
         let mut is_told = false;
+        // What was begun before the network changed may wait for an answer that can't come; what was begun after that is let be.
+        let (mut network, mut is_fresh) = (self.common.network.clone(), false);
         loop {
+            network.forget();
             let deadline = Instant::now() + wait + self.common.start_timeout;
             let launched = async {
                 sleep(jittered(wait)).await;
@@ -341,7 +349,12 @@ impl HostTask {
                 () = connection.given_up() => {
                     return Reached::Over(self.lost(worker, "it was silent for too long", false).await);
                 }
+                () = network.changed(), if !is_fresh => {
+                    (wait, is_fresh) = (FIRST_WAIT, true);
+                    continue;
+                }
             };
+            is_fresh = false;
             match launched {
                 Ok(mut agent) if agent.hello.session == Some(id) && agent.hello.epoch == self.common.epoch => {
                     let hello = self.hello(id, connection.desk.session.last_seen(), false);

@@ -3,7 +3,7 @@
 //!
 //! # Layout
 //! - this file: the loop. One `select!` makes events; everything after it is synchronous.
-//! - [`host`], [`backoff`], [`connection`], [`offers`]: one host from start to end.
+//! - [`host`], [`backoff`], [`network`], [`connection`], [`offers`]: one host from start to end.
 //! - [`spool`]: results in the batch's directory; [`keeper`]: what a session's attempts send.
 //! - [`staging`]: a command's task is put together, with its files.
 //! - [`sink`], [`outputs`]: from results to files.
@@ -14,6 +14,7 @@ pub(crate) mod clock;
 pub(crate) mod connection;
 pub(crate) mod host;
 pub(crate) mod keeper;
+pub(crate) mod network;
 pub(crate) mod note;
 pub(crate) mod offers;
 pub(crate) mod outputs;
