@@ -1,6 +1,8 @@
 //! Carries an agent's decisions out: one thread decides, each connection has one that reads and one that writes, and the pool
 //! computes. Whatever blocks, the deciding thread doesn't.
 
+mod conversation;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -9,18 +11,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
-use titan_proto::PROTOCOL_VERSION;
 use titan_proto::codec;
 use titan_proto::frame::Received;
-use titan_proto::handshake::{GOODBYE, Hello, Opening, Role};
-use titan_proto::id::{AttemptId, Epoch, SessionId, TaskId};
-use titan_proto::message::{Held, MAX_HELD, Part, ToManager, Work};
+use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::message::{Part, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
 use super::line::{Line, LineId, LineNews, Stage, spawn};
 use super::{Options, meeting};
-use crate::admission::{Admission, Conversation, admit};
+use crate::admission::Conversation;
 use crate::compute::Pool;
 use crate::core::{Agent, Computed, Effect, Event, Exit, MAX_TICK};
 use crate::faults::Faults;
@@ -171,24 +171,6 @@ impl Server {
         Ok(())
     }
 
-    fn hello(&self) -> Hello {
-        Hello {
-            version: PROTOCOL_VERSION,
-            role: Role::Agent,
-            build: self.build.clone(),
-            target: machine::target(),
-            cores: machine::cores(),
-            memory_bytes: machine::memory_bytes(),
-            kernels: kernels::KERNELS.iter().map(|kernel| kernel.name().to_owned()).collect(),
-            batch: None,
-            session: self.current.map(|current| current.session),
-            epoch: self.current.map_or(Epoch(0), |current| current.epoch),
-            last_seen: self.session.last_seen(),
-            is_alone: self.listens,
-            adopts: false,
-        }
-    }
-
     fn on_accepted(&mut self, stream: UnixStream) -> Result<(), String> {
         let (Ok(input), Ok(output)) = (stream.try_clone(), stream.try_clone()) else { return Ok(()) };
         self.open_line((input, output), Some(stream))
@@ -224,99 +206,6 @@ impl Server {
             return Ok(());
         }
         self.decide(Event::ChannelClosed)
-    }
-
-    /// The manager's hello, if all of it is there: a new conversation, or the same one over another connection.
-    fn greet(&mut self) -> Result<(), String> {
-        let Some(Line { stage: Stage::Greeting { bytes, .. }, .. }) = &mut self.line else { return Ok(()) };
-        let opening = match Opening::decode(bytes) {
-            Ok(None) => return Ok(()),
-            Ok(Some(opening)) => opening,
-            Err(error) => return self.refuse(&error.to_string()),
-        };
-        let (hello, rest) = match opening {
-            (Opening::Hello(hello), length) => (hello, bytes.split_off(length)),
-            (Opening::Goodbye, _) => {
-                self.exit = Some(Exit::Goodbye);
-                return Ok(());
-            }
-        };
-        if let Err(error) = hello.check(&self.build) {
-            return self.refuse(&error.to_string());
-        }
-        let asked = Conversation { session: hello.session.unwrap_or(SessionId(0)), epoch: hello.epoch };
-        match admit(self.current, asked, hello.adopts) {
-            Admission::Begins => self.current = Some(asked),
-            Admission::GoesOn => {
-                self.session.resume(self.now(), hello.last_seen).map_err(|error| error.to_string())?;
-            }
-            Admission::TakesOver => self.take_over(asked)?,
-            Admission::IsOver => return self.refuse("a titan of an earlier life of the batch"),
-            Admission::Ends => {
-                self.exit = Some(Exit::Superseded);
-                return Ok(());
-            }
-        }
-        if let Some(line) = &mut self.line {
-            let mut decoder = titan_proto::frame::Decoder::default();
-            decoder.push(&rest);
-            line.stage = Stage::Talking(decoder);
-        }
-        self.decide(Event::Heard)?;
-        self.receive()
-    }
-
-    /// Another conversation begins, with what is left of the one before.
-    fn take_over(&mut self, asked: Conversation) -> Result<(), String> {
-        self.current = Some(asked);
-        let session = Session::new(self.now(), FIRST_HEARTBEAT);
-        let streams = std::mem::replace(&mut self.session, session).into_unacknowledged();
-        self.decide(Event::TakenOver)?;
-        let mut held = Vec::new();
-        for (attempt, task, state) in self.agent.held().into_iter().take(MAX_HELD) {
-            // What an earlier one hadn't adopted yet comes first.
-            let mut rest = self.unadopted.remove(&attempt).unwrap_or_default();
-            rest.extend(streams.get(&attempt.stream()).into_iter().flatten());
-            let handed = self.handed.get(&attempt).copied().unwrap_or(0);
-            held.push(Held { attempt, task, state, from: handed.saturating_sub(rest.len() as u64) });
-            self.unadopted.insert(attempt, rest);
-        }
-        // What was fetched was for what hadn't begun.
-        self.files = None;
-        self.staged.clear();
-        self.session.send(encode(&ToManager::Holds { held }));
-        Ok(())
-    }
-
-    /// An attempt goes on for the manager that is there now: what that hasn't of its stream, and its outcome if it has ended.
-    fn say_again(&mut self, attempt: AttemptId, have: u64, result: Arc<Vec<u8>>, then: Option<ToManager>) {
-        let rest = self.unadopted.remove(&attempt).unwrap_or_default();
-        // A result that was made as a whole is there as a whole.
-        let (bytes, from) = match result.is_empty() {
-            true => {
-                let from = self.handed.get(&attempt).copied().unwrap_or(0).saturating_sub(rest.len() as u64);
-                (Arc::new(rest), from)
-            }
-            false => (result, 0),
-        };
-        let skipped = usize::try_from(have.saturating_sub(from)).unwrap_or(usize::MAX).min(bytes.len());
-        let bytes = if skipped == 0 { bytes } else { Arc::new(bytes[skipped..].to_vec()) };
-        match then {
-            Some(then) => self.session.send_bulk(attempt.stream(), bytes, encode(&then)),
-            None => self.session.send_chunk(attempt.stream(), bytes),
-        }
-    }
-
-    /// Nobody to talk to: who is alone with it ends, and who has a session waits for its titan.
-    fn refuse(&mut self, reason: &str) -> Result<(), String> {
-        if self.current.is_none() {
-            return Err(reason.to_owned());
-        }
-        if let Some(line) = self.line.as_mut().filter(|line| !line.is_busy) {
-            line.write(GOODBYE.to_vec());
-        }
-        self.line = None;
-        Ok(())
     }
 
     fn run(mut self, happenings: &Receiver<Happening>) -> Result<Exit, String> {

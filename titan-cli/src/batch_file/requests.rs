@@ -8,9 +8,9 @@ use titan_manager::{Capacity, Request};
 use super::Job;
 use crate::config::cluster::{Cluster, Host, Reach};
 use crate::config::jobs::Slots;
+use crate::config::labels::labels;
 use crate::config::toml_file::Problems;
 use crate::config::units::human_size;
-use crate::driver::host::labels;
 
 /// A host, as far as it is known: what isn't is without a bound.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use super::status::over_line;
 use crate::args::CancelArgs;
 use crate::config::cluster::Host;
 use crate::config::text::printable;
-use crate::driver::host::{self, hear_hello, meeting};
+use crate::driver::greeting::{farewell, hear_hello, meeting};
 use crate::exit::{self, Failure};
 use crate::json::line;
 use crate::launch::{Binaries, Gates, LaunchError, Launching, launcher_for};
@@ -124,7 +124,7 @@ async fn send_away_from(host: &Host, launching: &Launching, secret: u64, epoch: 
     let launcher = launcher_for(host, &launching.ssh);
     let mut link = launcher.launch(launching, &meeting(secret, &host.name)).await?;
     let (agent, _) = hear_hello(&mut link).await?;
-    host::farewell(link, agent, epoch).await;
+    farewell(link, agent, epoch).await;
     Ok(())
 }
 

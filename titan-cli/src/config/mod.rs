@@ -7,6 +7,7 @@
 //! - [`place`]: which hosts a command runs on, and what it says about that.
 //! - [`cluster`]: the cluster file: what its keys mean and what their defaults are.
 //! - [`hosts_arg`], [`destination`], [`jobs`]: the grammars of `--hosts`, of where ssh goes, and of `-j`.
+//! - [`labels`]: what `where` can name of a host.
 //! - [`units`]: durations and sizes, read and shown.
 //! - [`toml_file`]: reading any TOML file of a person's and telling what is wrong with it; the batch file's too.
 //! - [`suggest`], [`text`]: near misses, and text made fit to print.
@@ -15,6 +16,7 @@ pub(crate) mod cluster;
 pub(crate) mod destination;
 pub(crate) mod hosts_arg;
 pub(crate) mod jobs;
+pub(crate) mod labels;
 pub(crate) mod place;
 pub(crate) mod rules;
 pub(crate) mod suggest;

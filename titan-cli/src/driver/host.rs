@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout, timeout_at};
 
@@ -18,7 +17,7 @@ use titan_manager::desk::Desk;
 use titan_manager::{Capacity, HostId, WorkerId};
 use titan_proto::PROTOCOL_VERSION;
 use titan_proto::frame::Decoder;
-use titan_proto::handshake::{GOODBYE, HandshakeError, Hello, Opening, Role};
+use titan_proto::handshake::{Hello, Role};
 use titan_proto::id::{AttemptId, BatchId, Epoch, SessionId, TaskId};
 use titan_proto::message::{Configure, Held, MAX_HELD, ToAgent, ToManager};
 use titan_proto::session::Session;
@@ -26,34 +25,25 @@ use titan_proto::session::Session;
 use super::backoff::{History, Patience};
 use super::clock::Clock;
 use super::connection::{Connection, End};
+use super::greeting::{farewell, hear_hello, last_words, meeting};
 use super::keeper::Keeper;
 use super::network::Network;
 use super::offers::Offers;
 use super::spool::Spool;
 use super::staging::FullStart;
 use crate::config::jobs::Slots;
+use crate::config::labels::labels;
 use crate::files::check::OutputCheck;
 use crate::launch::gate::jittered;
 use crate::launch::{Lasting, LaunchError, Launcher, Launching, Link, Story};
 
 /// How long the other end may take to close after the goodbye.
 const CLOSE_SPAN: Duration = Duration::from_secs(2);
-/// How long one that is refused may take: that is a part of what a start may take.
-const REFUSE_SPAN: Duration = Duration::from_millis(500);
-
 /// The shortest silence that makes a connection suspect.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(2);
 /// Between two tries to reach an agent again, at first and at last.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of the name under which an agent is met.
-const MEETING_BYTES: usize = 12;
-
-/// The name under which the agent of a batch is met on a host of that name.
-pub(crate) fn meeting(secret: u64, host: &str) -> String {
-    let hash = Sha256::new().chain_update(secret.to_le_bytes()).chain_update(host).finalize();
-    hash.iter().take(MEETING_BYTES).map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// What a host's task tells the driver.
 #[derive(Debug)]
@@ -448,76 +438,9 @@ impl HostTask {
     }
 }
 
-/// Tells an agent that it is over, whatever conversation it is in.
-pub(crate) async fn farewell(mut link: Link, agent: Hello, epoch: Epoch) {
-    let bytes = match agent.session {
-        Some(_) => Hello { role: Role::Manager, session: Some(SessionId(0)), epoch, last_seen: 0, ..agent }.encode(),
-        None => GOODBYE.to_vec(),
-    };
-    let _ = link.writer.write_all(&bytes).await;
-    link.way.closed().await;
-}
-
 /// Waits until titan stops.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// What `where` can name: the host's name, what its target says, and its own labels.
-pub(crate) fn labels(name: &str, target: &str, own: &[String]) -> BTreeMap<String, String> {
-    let (arch, os) = match target.split_once('-') {
-        Some((arch, rest)) => (arch, os_of(rest)),
-        None => (target, ""),
-    };
-    let known = [("name", name), ("arch", arch), ("os", os)].map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let own = own.iter().map(|label| match label.split_once('=') {
-        Some((key, value)) => (key.to_owned(), value.to_owned()),
-        None => (label.clone(), String::new()),
-    });
-    own.chain(known).collect()
-}
-
-/// The part of a target triple that names the system: `unknown-linux-gnu` → `linux`.
-fn os_of(rest: &str) -> &str {
-    rest.split('-').find(|part| ["linux", "darwin", "freebsd"].contains(part)).unwrap_or(rest)
-}
-
-/// What the other end of a link says beside the stream, as the end of a sentence.
-async fn last_words(link: &mut Link) -> String {
-    match link.stderr.last_words().await.trim() {
-        "" => String::new(),
-        words => format!("; its last words: {}", words.lines().next_back().unwrap_or_default()),
-    }
-}
-
-pub(crate) async fn hear_hello(link: &mut Link) -> Result<(Hello, Decoder), LaunchError> {
-    let mut bytes = Vec::new();
-    loop {
-        let opening = Opening::decode(&bytes).map_err(|error| LaunchError::handshake(&error))?;
-        if let Some((Opening::Hello(hello), length)) = opening {
-            if let Err(error) = hello.check(&titan_agent::build()) {
-                // An agent of another version still understands this.
-                let _ = link.writer.write_all(GOODBYE).await;
-                // A connection that is closed at once takes it along.
-                let _ = timeout(REFUSE_SPAN, link.way.closed()).await;
-                let refusal = LaunchError::handshake(&error);
-                // Another build of titan has left it there: it ends now, and the next one is of this build.
-                let lasting = if hello.session.is_some() { Lasting::Busy } else { refusal.lasting };
-                return Err(LaunchError { lasting, ..refusal });
-            }
-            let mut decoder = Decoder::default();
-            decoder.push(&bytes[length..]);
-            return Ok((hello, decoder));
-        }
-        if opening.is_some() {
-            return Err(LaunchError::handshake(&HandshakeError::NotTitan));
-        }
-        let mut buffer = [0; 4 << 10];
-        match link.reader.read(&mut buffer).await {
-            Ok(length @ 1..) => bytes.extend_from_slice(&buffer[..length]),
-            _ => return Err(LaunchError::ended(&link.stderr.last_words().await, "")),
-        }
-    }
 }
 
 fn random() -> u64 {

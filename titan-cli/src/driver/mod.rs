@@ -3,7 +3,8 @@
 //!
 //! # Layout
 //! - this file: the loop. One `select!` makes events; everything after it is synchronous.
-//! - [`host`], [`backoff`], [`network`], [`connection`], [`offers`]: one host from start to end.
+//! - [`effects`]: what the manager wants is done.
+//! - [`host`], [`greeting`], [`backoff`], [`network`], [`connection`], [`offers`]: one host from start to end.
 //! - [`spool`]: results in the batch's directory; [`keeper`]: what a session's attempts send.
 //! - [`staging`]: a command's task is put together, with its files.
 //! - [`sink`], [`outputs`]: from results to files.
@@ -12,6 +13,8 @@
 pub(crate) mod backoff;
 pub(crate) mod clock;
 pub(crate) mod connection;
+mod effects;
+pub(crate) mod greeting;
 pub(crate) mod host;
 pub(crate) mod keeper;
 pub(crate) mod network;
@@ -24,7 +27,6 @@ pub(crate) mod spool;
 pub(crate) mod staging;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -34,11 +36,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use titan_agent::descriptors;
-use titan_manager::journal::{Entry, Gate};
-use titan_manager::{Effect, Event, HostId, JobSpec, Lifecycle, Manager, Record, Verdict, WorkerId};
+use titan_manager::journal::Gate;
+use titan_manager::{Effect, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
 use titan_proto::files::BlobId;
-use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::{Outcome, Part, ResultSummary, ToAgent, ToManager};
+use titan_proto::id::JobId;
+use titan_proto::message::Part;
 
 use crate::batch::reuse::Reuse;
 use crate::files::{Input, TaskFiles};
@@ -50,7 +52,7 @@ use note::Note;
 use signals::{Ending, Signals};
 use sink::{SinkNews, SinkThread, Written};
 use spool::Spool;
-use staging::{StagedStart, Staging, Start};
+use staging::Staging;
 
 /// News that may wait for the driver: beyond it the connections wait.
 pub(crate) const MAX_NEWS: usize = 1_024;
@@ -431,95 +433,6 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// What a task of a command is told has been put together.
-    fn on_staged(&mut self, staged: StagedStart) {
-        if self.staging.withdraw(staged.attempt) {
-            self.on_ready(staged);
-            self.handle_all();
-        }
-    }
-
-    fn on_ready(&mut self, staged: StagedStart) {
-        let StagedStart { worker, attempt, task, identity, start } = staged;
-        match start {
-            Ok(_) if self.needs_not_run(task, identity) => self.answer_done(worker, attempt),
-            Ok(start) => self.pass_on(worker, Command::Start(start)),
-            Err(reason) => {
-                self.answer(worker, ToManager::Finished { attempt, outcome: Outcome::failed(reason), process: None });
-            }
-        }
-    }
-
-    /// Whether what a task would leave is there already. Notes which task it is.
-    fn needs_not_run(&mut self, task: TaskId, identity: Option<BlobId>) -> bool {
-        let Some(identity) = identity else { return false };
-        self.journal.note(&[Entry::Identified { task, identity }], None);
-        self.reuse.take(task, identity)
-    }
-
-    /// A task has its result without having run.
-    fn answer_done(&mut self, worker: WorkerId, attempt: AttemptId) {
-        let outcome = Outcome::Completed(ResultSummary { bytes: 0, crc: crc32fast::hash(b""), compute_us: 0 });
-        self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
-    }
-
-    /// Says something for a worker that hasn't heard of an attempt yet.
-    fn answer(&mut self, worker: WorkerId, message: ToManager) {
-        self.events.push_back(Event::Message { worker, message });
-    }
-
-    /// An attempt that wasn't told to its worker yet is stopped here.
-    fn send(&mut self, worker: WorkerId, message: ToAgent) {
-        match message {
-            ToAgent::Start { attempt, task, tried, part: Part::OfJob } => self.start(worker, attempt, task, tried),
-            ToAgent::Recall { attempt } if self.staging.withdraw(attempt) => {
-                self.answer(worker, ToManager::Recalled { attempt });
-            }
-            ToAgent::Cancel { attempt } if self.staging.withdraw(attempt) => {
-                let outcome = Outcome::Cancelled;
-                self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
-            }
-            ToAgent::Adopt { attempt, task, .. } => {
-                self.sink.begun(attempt, task);
-                let files = self.sources[task.job.0 as usize].files(task.index).unwrap_or_default();
-                let check = self.staging.check(task, files);
-                self.pass_on(worker, Command::Adopt { attempt, task, check });
-            }
-            message => self.pass_on(worker, Command::Send(message)),
-        }
-    }
-
-    /// Sending fails only if the connection has just ended, and `Lost` is on its way.
-    fn pass_on(&self, worker: WorkerId, command: Command) {
-        if let Some(connected) = self.connections.get(&worker) {
-            let _ = connected.commands.send(command);
-        }
-    }
-
-    /// A task is put together, and told to its worker.
-    fn start(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId, tried: u32) {
-        let Some(is_local) = self.connections.get(&worker).map(|connected| connected.is_local) else { return };
-        self.sink.begun(attempt, task);
-        let source = &self.sources[task.job.0 as usize];
-        let (identity, files) = (source.identity(task.index), source.files(task.index));
-        match source.part(task.index) {
-            Part::Command(command) => {
-                let start = Start { worker, is_local, attempt, task, tried, command, files, identity };
-                if let Some(staged) = self.staging.begin(start, source.base()) {
-                    self.on_ready(staged);
-                }
-            }
-            _ if files.is_ok() && self.needs_not_run(task, identity) => self.answer_done(worker, attempt),
-            part => match files {
-                Ok(_) => self.pass_on(worker, Command::Send(ToAgent::Start { attempt, task, tried, part })),
-                Err(reason) => {
-                    let outcome = Outcome::failed(reason);
-                    self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
-                }
-            },
-        }
-    }
-
     fn on_down(&mut self, host: HostId, error: crate::launch::LaunchError) {
         self.tell(&Note::Down { host, error });
         self.handle(Event::HostDown { host });
@@ -539,48 +452,6 @@ impl<'a> Driver<'a> {
                     self.carry_out(effect);
                 }
             }
-        }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Send { worker, message } => {
-                self.tell_said(worker, true, &message);
-                self.send(worker, message);
-            }
-            Effect::Keep { attempt, task } => {
-                if let Err(error) = self.spool.keep(attempt, task) {
-                    self.ended.write_error = Some(error);
-                }
-            }
-            Effect::Discard { attempt } => self.sink.discard(attempt, &self.spool),
-            Effect::Commit { task } => self.sink.commit(task),
-            Effect::Record(record) => {
-                let rests_on = self.result_of(&record);
-                self.noted = self.journal.note_record(record, rests_on);
-            }
-            Effect::Deliver(end) => {
-                if end.state != Lifecycle::Completed {
-                    self.tell(&Note::Missed(end.clone()));
-                }
-                self.sink.ended_task(end);
-            }
-            Effect::EndSession { worker } => {
-                if let Some(connected) = self.connections.remove(&worker) {
-                    let _ = connected.commands.send(Command::GiveUp);
-                }
-            }
-            Effect::Report(report) => self.tell(&Note::Manager(report)),
-            Effect::Finished(verdict) => self.ended.verdict = Some(verdict),
-        }
-    }
-
-    /// The file that a record rests on.
-    fn result_of(&self, record: &Record) -> Option<PathBuf> {
-        match record {
-            Record::Kept(kept) if kept.summary.bytes > 0 => Some(self.spool.path(kept.task)),
-            Record::Ended { end, .. } if end.has_result => Some(self.spool.path(end.task)),
-            _ => None,
         }
     }
 

@@ -1,0 +1,147 @@
+//! What the manager wants is done: things are told to workers, noted, kept and handed to the sink.
+
+use std::path::PathBuf;
+
+use titan_manager::journal::Entry;
+use titan_manager::{Effect, Event, Lifecycle, Record, WorkerId};
+use titan_proto::files::BlobId;
+use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::message::{Outcome, Part, ResultSummary, ToAgent, ToManager};
+
+use super::Driver;
+use super::host::Command;
+use super::note::Note;
+use super::staging::{StagedStart, Start};
+
+impl Driver<'_> {
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { worker, message } => {
+                self.tell_said(worker, true, &message);
+                self.send(worker, message);
+            }
+            Effect::Keep { attempt, task } => {
+                if let Err(error) = self.spool.keep(attempt, task) {
+                    self.ended.write_error = Some(error);
+                }
+            }
+            Effect::Discard { attempt } => self.sink.discard(attempt, &self.spool),
+            Effect::Commit { task } => self.sink.commit(task),
+            Effect::Record(record) => {
+                let rests_on = self.result_of(&record);
+                self.noted = self.journal.note_record(record, rests_on);
+            }
+            Effect::Deliver(end) => {
+                if end.state != Lifecycle::Completed {
+                    self.tell(&Note::Missed(end.clone()));
+                }
+                self.sink.ended_task(end);
+            }
+            Effect::EndSession { worker } => {
+                if let Some(connected) = self.connections.remove(&worker) {
+                    let _ = connected.commands.send(Command::GiveUp);
+                }
+            }
+            Effect::Report(report) => self.tell(&Note::Manager(report)),
+            Effect::Finished(verdict) => self.ended.verdict = Some(verdict),
+        }
+    }
+
+    /// The file that a record rests on.
+    fn result_of(&self, record: &Record) -> Option<PathBuf> {
+        match record {
+            Record::Kept(kept) if kept.summary.bytes > 0 => Some(self.spool.path(kept.task)),
+            Record::Ended { end, .. } if end.has_result => Some(self.spool.path(end.task)),
+            _ => None,
+        }
+    }
+
+    /// What a task of a command is told has been put together.
+    pub(super) fn on_staged(&mut self, staged: StagedStart) {
+        if self.staging.withdraw(staged.attempt) {
+            self.on_ready(staged);
+            self.handle_all();
+        }
+    }
+
+    fn on_ready(&mut self, staged: StagedStart) {
+        let StagedStart { worker, attempt, task, identity, start } = staged;
+        match start {
+            Ok(_) if self.needs_not_run(task, identity) => self.answer_done(worker, attempt),
+            Ok(start) => self.pass_on(worker, Command::Start(start)),
+            Err(reason) => {
+                self.answer(worker, ToManager::Finished { attempt, outcome: Outcome::failed(reason), process: None });
+            }
+        }
+    }
+
+    /// Whether what a task would leave is there already. Notes which task it is.
+    fn needs_not_run(&mut self, task: TaskId, identity: Option<BlobId>) -> bool {
+        let Some(identity) = identity else { return false };
+        self.journal.note(&[Entry::Identified { task, identity }], None);
+        self.reuse.take(task, identity)
+    }
+
+    /// A task has its result without having run.
+    fn answer_done(&mut self, worker: WorkerId, attempt: AttemptId) {
+        let outcome = Outcome::Completed(ResultSummary { bytes: 0, crc: crc32fast::hash(b""), compute_us: 0 });
+        self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
+    }
+
+    /// Says something for a worker that hasn't heard of an attempt yet.
+    fn answer(&mut self, worker: WorkerId, message: ToManager) {
+        self.events.push_back(Event::Message { worker, message });
+    }
+
+    /// An attempt that wasn't told to its worker yet is stopped here.
+    fn send(&mut self, worker: WorkerId, message: ToAgent) {
+        match message {
+            ToAgent::Start { attempt, task, tried, part: Part::OfJob } => self.start(worker, attempt, task, tried),
+            ToAgent::Recall { attempt } if self.staging.withdraw(attempt) => {
+                self.answer(worker, ToManager::Recalled { attempt });
+            }
+            ToAgent::Cancel { attempt } if self.staging.withdraw(attempt) => {
+                let outcome = Outcome::Cancelled;
+                self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
+            }
+            ToAgent::Adopt { attempt, task, .. } => {
+                self.sink.begun(attempt, task);
+                let files = self.sources[task.job.0 as usize].files(task.index).unwrap_or_default();
+                let check = self.staging.check(task, files);
+                self.pass_on(worker, Command::Adopt { attempt, task, check });
+            }
+            message => self.pass_on(worker, Command::Send(message)),
+        }
+    }
+
+    /// Sending fails only if the connection has just ended, and `Lost` is on its way.
+    fn pass_on(&self, worker: WorkerId, command: Command) {
+        if let Some(connected) = self.connections.get(&worker) {
+            let _ = connected.commands.send(command);
+        }
+    }
+
+    /// A task is put together, and told to its worker.
+    fn start(&mut self, worker: WorkerId, attempt: AttemptId, task: TaskId, tried: u32) {
+        let Some(is_local) = self.connections.get(&worker).map(|connected| connected.is_local) else { return };
+        self.sink.begun(attempt, task);
+        let source = &self.sources[task.job.0 as usize];
+        let (identity, files) = (source.identity(task.index), source.files(task.index));
+        match source.part(task.index) {
+            Part::Command(command) => {
+                let start = Start { worker, is_local, attempt, task, tried, command, files, identity };
+                if let Some(staged) = self.staging.begin(start, source.base()) {
+                    self.on_ready(staged);
+                }
+            }
+            _ if files.is_ok() && self.needs_not_run(task, identity) => self.answer_done(worker, attempt),
+            part => match files {
+                Ok(_) => self.pass_on(worker, Command::Send(ToAgent::Start { attempt, task, tried, part })),
+                Err(reason) => {
+                    let outcome = Outcome::failed(reason);
+                    self.answer(worker, ToManager::Finished { attempt, outcome, process: None });
+                }
+            },
+        }
+    }
+}
