@@ -1,5 +1,6 @@
 //! Cluster files: found, named, refused with the place that is wrong; hosts of every kind but ssh.
 
+use serde_json::Value;
 use titan_tests::cli::snapshot::assert_snapshot;
 use titan_tests::cli::{Desk, Outcome, Running};
 
@@ -227,5 +228,28 @@ fn hosts_looks_at_all_and_says_whether_all_some_or_none_can_be_used() {
     let none = desk.run("hosts --cluster c.toml --hosts false").expect(3).text();
     assert!(!none.contains("HOST ") && none.starts_with("false: "), "{none}");
     assert!(desk.home_files().is_empty(), "looking leaves nothing: {:?}", desk.home_files());
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn a_host_with_faults_of_its_own_gets_no_tasks_for_a_while() {
+    let desk = Desk::new();
+    let aborts: Vec<String> = (0..16).map(|task| format!("abort:{task}")).collect();
+    let host = |name: &str, faults: &str| {
+        format!("[[host]]\nlocal = true\nname = '{name}'\nslots = 1\nenv = {{ TITAN_TEST_FAULTS = '{faults}' }}\n")
+    };
+    desk.write("c.toml", host("bad", &aborts.join(",")) + &host("good", "slow:250"));
+    let run = |more: &str| {
+        let command = "run mandelbrot --cluster c.toml --size 64x64 --iterations 50 --tiles 4x4 -o out.png --json";
+        let outcome = desk.run(&format!("{command} {more}")).expect(0);
+        let summary: Value = serde_json::from_str(&outcome.text()).unwrap();
+        let told =
+            outcome.stderr.matches("titan: bad: 3 faults in a row, the last: its agent was lost; it gets no").count();
+        (told, summary["hosts"][0]["state"].clone(), summary["hosts"][0]["faults"].as_u64().unwrap(), outcome)
+    };
+    let (told, state, faults, outcome) = run("");
+    assert_eq!((told, state, faults), (1, "quarantined".into(), 3), "{}", outcome.stderr);
+    let (told, state, faults, outcome) = run("--quarantine 0");
+    assert!(told == 0 && state != "quarantined" && faults > 3, "{}", outcome.stderr);
     desk.wait_until_tidy();
 }

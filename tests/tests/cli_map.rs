@@ -2,7 +2,6 @@
 
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
 use titan_tests::cli::{Desk, Outcome, Running};
 
 /// A line of sh in which `$titan` is the program under test.
@@ -178,32 +177,6 @@ fn a_host_whose_setup_fails_is_not_used() {
     let outcome = sh(&desk, "$titan map --setup 'echo no module >&2; false' echo ::: 1 2 3").expect(3);
     let told = "error: no usable worker:\n  localhost: setup failed on localhost (exit status: 1): no module\n";
     assert_eq!(outcome.stderr, told);
-    desk.wait_until_tidy();
-}
-
-#[test]
-fn a_host_with_faults_of_its_own_gets_no_tasks_for_a_while() {
-    let desk = Desk::new();
-    desk.write("bin/nap", "#!/bin/sh\nsleep 0.1\n");
-    let on_one = "test $TITAN_HOST = local-2 || PATH=$PWD/bin:$PATH";
-    sh(&desk, "chmod +x bin/nap").expect(0);
-    let run = |more: &str| {
-        let run = format!("$titan map --local=2 -j1 --json --setup '{on_one}' {more} nap ::: 1 2 3 4 5 6 7");
-        let outcome = sh(&desk, &run).expect(0);
-        let summary: Value = serde_json::from_str(outcome.text().lines().last().unwrap()).unwrap();
-        (outcome, summary)
-    };
-    let (outcome, summary) = run("");
-    let told: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("it gets no tasks for 5 min")).collect();
-    let begins = "titan: local-2: 3 faults in a row, the last: nap isn't found on local-2 (PATH=";
-    assert!(told.len() == 1 && told[0].starts_with(begins), "{}", outcome.stderr);
-    let of_host = |summary: &Value, key: &str| summary["hosts"][1][key].clone();
-    assert_eq!(of_host(&summary, "state"), "quarantined");
-    assert!(of_host(&summary, "faults").as_u64() >= Some(3), "{summary}");
-    assert_eq!((&summary["tasks"]["completed"], &summary["retries"]), (&7.into(), &0.into()), "faults aren't tries");
-    let (outcome, summary) = run("--quarantine 0");
-    assert!(!outcome.stderr.contains("it gets no tasks"), "{}", outcome.stderr);
-    assert_eq!(of_host(&summary, "state"), "healthy");
     desk.wait_until_tidy();
 }
 

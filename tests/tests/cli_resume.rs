@@ -331,7 +331,9 @@ fn a_random_order_stays_what_it_was() {
     desk.write("go", "");
     start(&desk, "$titan resume").wait().expect(0);
     let mut numbers: Vec<u32> = stdout(&desk).lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.len() <= 13, "only what was being printed may be printed again: {numbers:?}");
     numbers.sort_unstable();
+    numbers.dedup();
     assert_eq!(numbers, (1..=12).collect::<Vec<_>>());
     desk.wait_until_tidy();
 }

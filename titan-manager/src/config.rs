@@ -25,9 +25,9 @@ pub struct Config {
     pub crash_limit: u32,
     /// No task starts before that many workers are HEALTHY.
     pub min_workers: u32,
-    /// How long is waited when no worker is HEALTHY, from the last sign of life.
+    /// How long a host that is away is waited for, from its last sign of life.
     pub wait_for_hosts: Duration,
-    /// Whether that holds from the beginning too; otherwise only when some worker was there.
+    /// Whether that holds for hosts that aren't there at the beginning, too.
     pub waits_at_start: bool,
     /// How long a host with repeated faults of its own gets nothing, the first time; zero: it goes on getting tasks.
     pub quarantine: Duration,

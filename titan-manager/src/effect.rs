@@ -124,6 +124,11 @@ pub enum Record {
         /// What is known of its result, if it is COMPLETED.
         summary: Option<ResultSummary>,
     },
+    /// Something went wrong on a host that is no task's own fault.
+    HostFault {
+        /// The host.
+        host: HostId,
+    },
 }
 
 /// An attempt whose result is kept.
@@ -216,6 +221,11 @@ pub enum Report {
         tasks: u32,
         /// For how long at most.
         span: Duration,
+    },
+    /// Something went wrong on a host that is no task's own fault.
+    HostFault {
+        /// The host.
+        host: HostId,
     },
     /// A host has had so many faults of its own in a row that it gets no tasks for a while.
     Quarantined {

@@ -125,6 +125,11 @@ pub enum Event {
         /// The host.
         host: HostId,
     },
+    /// A start of a host has failed, and another one follows.
+    StartFailed {
+        /// The host.
+        host: HostId,
+    },
     /// A host is given up for this batch.
     HostDown {
         /// The host.

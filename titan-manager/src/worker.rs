@@ -25,6 +25,8 @@ pub(crate) enum HostState {
     Starting,
     /// Its agent is this worker.
     Up(WorkerId),
+    /// It has been away for so long that nobody waits for it; it may come all the same.
+    Absent,
     /// Given up for this batch.
     Down,
 }
@@ -36,6 +38,8 @@ pub(crate) struct Worker {
     pub(crate) capacity: Capacity,
     pub(crate) health: Health,
     pub(crate) last_heard: Timestamp,
+    /// Whether it has been silent for so long that nobody waits for it.
+    pub(crate) is_absent: bool,
     /// Every attempt that it may hold, cancelled ones included.
     pub(crate) attempts: BTreeSet<AttemptId>,
     /// What these take of its capacity.
@@ -60,6 +64,7 @@ impl Worker {
             capacity,
             health: Health::Healthy,
             last_heard: now,
+            is_absent: false,
             attempts: BTreeSet::new(),
             used: Used::default(),
             load: None,

@@ -234,6 +234,9 @@ pub enum Fault {
     Host,
     /// The host's, where the job's setup fails: none of its tasks can run there, and the try doesn't count.
     Setup,
+    /// The host's, which is in trouble now (its disk, its memory): it is tried elsewhere if there is an elsewhere, and then
+    /// the try doesn't count.
+    Machine,
 }
 
 /// What the receiver of a result needs to know that it is whole.
@@ -259,6 +262,11 @@ impl Outcome {
     /// A failure that is the host's.
     pub fn failed_by_host(reason: impl AsRef<str>) -> Self {
         Self::Failed { reason: cut(reason), fault: Fault::Host, result: None }
+    }
+
+    /// A failure of the host's that may pass.
+    pub fn failed_by_machine(reason: impl AsRef<str>) -> Self {
+        Self::Failed { reason: cut(reason), fault: Fault::Machine, result: None }
     }
 
     /// The job's setup has failed on this host.

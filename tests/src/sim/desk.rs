@@ -161,7 +161,8 @@ impl World {
         }
         let until = machine.out_of_reach_until();
         if until > self.now {
-            return self.at(until, Happening::Launch(host));
+            self.at(until, Happening::Launch(host));
+            return self.tell(Event::StartFailed { host });
         }
         let living = self.agents.iter().find(|(_, agent)| agent.host == host && !agent.is_gone);
         let Some((&worker, agent)) = living else { return self.start_agent(host) };

@@ -37,8 +37,8 @@ pub(super) struct Model {
     wait_for_hosts: Duration,
     /// Hosts that get no tasks because of their faults.
     pub(super) quarantined: BTreeSet<HostId>,
-    /// The last sign of life of any worker, by a clock that doesn't know when titan slept.
-    last_heard: Option<Timestamp>,
+    /// Hosts that are away and since when, by a clock that doesn't know when titan slept.
+    away: BTreeMap<HostId, Timestamp>,
     now: Timestamp,
     pub(super) cancelled: bool,
     /// Whether the batch is being ended because it can't go on.
@@ -118,6 +118,7 @@ pub(super) struct Agent {
     pub(super) capacity: Capacity,
     pub(super) is_lost: bool,
     pub(super) has_lied: bool,
+    last_heard: Timestamp,
     pub(super) jobs: BTreeSet<JobId>,
 }
 
@@ -156,7 +157,7 @@ impl Model {
             begun: false,
             wait_for_hosts: config.wait_for_hosts,
             quarantined: BTreeSet::new(),
-            last_heard: None,
+            away: BTreeMap::new(),
             now: Timestamp::default(),
             cancelled: false,
             given_up: false,
@@ -177,7 +178,8 @@ impl Model {
         self.workers.values_mut().for_each(|agent| (agent.is_lost, agent.jobs) = (true, BTreeSet::new()));
         self.attempts.values_mut().for_each(|tried| tried.is_open = false);
         (self.begun, self.cancelled, self.given_up, self.is_halted) = (false, false, false, false);
-        self.last_heard = Some(now);
+        self.now = now;
+        self.away.clear();
         self.quarantined.clear();
         (self.verdict, self.outcome) = (None, None);
     }
@@ -185,10 +187,10 @@ impl Model {
     /// Takes an event before the manager does.
     pub(super) fn observe(&mut self, now: Timestamp, event: &Event) {
         self.now = now;
-        if let Event::WorkerJoined { worker, .. } | Event::Heard { worker } | Event::Message { worker, .. } = event
-            && self.workers.get(worker).is_none_or(|agent| !agent.is_lost)
+        if let Event::Heard { worker } | Event::Message { worker, .. } = event
+            && let Some(agent) = self.workers.get_mut(worker)
         {
-            self.last_heard = Some(now);
+            agent.last_heard = now;
         }
         self.outcome = None;
         self.acknowledged.clear();
@@ -208,13 +210,20 @@ impl Model {
                 self.is_halted |= self.is_resumed && self.must_halt();
             }
             Event::Close { job } => self.jobs[job.0 as usize].closed = true,
-            Event::HostStarting { host } => drop(self.hosts.insert(*host, Place::Starting)),
+            Event::HostStarting { host } => {
+                self.hosts.insert(*host, Place::Starting);
+                if self.is_resumed {
+                    self.away.insert(*host, now);
+                }
+            }
+            Event::StartFailed { .. } => {}
             Event::HostDown { host } => {
                 if let Some(Place::Up(worker)) = self.hosts.insert(*host, Place::Down) {
                     self.lose(worker);
                 }
             }
             Event::WorkerJoined { host, worker, capacity, held, .. } => {
+                self.away.remove(host);
                 self.join(*host, *worker, capacity.clone());
                 for held in held {
                     if let Some(tried) = self.attempts.get_mut(&held.attempt) {
@@ -252,7 +261,8 @@ impl Model {
         let before = self.workers.remove(&worker);
         assert!(before.as_ref().is_none_or(|before| before.is_lost), "a worker's name is used twice");
         let has_lied = before.is_some_and(|before| before.has_lied);
-        self.workers.insert(worker, Agent { host, capacity, is_lost: false, has_lied, jobs: BTreeSet::new() });
+        let (last_heard, jobs) = (self.now, BTreeSet::new());
+        self.workers.insert(worker, Agent { host, capacity, is_lost: false, has_lied, last_heard, jobs });
     }
 
     fn hear(&mut self, worker: WorkerId, message: &ToManager) {
@@ -291,6 +301,7 @@ impl Model {
         let host = self.workers[&worker].host;
         if self.hosts[&host] == Place::Up(worker) {
             self.hosts.insert(host, Place::Starting);
+            self.away.insert(host, self.workers[&worker].last_heard);
         }
         self.lose(worker);
     }
@@ -320,18 +331,25 @@ impl Model {
     }
 
     /// Whether the batch can't go on: nobody is there or coming who could do anything, or too few from the beginning, or nobody
-    /// was there for too long.
+    /// has been there for too long.
     pub(super) fn is_hopeless(&self) -> bool {
-        if self.last_heard.is_some_and(|last| self.now.since(last) >= self.wait_for_hosts) {
-            return true;
-        }
         let useful = |(host, place): &(&HostId, &Place)| match **place {
+            _ if self.is_absent(**host) => false,
             Place::Starting => !self.fails_all_setups(**host),
             Place::Up(worker) => self.is_useful(worker) && (self.holds_some(worker) || !self.fails_all_setups(**host)),
             Place::Down => false,
         };
         let useful = self.hosts.iter().filter(useful).count();
         useful == 0 || (!self.begun && useful < self.min_workers as usize)
+    }
+
+    /// Whether a host has been away, or silent, for so long that nobody needs to wait for it.
+    fn is_absent(&self, host: HostId) -> bool {
+        let last = match self.hosts[&host] {
+            Place::Up(worker) => Some(self.workers[&worker].last_heard),
+            Place::Starting | Place::Down => self.away.get(&host).copied(),
+        };
+        last.is_some_and(|last| self.now.since(last) >= self.wait_for_hosts)
     }
 
     fn fails_all_setups(&self, host: HostId) -> bool {
@@ -401,8 +419,8 @@ impl Model {
     /// Whether no host that is up, and none that is coming, can ever run a task.
     pub(super) fn is_for_nobody(&self, task: TaskId) -> bool {
         let spec = &self.jobs[task.job.0 as usize];
-        !self.hosts.iter().filter(|(host, _)| !self.is_excluded(task, **host)).any(|(_, place)| match place {
-            Place::Starting => true,
+        !self.hosts.iter().filter(|(host, _)| !self.is_excluded(task, **host)).any(|(host, place)| match place {
+            Place::Starting => !self.is_absent(*host),
             Place::Up(worker) => {
                 let capacity = &self.workers[worker].capacity;
                 let has_slot = spec.slot_memory_bytes <= capacity.memory_bytes / u64::from(capacity.slots);

@@ -39,8 +39,9 @@ impl Model {
             Effect::Finished(verdict) => self.judge_verdict(*verdict),
             Effect::Report(Report::Quarantined { host, .. }) => {
                 assert!(self.quarantined.insert(*host), "{host:?} is sent away twice");
-                let works = |view: &WorkerView| view.host != *host && view.health == Health::Healthy;
-                assert!(manager.workers().any(|view| works(&view)), "{host:?} is the last one, and sent away");
+                let is_away = |view: &WorkerView| self.quarantined.contains(&view.host);
+                let works = |view: WorkerView| view.health == Health::Healthy && !is_away(&view);
+                assert!(manager.workers().any(works), "{host:?} is the last one, and sent away");
             }
             Effect::Report(Report::Released { host, .. }) => {
                 assert!(self.quarantined.remove(host), "{host:?} wasn't away");
@@ -208,6 +209,7 @@ impl Model {
             Outcome::Failed { fault: Fault::Task, .. } => known.failures > 0,
             Outcome::Failed { fault: Fault::Host, .. } => !known.lacks.is_empty(),
             Outcome::Failed { fault: Fault::Setup, .. } => !self.setups.is_empty(),
+            Outcome::Failed { fault: Fault::Machine, .. } => true,
             Outcome::Cancelled => true,
         };
         assert!(is_recorded, "{attempt} is acknowledged before it is recorded");
@@ -216,7 +218,11 @@ impl Model {
 
     fn judge_record(&mut self, record: &Record) {
         match record {
-            Record::Grown { .. } | Record::Closed { .. } | Record::Given { .. } | Record::Over { .. } => {}
+            Record::Grown { .. }
+            | Record::Closed { .. }
+            | Record::Given { .. }
+            | Record::Over { .. }
+            | Record::HostFault { .. } => {}
             Record::Kept(kept) => {
                 self.judge_result(kept.task, kept.attempt, kept.summary);
                 self.tasks.get_mut(&kept.task).expect("only tasks are kept").is_kept = true;

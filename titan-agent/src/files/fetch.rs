@@ -176,7 +176,7 @@ impl Fetcher {
     }
 
     fn cannot_keep(&self, error: &io::Error) -> Outcome {
-        Outcome::failed_by_host(format!("{} can't keep files: {error}", self.host))
+        Outcome::failed_by_machine(format!("{} can't keep files: {error}", self.host))
     }
 
     fn on_bytes(&mut self, stream: u64, data: &[u8], tell: &impl Fn(Told)) {

@@ -37,7 +37,7 @@ fn failure(entry: &Entry, host: &str, error: &io::Error) -> Outcome {
         (EntryKind::File { content: Content::Here(from), .. }, io::ErrorKind::NotFound) => {
             Outcome::failed(format!("its input {} is gone", path(from).display()))
         }
-        _ => Outcome::failed_by_host(format!("its input {place} can't be put into its folder on {host}: {error}")),
+        _ => Outcome::failed_by_machine(format!("its input {place} can't be put into its folder on {host}: {error}")),
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn folder(attempt: &Attempt) -> Result<Option<PathBuf>, Outcome> {
             .scratch
             .make(attempt.id)
             .map(Some)
-            .map_err(|error| Outcome::failed_by_host(format!("no scratch folder on {here}: {error}"))),
+            .map_err(|error| Outcome::failed_by_machine(format!("no scratch folder on {here}: {error}"))),
     }
 }
 

@@ -4,12 +4,12 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Where the kernel counts what it has ended for want of memory.
+/// Where the kernel counts what it has ended for want of memory, on the whole machine.
 const COUNTER_FILE: &str = "/proc/vmstat";
 /// Several tasks that are ended at once are seen within that time.
 const JUST_NOW: Duration = Duration::from_secs(2);
 
-/// What the kernel has ended, as far as it was looked at: that costs too much for each task, and is done when one was killed.
+/// What the kernel has ended, as far as it was looked at: that costs too much for each task, and is done now and then.
 #[derive(Debug)]
 pub(super) struct Exhaustion {
     seen: Mutex<Seen>,
@@ -24,32 +24,39 @@ struct Seen {
 
 impl Default for Exhaustion {
     fn default() -> Self {
-        Self { seen: Mutex::new(Seen { kills: kills(&counters()), at: None }) }
+        Self { seen: Mutex::new(Seen { kills: kills(), at: None }) }
     }
 }
 
 impl Exhaustion {
-    /// Whether the kernel has ended anything since this was asked last, or a moment before.
+    /// Whether the kernel has ended anything since this was asked last, or a moment before. Asked now and then, so that
+    /// what happened long ago isn't taken for the reason of what happens now.
     pub(super) fn was_just_now(&self) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).look(kills(&counters()), Instant::now())
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).look(kills(), Instant::now())
     }
 }
 
 impl Seen {
     fn look(&mut self, kills: Option<u64>, now: Instant) -> bool {
         if kills > self.kills {
-            (self.kills, self.at) = (kills, Some(now));
+            self.at = Some(now);
         }
+        self.kills = kills;
         self.at.is_some_and(|at| now.duration_since(at) < JUST_NOW)
     }
 }
 
-fn counters() -> String {
-    fs::read_to_string(COUNTER_FILE).unwrap_or_default()
+/// How many processes the kernel has ended for want of memory: of this agent's cgroup and those below it, so that what
+/// happens in other people's containers doesn't count; where there is no such counter, of the machine. None: nobody counts.
+fn kills() -> Option<u64> {
+    let membership = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = membership.lines().find_map(|line| line.strip_prefix("0::"));
+    let events = own.and_then(|path| fs::read_to_string(format!("/sys/fs/cgroup{path}/memory.events")).ok());
+    counted(&events.unwrap_or_else(|| fs::read_to_string(COUNTER_FILE).unwrap_or_default()))
 }
 
-/// None: this kernel doesn't say.
-fn kills(counters: &str) -> Option<u64> {
+/// Both files have a line for it.
+fn counted(counters: &str) -> Option<u64> {
     counters.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())
 }
 
@@ -69,8 +76,9 @@ mod tests {
 
     #[test]
     fn a_kernel_that_does_not_count_says_nothing() {
-        assert_eq!(kills("nr_free_pages 1\noom_kill 12\nx 1\n"), Some(12));
-        assert_eq!(kills("nr_free_pages 1\n"), None);
+        assert_eq!(counted("nr_free_pages 1\noom_kill 12\nx 1\n"), Some(12));
+        assert_eq!(counted("low 0\noom 1\noom_kill 3\noom_group_kill 0\n"), Some(3));
+        assert_eq!(counted("nr_free_pages 1\n"), None);
         assert!(!Seen { kills: None, at: None }.look(None, Instant::now()));
     }
 }

@@ -146,7 +146,7 @@ impl Processes {
         };
         let host = self.here.host.clone();
         let lacks = |what: &str, error: &io::Error| {
-            Outcome::failed_by_host(format!("no {what} for another task on {host}: {error}{}", run::hint(error)))
+            Outcome::failed_by_machine(format!("no {what} for another task on {host}: {error}{}", run::hint(error)))
         };
         let (stopped, stop) = io::pipe().map_err(|error| lacks("pipe", &error))?;
         let slot = self.take_slot();
@@ -180,6 +180,13 @@ impl Processes {
     pub(crate) fn stop(&mut self, attempt: AttemptId) {
         if let Some(running) = self.running.get_mut(&attempt) {
             running.stop = None;
+        }
+    }
+
+    /// What is to be looked at now and then.
+    pub(crate) fn look_around(&self) {
+        if !self.running.is_empty() {
+            self.shares.was_memory_exhausted();
         }
     }
 

@@ -103,7 +103,8 @@ impl Sink {
         if self.spare.is_empty() && self.overflow.has_room(&self.budget.shelf) {
             return true;
         }
-        self.flush(patience) && !self.budget.is_full()
+        self.budget.wait(patience);
+        self.flush(Duration::ZERO) && !self.budget.is_full()
     }
 
     /// Hands on what waits here, as far as there is room within that time; whether that was all.
@@ -168,6 +169,7 @@ impl Drop for Sink {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
+    use std::time::Instant;
 
     use super::*;
 
@@ -176,7 +178,7 @@ mod tests {
         let budget = Arc::new(Budget::default());
         let (sender, receiver) = mpsc::channel();
         let chunk = move |bytes| sender.send(bytes).is_ok();
-        let scratch = Arc::new(ScratchRoot::named(word));
+        let scratch = Arc::new(ScratchRoot::named(&format!("{word}-{}", std::process::id())));
         (Sink::new(Arc::clone(&budget), scratch, Box::new(chunk)), receiver, budget)
     }
 
@@ -209,9 +211,6 @@ mod tests {
             sink.take(Channel::Stdout, &piece(number));
         }
         assert!(!sink.is_flushed() && budget.is_full());
-        let scratch = ScratchRoot::named("waits");
-        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "a file without a name");
-        scratch.remove_all();
         let bytes = all(sink, &receiver, &budget);
         let numbers: Vec<u8> = bytes.chunks(MAX_RECORD_BYTES).map(|record| record[HEADER_BYTES]).collect();
         assert_eq!(numbers, (0..200).collect::<Vec<_>>());
@@ -230,7 +229,9 @@ mod tests {
         assert!(u64::from(number) * (PIECE_BYTES as u64) < MAX_WAITING_BYTES + PIECE_BYTES as u64);
         // The other pipe was read at the same time.
         sink.take(Channel::Stderr, b"last");
-        assert!(!sink.has_room(Duration::ZERO));
+        let begun = Instant::now();
+        assert!(!sink.has_room(Duration::from_millis(50)));
+        assert!(begun.elapsed() >= Duration::from_millis(50), "who asks again and again would do nothing else");
         assert!(all(sink, &receiver, &budget).ends_with(b"last"));
     }
 }

@@ -10,7 +10,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use titan_proto::capture::Channel;
 use titan_proto::command::ProcessEnd;
@@ -28,6 +28,8 @@ use crate::files::{self, collect};
 
 /// A wait within which nothing is looked at that no descriptor tells.
 const LOOK_SPAN: Duration = Duration::from_millis(100);
+/// The same while output waits on the disk.
+const BACKLOG_SPAN: Duration = Duration::from_millis(20);
 /// What a task writes to.
 const CHANNELS: [Channel; 2] = [Channel::Stdout, Channel::Stderr];
 /// Another process holds a file that is to be executed: it was written a moment ago.
@@ -100,7 +102,7 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
     let pid = Pid::from_child(&child);
     let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
         let _ = child.kill();
-        Outcome::failed_by_host(format!("cannot watch a process on {}: {error}", attempt.here.host))
+        Outcome::failed_by_machine(format!("cannot watch a process on {}: {error}", attempt.here.host))
     })?;
     let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
     let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
@@ -119,7 +121,7 @@ fn give_files(attempt: &Attempt, folder: Option<&Path>) -> Result<(), Outcome> {
     files::place::place(folder, &attempt.staged, host)?;
     for output in &attempt.command.outputs {
         files::place::make_folder(folder, &output.known_folder())
-            .map_err(|error| Outcome::failed_by_host(format!("no folder for its outputs on {host}: {error}")))?;
+            .map_err(|error| Outcome::failed_by_machine(format!("no folder for its outputs on {host}: {error}")))?;
     }
     Ok(())
 }
@@ -160,6 +162,9 @@ fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child
                 return Err(match error.kind() {
                     io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason)),
                     _ if is_no_format => Unspawned::NoFormat(Outcome::failed(reason)),
+                    _ if !hint(&error).is_empty() || error.kind() == io::ErrorKind::OutOfMemory => {
+                        Unspawned::Failed(Outcome::failed_by_machine(reason))
+                    }
                     _ => Unspawned::Failed(Outcome::failed_by_host(reason)),
                 });
             }
@@ -196,10 +201,8 @@ impl Running {
             }
         }
         let wall = self.begun.elapsed();
-        if !self.drain(attempt, stopped) || !flushed(&mut attempt.sink, stopped) {
-            // A part of what it wrote is no result, however well it ended.
-            ending.get_or_insert(Ending::Stopped);
-        }
+        // A part of what it wrote is no result, however well it ended.
+        let mut is_whole = self.drain(attempt, stopped);
         // Reaped only now: until then nobody else gets its pid, or its group's.
         self.tree.end_rest(Duration::from_millis(attempt.job.spec.kill_after_ms));
         let used = self.child.wait4().ok();
@@ -209,14 +212,14 @@ impl Running {
         if ending.is_none() && used.as_ref().is_some_and(was_killed) && attempt.shares.was_memory_exhausted() {
             ending = Some(Ending::MachineFull);
         }
-        if ending.is_none() && used.as_ref().is_some_and(|used| used.status.success()) {
+        if is_whole && ending.is_none() && used.as_ref().is_some_and(|used| used.status.success()) {
             ending = self.send_outputs(attempt, stopped).err();
         }
-        if ending.is_none() && !flushed(&mut attempt.sink, stopped) {
+        is_whole = is_whole && (ending == Some(Ending::Stopped) || flushed(&mut attempt.sink, stopped));
+        if !is_whole {
             ending = Some(Ending::Stopped);
-        }
-        if attempt.sink.is_lost() {
-            ending.get_or_insert(Ending::OutputLost);
+        } else if attempt.sink.is_lost() && ending != Some(Ending::Stopped) {
+            ending = Some(Ending::OutputLost);
         }
         conclude(attempt, ending.as_ref(), wall, used.as_ref())
     }
@@ -252,11 +255,11 @@ impl Running {
         let until = next.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
         // Room comes as the manager takes what was sent: waited for here, and not in the poll, which doesn't see it.
         let has_room = attempt.sink.has_room(until.min(LOOK_SPAN));
-        // What waits on the disk goes on when there is room.
-        let looks = self.is_watched(attempt) || !attempt.sink.is_flushed();
         let span = match has_room {
             false => Duration::ZERO,
-            true if looks => until.min(LOOK_SPAN),
+            // What waits on the disk goes on when there is room.
+            true if !attempt.sink.is_flushed() => until.min(BACKLOG_SPAN),
+            true if self.is_watched(attempt) => until.min(LOOK_SPAN),
             true => until,
         };
         let wanted = self.pipes.each_ref().map(|pipe| pipe.as_ref().filter(|_| has_room).map(AsFd::as_fd));
@@ -264,7 +267,7 @@ impl Running {
         let ready = wait([Some(self.exited.as_fd()), stop, wanted[0], wanted[1]], span);
         for number in [0, 1] {
             if ready[2 + number] {
-                self.read(number, attempt);
+                self.read(number, PIECE_BYTES, attempt);
             }
         }
         ready[0]
@@ -297,28 +300,34 @@ impl Running {
     /// all of that was taken.
     fn drain(&mut self, attempt: &mut Attempt, stopped: &PipeReader) -> bool {
         for number in [0, 1] {
-            while let Some(pipe) = &self.pipes[number] {
-                if !wait([Some(pipe.as_fd()), None, None, None], Duration::ZERO)[0] {
-                    break;
-                }
+            let waits = self.pipes[number].as_ref().and_then(|pipe| ioctl_fionread(pipe).ok());
+            let mut left = waits.unwrap_or(0) as usize;
+            while left > 0 {
                 if !waited_for_room(&mut attempt.sink, stopped) {
                     return false;
                 }
-                self.read(number, attempt);
+                match self.read(number, left, attempt) {
+                    0 => break,
+                    length => left -= length,
+                }
             }
         }
         true
     }
 
-    /// Reads one piece of what it writes there.
-    fn read(&mut self, number: usize, attempt: &mut Attempt) {
-        let Some(pipe) = &mut self.pipes[number] else { return };
+    /// Reads one piece of what it writes there, no longer than that; the length of what came.
+    fn read(&mut self, number: usize, most: usize, attempt: &mut Attempt) -> usize {
+        let Some(pipe) = &mut self.pipes[number] else { return 0 };
         let mut piece = [0; PIECE_BYTES];
-        match pipe.read(&mut piece) {
-            Ok(length @ 1..) => attempt.sink.take(CHANNELS[number], &piece[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            _ => self.pipes[number] = None,
-        }
+        let length = match retried(|| pipe.read(&mut piece[..most.min(PIECE_BYTES)])) {
+            Ok(length @ 1..) => length,
+            _ => {
+                self.pipes[number] = None;
+                return 0;
+            }
+        };
+        attempt.sink.take(CHANNELS[number], &piece[..length]);
+        length
     }
 }
 
@@ -340,6 +349,16 @@ fn flushed(sink: &mut Sink, stopped: &PipeReader) -> bool {
         }
     }
     true
+}
+
+/// Again if a signal has come in between.
+fn retried(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
 }
 
 fn deadline(timeout_ms: u64, begun: Instant) -> Option<Instant> {
@@ -374,12 +393,12 @@ fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Op
     let failed = |reason: String| Outcome::Failed { reason, fault: Fault::Task, result: Some(summary) };
     let outcome = match ending {
         Some(Ending::Stopped) => Outcome::Cancelled,
-        Some(Ending::MachineFull) => Outcome::failed_by_host(format!(
+        Some(Ending::MachineFull) => Outcome::failed_by_machine(format!(
             "killed by the kernel: {} had no memory left (--memory reserves what a task needs)",
             attempt.here.host
         )),
         Some(Ending::OutputLost) => {
-            Outcome::failed_by_host(format!("the disk of {} has lost what it printed", attempt.here.host))
+            Outcome::failed_by_machine(format!("the disk of {} has lost what it printed", attempt.here.host))
         }
         Some(Ending::Incomplete { problem }) => failed(problem.clone()),
         Some(Ending::TimedOut) => failed(super::timed_out(attempt.job.spec.timeout_ms)),

@@ -42,8 +42,13 @@ impl ScratchRoot {
 
     /// A file of the agent's own.
     pub(super) fn file(&self, name: &str) -> io::Result<PathBuf> {
+        Ok(self.folder()?.join(name))
+    }
+
+    /// The folder itself.
+    pub(super) fn folder(&self) -> io::Result<PathBuf> {
         own_folder::make(&self.path)?;
-        Ok(self.path.join(name))
+        Ok(self.path.clone())
     }
 
     /// The attempt is over.

@@ -391,6 +391,9 @@ impl Server {
         if let Some(pool) = &self.pool {
             pool.end_overdue();
         }
+        if let Some(processes) = &self.processes {
+            processes.look_around();
+        }
         self.tell_lease();
         if self.parent.is_some() && rustix::process::getppid() != self.parent {
             self.exit = Some(Exit::Protocol { reason: "its watcher has ended".to_owned() });

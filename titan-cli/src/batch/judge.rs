@@ -114,7 +114,7 @@ fn judge(
     let code = match ended.verdict {
         Some(verdict) if verdict.end == End::NoWorkers => {
             explain_no_workers(batch, progress);
-            if verdict.completed > 0 || progress.tally.present().any(HostTally::may_come_back) {
+            if verdict.completed > 0 || progress.tally.present().any(HostTally::may_come) {
                 progress.tell(&continue_with(batch));
             }
             exit::NO_WORKERS

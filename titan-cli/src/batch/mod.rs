@@ -51,8 +51,8 @@ use reuse::Reuse;
 pub(crate) const KILL_AFTER: Duration = Duration::from_secs(5);
 /// Files that a host keeps for later batches.
 const CACHE_BYTES: u64 = 10 << 30;
-/// An agent that has ended is started afresh within that time.
-const RESTART_SPAN: Duration = Duration::from_secs(10);
+/// How long hosts are waited for at least where nothing else was said.
+const LEAST_WAIT: Duration = Duration::from_secs(10);
 /// How much longer titan waits for the outcomes of tasks that it has told to stop.
 const STOP_MARGIN: Duration = Duration::from_secs(1);
 
@@ -146,9 +146,6 @@ impl Batch<'_> {
         let mut signals = Signals::listen().map_err(cannot)?;
         let mut past = std::mem::take(&mut self.past);
         past.reopen_stopped(self.retries_failed);
-        // Unless its agents were told goodbye, some may be under their lease.
-        let may_run_on = past.ended.is_none_or(|ended| ended.verdict.end == titan_manager::End::NoWorkers);
-        let waits_at_start = !past.is_empty() && may_run_on;
         let hosts = self.all_hosts(&past);
         let mut progress = Progress::new(self.noise, &self.manner, self.name, &hosts, self.directory.path());
         progress.tally.leave_out(|name| self.cluster.find_host(name).is_none());
@@ -165,7 +162,7 @@ impl Batch<'_> {
         past.failed().for_each(|end| progress.tally.add_missed(end));
         let (examples, in_place) = (work.examples.clone(), work.committed.clone());
         let reuse = work.reuse.clone();
-        let ended = self.drive(work, (past, waits_at_start), &hosts, &mut progress, &mut signals).await?;
+        let ended = self.drive(work, past, &hosts, &mut progress, &mut signals).await?;
         let is_done = ended.verdict.is_some_and(|verdict| verdict.end == titan_manager::End::Done);
         let committed = match ended.written {
             Some(_) if is_done && ended.ending.is_none() => commit().map(|files| [files, in_place.files()].concat()),
@@ -229,7 +226,7 @@ impl Batch<'_> {
     async fn drive(
         &self,
         work: Work,
-        (past, waits_at_start): (Past, bool),
+        past: Past,
         names: &[String],
         progress: &mut Progress,
         signals: &mut Signals,
@@ -238,7 +235,7 @@ impl Batch<'_> {
         let clock = Clock::start();
         let (news_sender, news) = mpsc::channel(MAX_NEWS);
         let (end, stopped) = watch::channel(false);
-        let config = self.manager_config(Epoch(past.epoch.0 + 1), waits_at_start);
+        let config = self.manager_config(&past);
         let hosts = self.host_tasks(clock, &config, names, news_sender, stopped, work.max_result_bytes)?;
         let manager = Manager::resumed(config, past);
         let (tick, stop) = (self.cluster.scheduler.tick, self.rules.kill_after + STOP_MARGIN);
@@ -250,20 +247,20 @@ impl Batch<'_> {
         Ok(driver.run(work.jobs, hosts, settings, end, signals).await)
     }
 
-    fn manager_config(&self, epoch: Epoch, waits_at_start: bool) -> titan_manager::Config {
+    fn manager_config(&self, past: &Past) -> titan_manager::Config {
         let Scheduler { policy, tick, heartbeat, unhealthy_after, lease, wait_for_hosts, quarantine, .. } =
             self.cluster.scheduler;
         let Scheduler { crash_limit, min_workers, speculates, .. } = self.cluster.scheduler;
         let Rules { halt, start_delay, max_load, min_free_memory_bytes, .. } = self.rules;
         titan_manager::Config {
-            epoch,
+            epoch: Epoch(past.epoch.0 + 1),
             policy,
             tick,
             heartbeat,
             unhealthy_after,
             lease,
-            wait_for_hosts: wait_for_hosts.unwrap_or(lease).max(RESTART_SPAN),
-            waits_at_start: waits_at_start || wait_for_hosts.is_some_and(|span| !span.is_zero()),
+            wait_for_hosts: wait_for_hosts.unwrap_or(lease.max(LEAST_WAIT)),
+            waits_at_start: past.may_have_agents || wait_for_hosts.is_some_and(|span| !span.is_zero()),
             quarantine,
             crash_limit,
             min_workers,

@@ -174,7 +174,11 @@ impl Names {
                 let event = event(*task, kind, host.map(|host| host.0), reason.as_ref(), what);
                 Some(Event { seconds: wall.map(|wall| wall.as_secs_f64()), ..event })
             }
-            Record::Grown { .. } | Record::Closed { .. } | Record::Over { .. } | Record::Kept(_) => None,
+            Record::Grown { .. }
+            | Record::Closed { .. }
+            | Record::Over { .. }
+            | Record::Kept(_)
+            | Record::HostFault { .. } => None,
         }
     }
 }

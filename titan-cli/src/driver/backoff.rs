@@ -52,6 +52,11 @@ impl History {
         }
     }
 
+    /// A start has failed: sessions that come and go at once are another trouble.
+    pub(crate) fn on_start_failed(&mut self) {
+        self.short_sessions = 0;
+    }
+
     /// How long to wait before the next start; None: the host is given up. One that was there is tried as long as the batch
     /// goes on, and the manager says when it has been too long without any; unless it comes and goes at once, again and
     /// again for the length of the lease. One that was never there is tried only if such are waited for, or a little if its

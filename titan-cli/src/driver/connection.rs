@@ -186,7 +186,7 @@ impl Connection {
             Ok(()) => self.send(ToAgent::Adopt { attempt, task, have }),
             Err(error) => {
                 self.send(ToAgent::Forget { attempt });
-                let outcome = Outcome::failed_by_host(format!("what it had sent can't be read: {error}"));
+                let outcome = Outcome::failed(format!("what it had sent can't be read here: {error}"));
                 let message = ToManager::Finished { attempt, outcome, process: None };
                 self.tell(News::Message { worker: self.worker, message }).await;
             }

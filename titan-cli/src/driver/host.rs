@@ -201,7 +201,10 @@ impl HostTask {
                     }
                     Over::Stopped => return,
                 },
-                Err(error) => error,
+                Err(error) => {
+                    history.on_start_failed();
+                    error
+                }
             };
             let Common { lease, waits_at_start, start_timeout, .. } = *self.common;
             let patience = Patience { lease, waits_at_start, start_timeout };
@@ -369,8 +372,7 @@ impl HostTask {
                 Err(error) if error.lasting == Lasting::Permanent => {
                     return Reached::Over(self.lost(worker, &error.reason, false).await);
                 }
-                Err(error) => {
-                    let _ = error;
+                Err(_) => {
                     if !std::mem::replace(&mut is_told, true) {
                         self.tell(News::Away { host: self.id, reason: reason.to_owned() }).await;
                     }

@@ -414,7 +414,10 @@ impl<'a> Driver<'a> {
             }
             News::Away { host, reason } => self.tell(&Note::Away { host, reason }),
             News::Back { host } => self.tell(&Note::Back { host }),
-            News::Trouble { host, error } => self.tell(&Note::Trouble { host, error }),
+            News::Trouble { host, error } => {
+                self.tell(&Note::Trouble { host, error });
+                self.handle(Event::StartFailed { host });
+            }
             News::Down { host, error } => self.on_down(host, error),
             News::CannotKeep { error } if self.is_one => self.ended.write_error = Some(error),
             News::CannotKeep { error } => drop(self.ended.unwritten.get_or_insert(error)),

@@ -5,18 +5,27 @@ use std::future;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::thread;
+use std::time::Duration;
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// What the kernel is asked to tell: of links, of addresses and of routes (RTMGRP_* of `linux/rtnetlink.h`).
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
+/// Where interfaces come and go all the time, as for containers, hosts aren't asked more often than this because of it.
+const LEAST_SPAN: Duration = Duration::from_secs(5);
+
 /// Tells of changes of the network.
 #[derive(Debug, Clone)]
-pub(crate) struct Network(watch::Receiver<()>);
+pub(crate) struct Network {
+    changes: watch::Receiver<()>,
+    /// When a change was told last.
+    told: Option<Instant>,
+}
 
 impl Network {
     /// Begins to listen, on a thread that ends with titan. Where the kernel doesn't tell, nothing ever changes.
@@ -26,19 +35,23 @@ impl Network {
             let listen = move || while hears(&socket) && sender.send(()).is_ok() {};
             let _ = thread::Builder::new().name("network".to_owned()).spawn(listen);
         }
-        Self(changes)
+        Self { changes, told: None }
     }
 
     /// Waits for the next change.
     pub(crate) async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+        if let Some(told) = self.told {
+            sleep_until(told + LEAST_SPAN).await;
+        }
+        if self.changes.changed().await.is_err() {
             future::pending::<()>().await;
         }
+        self.told = Some(Instant::now());
     }
 
     /// What has changed so far isn't waited for.
     pub(crate) fn forget(&mut self) {
-        self.0.mark_unchanged();
+        self.changes.mark_unchanged();
     }
 }
 

@@ -38,9 +38,9 @@ impl HostTally {
         if self.state == HostState::Healthy && self.is_quarantined { "quarantined" } else { self.state.word() }
     }
 
-    /// Whether it was there, and isn't given up.
-    pub(crate) fn may_come_back(&self) -> bool {
-        matches!(self.state, HostState::Unhealthy | HostState::Away | HostState::Restarting)
+    /// Whether it isn't there, and isn't given up.
+    pub(crate) fn may_come(&self) -> bool {
+        matches!(self.state, HostState::Starting | HostState::Unhealthy | HostState::Away | HostState::Restarting)
     }
 
     /// Whether it is there and gets tasks.
@@ -232,10 +232,8 @@ impl Tally {
                 self.host(*host).trouble = Some((reason, None));
                 self.host(*host).is_too_small = true;
             }
-            Report::HostLacks { task, host, .. } => {
-                self.stop_running(*task, Some(*host));
-                self.host(*host).faults += 1;
-            }
+            Report::HostLacks { task, host, .. } => self.stop_running(*task, Some(*host)),
+            Report::HostFault { host } => self.host(*host).faults += 1,
             Report::Quarantined { host, faults, reason, .. } => {
                 self.host(*host).is_quarantined = true;
                 self.host(*host).trouble = Some((format!("{faults} faults in a row, the last: {reason}"), None));
@@ -243,7 +241,6 @@ impl Tally {
             Report::Released { host, .. } => self.host(*host).is_quarantined = false,
             Report::SetupFailed { task, host, reason } => {
                 self.stop_running(*task, Some(*host));
-                self.host(*host).faults += 1;
                 self.host(*host).trouble = Some((reason.clone(), None));
             }
             Report::NoneUp { .. } | Report::Late { .. } | Report::Held { .. } | Report::Speculated { .. } => {}
@@ -271,7 +268,6 @@ impl Tally {
     fn on_lost(&mut self, host: HostId) {
         self.retries += self.host(host).running;
         self.host(host).running = 0;
-        self.host(host).faults += 1;
         for places in self.running.values_mut() {
             places.retain(|place| place.host != host);
         }

@@ -130,7 +130,7 @@ struct History {
     past: Past,
     /// Of each host, how many tasks it has completed.
     done: BTreeMap<u32, u64>,
-    /// Of each host, how many attempts failed for its own reasons.
+    /// Of each host, how often something went wrong there that was no task's own fault.
     faults: BTreeMap<u32, u64>,
     retries: u64,
     failed: BTreeMap<TaskId, TaskEnd>,
@@ -158,7 +158,7 @@ impl History {
                 _ => {}
             },
             Entry::Manager { record: Record::AttemptFailed { is_its_own: true, .. }, .. } => self.retries += 1,
-            Entry::Manager { record: Record::AttemptFailed { host, .. }, .. } => {
+            Entry::Manager { record: Record::HostFault { host }, .. } => {
                 *self.faults.entry(host.0).or_default() += 1;
             }
             _ => {}

@@ -7,7 +7,7 @@ use titan_proto::id::{AttemptId, Epoch, JobId, TaskId};
 use titan_proto::message::ResultSummary;
 
 use super::entry::{Entry, JobName, PlacedFile};
-use crate::effect::{Kept, Record, TaskEnd, Verdict};
+use crate::effect::{End, Kept, Record, TaskEnd, Verdict};
 use crate::event::HostId;
 use crate::task::Lifecycle;
 
@@ -28,6 +28,8 @@ pub struct Past {
     pub may_lack: bool,
     /// How its last manager's life has ended, if it has come to an end.
     pub ended: Option<PastEnd>,
+    /// Whether the manager before the one that begins has left agents that nobody has told goodbye.
+    pub may_have_agents: bool,
     plan: Option<BlobId>,
     pub(crate) jobs: BTreeMap<JobId, PastJob>,
     pub(crate) tasks: BTreeMap<TaskId, PastTask>,
@@ -121,6 +123,8 @@ impl Past {
                 } else if boot != self.boot || boot.is_empty() {
                     self.may_lack = true;
                 }
+                let has_parted = self.ended.is_some_and(|ended| ended.verdict.end != End::NoWorkers);
+                self.may_have_agents = self.epoch != Epoch::default() && !has_parted;
                 (self.epoch, self.boot, self.hosts, self.names, self.ended) = (epoch, boot, hosts, jobs, None);
                 self.plan.get_or_insert(plan);
                 self.reopen_stopped(retries_failed);
@@ -153,6 +157,7 @@ impl Past {
             Record::Grown { job, tasks } => self.job(job).tasks = self.job(job).tasks.max(tasks),
             Record::Closed { job } => self.job(job).is_closed = true,
             Record::Given { task, attempt, host } => drop(self.given.insert(attempt, (task, host))),
+            Record::HostFault { .. } => {}
             Record::Over { attempt } => drop(self.given.remove(&attempt)),
             Record::Kept(kept) => {
                 self.given.remove(&kept.attempt);
@@ -370,7 +375,6 @@ impl PastTask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::effect::End;
 
     const TASK: TaskId = TaskId { job: JobId(0), index: 0 };
 

@@ -1,4 +1,5 @@
-//! No host is up: hosts are tried again, and how long that may go on.
+//! Hosts that are away: they are tried again as long as the batch goes on, and waited for no longer than they may be. With
+//! nobody left to wait for, the batch ends and can be resumed.
 
 use std::time::Duration;
 
@@ -6,33 +7,64 @@ use titan_proto::time::Timestamp;
 
 use super::Manager;
 use crate::effect::{Effect, Report};
-use crate::event::WorkerId;
+use crate::event::{HostId, WorkerId};
 use crate::worker::{Health, HostState, Worker};
 
 /// An agent that ends is started afresh within that time, most often, and nothing is said of it.
 const SHORT: Duration = Duration::from_secs(10);
 
+/// A host that is away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Away {
+    /// Its last sign of life, or the batch's beginning.
+    since: Timestamp,
+    /// Whether a start has failed since: one that is under way is waited for, however long it takes.
+    has_failed: bool,
+}
+
 impl Manager {
-    /// The last sign of life, if no worker is HEALTHY. None, too, before there was any.
-    fn none_up_since(&self) -> Option<Timestamp> {
+    /// A host that isn't there now is waited for, but not for ever.
+    pub(super) fn wait_for_host(&mut self, host: HostId, since: Timestamp) {
+        self.away.insert(host, Away { since, has_failed: false });
+    }
+
+    pub(super) fn on_start_failed(&mut self, host: HostId) {
+        if let Some(away) = self.away.get_mut(&host) {
+            away.has_failed = true;
+        }
+    }
+
+    /// Time in which this side itself slept doesn't count.
+    pub(super) fn forgive_absences(&mut self, now: Timestamp, span: Duration) {
+        self.away.values_mut().for_each(|away| away.since = now.min(away.since + span));
+    }
+
+    /// Called now and then: who is away for too long, and whether anybody is up.
+    pub(super) fn review_absences(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let patience = self.config.wait_for_hosts;
+        for worker in self.workers.values_mut().filter(|worker| worker.health == Health::Unhealthy) {
+            worker.is_absent |= now.since(worker.last_heard) >= patience;
+        }
+        for (host, away) in &self.away {
+            let state = self.hosts.get_mut(host).expect("only hosts are away");
+            if *state == HostState::Starting && away.has_failed && now.since(away.since) >= patience {
+                *state = HostState::Absent;
+                self.recheck = true;
+            }
+        }
+        self.notice_absence(now, effects);
+    }
+
+    /// Says once that no host is up, and for how long yet one is waited for.
+    fn notice_absence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let is_up = self.workers.values().any(|worker| worker.health == Health::Healthy);
-        self.last_heard.filter(|_| !is_up)
-    }
-
-    /// When no host has been up for too long, if none is.
-    pub(super) fn absence_ends(&self) -> Option<Timestamp> {
-        self.none_up_since().map(|since| since + self.config.wait_for_hosts)
-    }
-
-    /// Says once that no host is up.
-    pub(super) fn notice_absence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let Some(since) = self.none_up_since() else {
+        let heard = self.workers.values().map(|worker| worker.last_heard);
+        let last = heard.chain(self.away.values().map(|away| away.since)).max();
+        let Some(absent) = last.filter(|_| !is_up).map(|last| now.since(last)) else {
             self.is_absence_told = false;
             return;
         };
-        let absent = now.since(since);
-        let may_come = self.hosts.values().any(|host| *host != HostState::Down);
-        if self.is_absence_told || absent < SHORT || absent >= self.config.wait_for_hosts || !may_come {
+        if self.is_absence_told || absent < SHORT || absent >= self.config.wait_for_hosts {
             return;
         }
         self.is_absence_told = true;

@@ -8,7 +8,7 @@ use super::Manager;
 use crate::effect::{Effect, Record, Report};
 use crate::event::HostId;
 use crate::task::{TaskState, Tried};
-use crate::worker::{Health, Phase};
+use crate::worker::{Health, HostState, Phase};
 
 /// A task that was lost so often isn't given again to the host that lost it last, where there is another.
 const LOSSES_TO_AVOID: u32 = 2;
@@ -32,12 +32,18 @@ impl Manager {
     ) {
         let Tried { task, attempt, host, .. } = tried;
         let Failure { reason, fault, has_result } = failure;
-        let is_its_own = fault == Fault::Task;
+        let is_its_own = match fault {
+            Fault::Task => true,
+            // There is nowhere else: it counts as a try.
+            Fault::Machine => !self.may_go_elsewhere(task, host),
+            Fault::Host | Fault::Setup => false,
+        };
         // A job's setup that fails does so for each of its tasks: that is one fault.
         let is_known = fault == Fault::Setup && self.job(task.job).unusable.contains_key(&host);
         self.detach(task, attempt);
         let (report, end) = match fault {
-            Fault::Task => self.count_failure(tried, &reason),
+            _ if is_its_own => self.count_failure(tried, &reason),
+            Fault::Task | Fault::Machine => self.count_machine_fault(tried, &reason),
             Fault::Host => self.exclude(tried, &reason),
             Fault::Setup => self.exclude_from_job(tried, &reason),
         };
@@ -49,7 +55,7 @@ impl Manager {
             Some(reason) => self.fail_task(task, reason, kept, effects),
             None => self.wait_again(task, effects),
         }
-        if !is_its_own && !is_known {
+        if matches!(fault, Fault::Machine | Fault::Setup) && !is_known {
             self.count_host_fault(now, host, &reason, effects);
         }
     }
@@ -65,6 +71,28 @@ impl Manager {
         (trouble.avoid, trouble.last_failed) = (Some(host), Some(tried));
         let report = Report::AttemptFailed { task, host, reason: reason.to_owned(), attempt, of, process };
         (report, (attempt >= of).then(|| reason.to_owned()))
+    }
+
+    /// The host is in trouble. What to report, and the reason if that has happened to the task too often.
+    fn count_machine_fault(&mut self, tried: Tried, reason: &str) -> (Report, Option<String>) {
+        let Tried { task, host, .. } = tried;
+        let trouble = self.troubles.entry(task).or_default();
+        (trouble.avoid, trouble.last_failed) = (Some(host), Some(tried));
+        let state = self.task_mut(task);
+        state.losses += 1;
+        let losses = state.losses;
+        let is_last = losses >= self.config.crash_limit;
+        let end = is_last.then(|| format!("{losses} of its attempts were lost to their hosts, the last: {reason}"));
+        (Report::HostLacks { task, host, reason: reason.to_owned() }, end)
+    }
+
+    /// Whether another host than that could take a task, or may come to.
+    fn may_go_elsewhere(&self, task: TaskId, host: HostId) -> bool {
+        self.hosts.iter().filter(|(other, _)| **other != host).any(|(other, state)| match state {
+            HostState::Starting => !self.is_excluded(task, *other),
+            HostState::Up(worker) => self.could_take(task, &self.workers[worker]),
+            HostState::Absent | HostState::Down => false,
+        })
     }
 
     /// The host lacks what the task needs. What to report, and the reason if nobody is left who could have it.

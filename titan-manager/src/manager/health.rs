@@ -14,7 +14,7 @@ use crate::worker::{Health, HostState, Worker};
 impl Manager {
     pub(super) fn on_host_starting(&mut self, now: Timestamp, host: HostId) {
         if self.config.waits_at_start {
-            self.last_heard.get_or_insert(now);
+            self.wait_for_host(host, now);
         }
         self.hosts.insert(host, HostState::Starting);
     }
@@ -24,6 +24,7 @@ impl Manager {
             self.lose(now, worker, false, effects);
         }
         self.hosts.insert(host, HostState::Down);
+        self.away.remove(&host);
         self.recheck = true;
     }
 
@@ -41,7 +42,7 @@ impl Manager {
             self.hosts.insert(host, HostState::Up(worker));
         }
         self.recheck = true;
-        self.last_heard = Some(now);
+        self.away.remove(&host);
         let joined = Worker::new(host, capacity, now);
         if let Some(task_bytes) = self.smallest_task_bytes().filter(|&bytes| bytes > joined.slot_bytes()) {
             let slot_bytes = joined.slot_bytes();
@@ -58,7 +59,7 @@ impl Manager {
     pub(super) fn on_heard(&mut self, now: Timestamp, worker: WorkerId, effects: &mut Vec<Effect>) {
         let Some(heard) = self.workers.get_mut(&worker) else { return };
         heard.last_heard = now;
-        self.last_heard = Some(now);
+        heard.is_absent = false;
         if heard.health == Health::Unhealthy {
             heard.health = Health::Healthy;
             effects.push(Effect::Report(Report::HealthyAgain { host: heard.host }));
@@ -82,16 +83,18 @@ impl Manager {
         for worker in silent {
             self.on_silence(now, worker, effects);
         }
+        self.review_absences(now, effects);
     }
 
     /// Time in which this side itself slept is no silence of the others: what they said meanwhile is still to be read.
     fn forgive_own_gap(&mut self, now: Timestamp) {
         let since = self.last_tick.replace(now).map_or(self.config.tick, |last| now.since(last));
         if since > self.config.tick * 2 {
+            let span = since - self.config.tick;
             for worker in self.workers.values_mut() {
-                worker.last_heard = now.min(worker.last_heard + (since - self.config.tick));
+                worker.last_heard = now.min(worker.last_heard + span);
             }
-            self.last_heard = self.last_heard.map(|last| now.min(last + (since - self.config.tick)));
+            self.forgive_absences(now, span);
         }
     }
 
@@ -140,8 +143,10 @@ impl Manager {
         is_dead: bool,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(host) = self.lose(now, worker, is_dead, effects) {
+        let last_heard = self.workers.get(&worker).map(|worker| worker.last_heard);
+        if let (Some(host), Some(last_heard)) = (self.lose(now, worker, is_dead, effects), last_heard) {
             self.hosts.insert(host, HostState::Starting);
+            self.wait_for_host(host, last_heard);
             self.count_host_fault(now, host, "its agent was lost", effects);
         } else if is_dead {
             self.release_held(Holder::Worker(worker), effects);
@@ -172,17 +177,13 @@ impl Manager {
         Some(host)
     }
 
-    /// Whether nobody is left who could run anything, or too few to begin, or nobody has been there for too long.
-    pub(super) fn has_no_workers(&self, now: Timestamp) -> bool {
+    /// Whether nobody is left who could run anything, or too few to begin.
+    pub(super) fn has_no_workers(&self) -> bool {
         if self.hosts.is_empty() || self.jobs.is_empty() {
             return false;
         }
         let usable = self.usable_hosts();
-        let is_too_late = self.absence_ends().is_some_and(|end| end <= now);
-        usable == 0
-            || is_too_late
-            || (!self.begun && usable < u64::from(self.config.min_workers))
-            || self.waits_for_nobody()
+        usable == 0 || (!self.begun && usable < u64::from(self.config.min_workers)) || self.waits_for_nobody()
     }
 
     /// Whether there is a host that is up, or may be, and on which not every job's setup has failed.
@@ -217,7 +218,8 @@ impl Manager {
     fn is_usable(&self, host: HostState) -> bool {
         match host {
             HostState::Starting => true,
-            HostState::Down => false,
+            HostState::Absent | HostState::Down => false,
+            HostState::Up(worker) if self.workers[&worker].is_absent => false,
             HostState::Up(worker) => {
                 self.smallest_task_bytes().is_none_or(|bytes| self.workers[&worker].slot_bytes() >= bytes)
             }

@@ -30,10 +30,11 @@ use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::task::{Job, Task, Trouble};
 use crate::worker::{Attempt, HostState, Worker};
+use absence::Away;
 use commit::Commit;
 use hold::{Hold, Holder};
 use placement::Reservation;
-use quarantine::HostRecord;
+use quarantine::HostFaults;
 use stop::Stop;
 
 pub(crate) use stragglers::Pace;
@@ -68,14 +69,14 @@ pub struct Manager {
     hosts: BTreeMap<HostId, HostState>,
     workers: BTreeMap<WorkerId, Worker>,
     /// What is held against hosts.
-    records: BTreeMap<HostId, HostRecord>,
+    faults: BTreeMap<HostId, HostFaults>,
     last_tick: Option<Timestamp>,
     last_start: Option<Timestamp>,
     /// Until when a task that waits must wait because another one has just started.
     delayed_until: Option<Timestamp>,
     reservation: Option<Reservation>,
-    /// The last sign of life of any worker.
-    last_heard: Option<Timestamp>,
+    /// Hosts that aren't there now, and were, or are waited for from the beginning.
+    away: BTreeMap<HostId, Away>,
     /// Whether it was told that no host is up.
     is_absence_told: bool,
     /// Whether `min_workers` were HEALTHY at once; stays true.
@@ -115,12 +116,12 @@ impl Manager {
             next_attempt: 1,
             hosts: BTreeMap::new(),
             workers: BTreeMap::new(),
-            records: BTreeMap::new(),
+            faults: BTreeMap::new(),
             last_tick: None,
             last_start: None,
             delayed_until: None,
             reservation: None,
-            last_heard: None,
+            away: BTreeMap::new(),
             is_absence_told: false,
             begun: false,
             stop: None,
@@ -135,14 +136,18 @@ impl Manager {
         if self.verdict.is_some() {
             return;
         }
+        let is_tick = event == Event::Tick;
         self.release_due(now, effects);
         self.on_event(now, event, effects);
         self.follow(effects);
         self.halt_if_due(effects);
         self.review_quarantines(now, effects);
         self.place(now, effects);
+        if is_tick {
+            // Not before all that waits has had its turn.
+            self.help_stragglers(now, effects);
+        }
         self.take_back_for_idle(effects);
-        self.notice_absence(now, effects);
         self.finish(now, effects);
     }
 
@@ -152,6 +157,7 @@ impl Manager {
             Event::Grow { job, tasks } => self.on_grow(now, job, tasks, effects),
             Event::Close { job } => self.on_close(job, effects),
             Event::HostStarting { host } => self.on_host_starting(now, host),
+            Event::StartFailed { host } => self.on_start_failed(host),
             Event::HostDown { host } => self.on_host_down(now, host, effects),
             Event::WorkerJoined { host, worker, capacity, is_alone, held } => {
                 self.on_worker_joined(now, host, worker, capacity, effects);
@@ -171,10 +177,7 @@ impl Manager {
             Event::Committed { task, problem } => self.on_committed(task, problem, effects),
             Event::Cancel => self.on_cancel(effects),
             Event::Abandon => self.on_abandon(now, effects),
-            Event::Tick => {
-                self.on_tick(now, effects);
-                self.help_stragglers(now, effects);
-            }
+            Event::Tick => self.on_tick(now, effects),
         }
     }
 

@@ -51,7 +51,7 @@ impl Manager {
 
     fn next_placement(&mut self) -> Option<(TaskId, WorkerId)> {
         let prefill = self.prefill_limit();
-        if !self.workers.values().any(|worker| worker.has_slot(prefill)) {
+        if !self.workers.values().any(|worker| self.gets_tasks(worker) && worker.has_slot(prefill)) {
             return None;
         }
         let (placeable, reservation) = self.find_placeable(prefill);
@@ -92,7 +92,8 @@ impl Manager {
 
     /// Whether some worker has room for tasks of that job, whatever a single one of them has been through.
     fn has_room_for_others(&self, job: JobId, prefill: u32) -> bool {
-        self.workers.values().any(|worker| self.has_room(job, worker, 0) || self.has_room(job, worker, prefill))
+        let has_room = |worker: &Worker| self.has_room(job, worker, 0) || self.has_room(job, worker, prefill);
+        self.workers.values().any(|worker| self.gets_tasks(worker) && has_room(worker))
     }
 
     /// The worker that lacks least of what a task asks for; the one that it had if that still makes sense.
@@ -116,7 +117,8 @@ impl Manager {
         if !config.start_delay.is_zero() || config.has_gate() || config.halt.is_some() {
             return 0;
         }
-        let expected = self.hosts.values().filter(|host| **host != HostState::Down).count().max(1);
+        let expected =
+            self.hosts.values().filter(|host| !matches!(host, HostState::Absent | HostState::Down)).count().max(1);
         u32::try_from(self.queue.len() / expected as u64).unwrap_or(u32::MAX)
     }
 

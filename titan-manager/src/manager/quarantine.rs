@@ -1,5 +1,5 @@
-//! Hosts with faults of their own: an agent that ends again and again, a full disk, memory that is used up. After some in a row
-//! a host gets no tasks for a while, if there are others; each time for longer. A task that ends well there ends the row. It
+//! Hosts with faults of their own: an agent that ends again and again, a full disk, memory that is used up, a setup that
+//! fails. What only some tasks miss there is none. After some in a row a host gets no tasks for a while, if there are others; each time for longer. A task that ends well there ends the row. It
 //! is never the last one: what nobody else can do, it does.
 
 use titan_proto::id::TaskId;
@@ -7,7 +7,7 @@ use titan_proto::message::ToAgent;
 use titan_proto::time::Timestamp;
 
 use super::Manager;
-use crate::effect::{Effect, Report};
+use crate::effect::{Effect, Record, Report};
 use crate::event::HostId;
 use crate::worker::{Health, Phase, Worker};
 
@@ -19,7 +19,7 @@ const LONGEST_FACTOR: u32 = 16;
 
 /// What is held against a host.
 #[derive(Debug, Default)]
-pub(super) struct HostRecord {
+pub(super) struct HostFaults {
     /// Faults since a task last ended well there.
     row: u32,
     /// How often it was kept away in that row.
@@ -31,39 +31,44 @@ pub(super) struct HostRecord {
 impl Manager {
     /// Something went wrong on a host that is no task's own fault.
     pub(super) fn count_host_fault(&mut self, now: Timestamp, host: HostId, reason: &str, effects: &mut Vec<Effect>) {
-        let record = self.records.entry(host).or_default();
-        record.row += 1;
-        let (faults, is_away) = (record.row, record.until.is_some());
-        let is_due = faults >= FAULTS_IN_A_ROW && !is_away && !self.config.quarantine.is_zero();
-        if !is_due || self.is_stopping() || !self.has_others(host) || self.is_needed(host) {
+        if self.is_stopping() {
             return;
         }
-        let record = self.records.get_mut(&host).expect("it has just been made");
-        let span = self.config.quarantine * 2_u32.saturating_pow(record.times).min(LONGEST_FACTOR);
-        record.times += 1;
-        record.until = Some(now + span);
-        effects.push(Effect::Report(Report::Quarantined { host, faults, reason: reason.to_owned(), span }));
+        effects.push(Effect::Record(Record::HostFault { host }));
+        effects.push(Effect::Report(Report::HostFault { host }));
+        let faults = self.faults.entry(host).or_default();
+        faults.row += 1;
+        let (row, is_away) = (faults.row, faults.until.is_some());
+        let is_due = row >= FAULTS_IN_A_ROW && !is_away && !self.config.quarantine.is_zero();
+        if !is_due || !self.has_others(host) || self.is_needed(host) {
+            return;
+        }
+        let faults = self.faults.get_mut(&host).expect("it has just been made");
+        let span = self.config.quarantine * 2_u32.saturating_pow(faults.times).min(LONGEST_FACTOR);
+        faults.times += 1;
+        faults.until = Some(now + span);
+        effects.push(Effect::Report(Report::Quarantined { host, faults: row, reason: reason.to_owned(), span }));
         self.take_back_from(host, effects);
     }
 
     /// A task has ended well there.
     pub(super) fn clear_host_faults(&mut self, host: HostId) {
-        if let Some(record) = self.records.get_mut(&host).filter(|record| record.until.is_none()) {
-            (record.row, record.times) = (0, 0);
+        if let Some(faults) = self.faults.get_mut(&host).filter(|faults| faults.until.is_none()) {
+            (faults.row, faults.times) = (0, 0);
         }
     }
 
     /// Hosts whose time is over, or that are needed, get tasks again.
     pub(super) fn review_quarantines(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let away: Vec<(HostId, Timestamp)> =
-            self.records.iter().filter_map(|(&host, record)| Some((host, record.until?))).collect();
+            self.faults.iter().filter_map(|(&host, faults)| Some((host, faults.until?))).collect();
         for (host, until) in away {
             let is_over = until <= now;
             if is_over || self.is_needed(host) {
-                let record = self.records.get_mut(&host).expect("it is away");
-                record.until = None;
+                let faults = self.faults.get_mut(&host).expect("it is away");
+                faults.until = None;
                 // The next fault sends it away again.
-                record.row = FAULTS_IN_A_ROW - 1;
+                faults.row = FAULTS_IN_A_ROW - 1;
                 effects.push(Effect::Report(Report::Released { host, is_needed: !is_over }));
             }
         }
@@ -71,11 +76,11 @@ impl Manager {
 
     /// When the next host gets tasks again.
     pub(super) fn next_release(&self) -> Option<Timestamp> {
-        self.records.values().filter_map(|record| record.until).min()
+        self.faults.values().filter_map(|faults| faults.until).min()
     }
 
     pub(super) fn is_quarantined(&self, host: HostId) -> bool {
-        self.records.get(&host).is_some_and(|record| record.until.is_some())
+        self.faults.get(&host).is_some_and(|faults| faults.until.is_some())
     }
 
     /// A worker that gets tasks, on another host than that.

@@ -98,7 +98,7 @@ impl Manager {
         let end = match self.all_ended() {
             true => self.end(),
             // What is being put in its places needs no worker.
-            false if self.commits.is_empty() && self.has_no_workers(now) => End::NoWorkers,
+            false if !self.is_stopping() && self.commits.is_empty() && self.has_no_workers() => End::NoWorkers,
             false => return,
         };
         if end == End::NoWorkers {

@@ -57,7 +57,6 @@ impl Manager {
         released
             .into_iter()
             .chain(self.delayed_until)
-            .chain(self.absence_ends())
             .chain(self.next_release())
             .min()
             .filter(|_| self.verdict.is_none())

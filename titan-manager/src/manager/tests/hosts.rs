@@ -156,7 +156,7 @@ fn waits_for_hosts(seconds: u64) -> Config {
 #[test]
 fn when_no_host_is_up_one_is_waited_for_and_that_is_said_once() {
     let mut cluster = Cluster::with(waits_for_hosts(300));
-    cluster.starting(1).starting(2).submit(2).join(1, 1).loses(1, true);
+    cluster.starting(1).submit(2).join(1, 1).loses(1, true).fails_to_start(1);
     let told = |cluster: &Cluster| {
         let is_absence = |effect: &&Effect| matches!(effect, Effect::Report(Report::NoneUp { .. }));
         cluster.effects.iter().filter(is_absence).count()
@@ -189,19 +189,61 @@ fn tasks_of_hosts_that_are_silent_for_too_long_are_cancelled_with_their_sessions
 fn hosts_that_were_never_there_are_waited_for_if_that_is_asked_for() {
     let config = Config { waits_at_start: true, ..waits_for_hosts(60) };
     let mut cluster = Cluster::with(config);
-    cluster.starting(1).submit(1).later(55);
-    assert_eq!(cluster.verdict(), None);
-    cluster.later(5);
+    cluster.starting(1).submit(1).later(90);
+    assert_eq!(cluster.verdict(), None, "a start that is under way is waited for");
+    cluster.fails_to_start(1).later(5);
     assert_eq!(cluster.verdict(), verdict(End::NoWorkers, 0, 0, 1));
 }
 
 #[test]
 fn titans_own_sleep_is_no_absence_of_hosts() {
     let mut cluster = Cluster::with(waits_for_hosts(60));
-    cluster.starting(1).submit(1).join(1, 1).loses(1, true).later(5);
+    cluster.starting(1).submit(1).join(1, 1).loses(1, true).fails_to_start(1).later(5);
     cluster.now = cluster.now + Duration::from_secs(3_600);
-    cluster.on(Event::Tick);
+    cluster.fails_to_start(1).on(Event::Tick);
     assert_eq!(cluster.verdict(), None);
     cluster.later(60);
+    assert_eq!(cluster.verdict(), verdict(End::NoWorkers, 0, 0, 1));
+}
+
+#[test]
+fn what_only_a_host_could_do_that_is_away_for_too_long_fails_and_the_rest_is_done() {
+    let mut cluster = Cluster::with(waits_for_hosts(60));
+    let request = Request { cpus: 4, ..Request::default() };
+    let of_big = JobSpec { request, ..spec(1) };
+    cluster.starting(1).starting(2).on(Event::Submit(vec![of_big, spec(1)])).join(1, 4).join(2, 1);
+    cluster.loses(1, true).fails_to_start(1);
+    for _ in 0..11 {
+        cluster.on(Event::Heard { worker: WorkerId(2) }).later(5);
+    }
+    assert_eq!(cluster.manager.counts().failed, 0);
+    cluster.on(Event::Heard { worker: WorkerId(2) }).later(10);
+    assert_eq!(cluster.manager.counts().failed, 1);
+    let of_rest = cluster.manager.attempts.keys().next().unwrap().number;
+    cluster.ends(2, of_rest, completed());
+    assert_eq!(cluster.verdict(), verdict(End::Done, 1, 1, 0));
+}
+
+#[test]
+fn a_host_that_comes_when_nobody_waits_for_it_any_more_works_all_the_same() {
+    let mut cluster = Cluster::with(waits_for_hosts(60));
+    cluster.starting(1).starting(2).submit(9).join(1, 1).join(2, 1).loses(1, true).fails_to_start(1);
+    for _ in 0..14 {
+        cluster.on(Event::Heard { worker: WorkerId(2) }).later(5);
+    }
+    cluster.join(1 + 2, 1);
+    assert!(!cluster.starts().is_empty());
+}
+
+#[test]
+fn fewer_hosts_than_a_batch_is_to_begin_with_are_not_waited_for_for_ever() {
+    let config = Config { waits_at_start: true, min_workers: 2, ..waits_for_hosts(60) };
+    let mut cluster = Cluster::with(config);
+    cluster.starting(1).starting(2).submit(1).join(1, 1).fails_to_start(2);
+    for _ in 0..11 {
+        cluster.on(Event::Heard { worker: WorkerId(1) }).later(5);
+    }
+    assert_eq!(cluster.verdict(), None);
+    cluster.on(Event::Heard { worker: WorkerId(1) }).later(5);
     assert_eq!(cluster.verdict(), verdict(End::NoWorkers, 0, 0, 1));
 }

@@ -107,6 +107,10 @@ impl Cluster {
         self.on(Event::HostDown { host: HostId(number) })
     }
 
+    fn fails_to_start(&mut self, number: u32) -> &mut Self {
+        self.on(Event::StartFailed { host: HostId(number) })
+    }
+
     fn loses(&mut self, worker: u32, is_dead: bool) -> &mut Self {
         self.on(Event::SessionLost { worker: WorkerId(worker), is_dead })
     }

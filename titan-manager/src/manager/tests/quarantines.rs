@@ -5,15 +5,14 @@ use super::*;
 const SPAN: Duration = Duration::from_secs(300);
 
 fn of_host() -> Outcome {
-    Outcome::failed_by_host("no scratch folder on render1: No space left on device")
+    Outcome::failed_by_machine("no scratch folder on render1: No space left on device")
 }
 
 /// Two hosts with a slot each; the first has a fault with each task that it is given, the second is as slow as can be.
 fn with_faults(tasks: u32, faults: u32) -> Cluster {
     let mut cluster = Cluster::with(Config { speculates: false, ..config() });
     cluster.starting(1).starting(2);
-    // Jobs of their own: one that a host says it lacks something for avoids it by itself.
-    cluster.on(Event::Submit((0..tasks).map(|_| spec(1)).collect()));
+    cluster.submit(tasks);
     cluster.join(1, 1).join(2, 1);
     for _ in 0..faults {
         cluster.fails_on_first();
@@ -79,10 +78,48 @@ fn a_task_that_ends_well_ends_the_row() {
 
 #[test]
 fn the_last_host_is_never_sent_away() {
-    let mut cluster = Cluster::with(config());
-    cluster.on(Event::Submit((0..9).map(|_| spec(1)).collect())).starting(2).join(1, 1);
+    let mut cluster = with_faults(9, 3);
+    assert!(cluster.is_away());
     for _ in 0..5 {
-        cluster.fails_on_first();
+        let (attempt, _) = cluster.manager.attempts.iter().find(|(_, held)| held.worker == WorkerId(2)).unwrap();
+        let number = attempt.number;
+        cluster.ends(2, number, of_host());
+        assert!(cluster.manager.workers().any(|view| !view.is_quarantined));
+    }
+}
+
+#[test]
+fn where_there_is_nowhere_else_a_fault_of_the_host_is_a_try() {
+    let mut cluster = Cluster::with(config());
+    cluster.submit(1).join(1, 1);
+    for failures in 1..=3 {
+        let number = cluster.first_of_first();
+        cluster.ends(1, number, of_host());
+        assert_eq!(cluster.manager.counts().failed, u64::from(failures == 3));
+    }
+}
+
+#[test]
+fn a_task_that_is_lost_to_its_hosts_again_and_again_fails() {
+    let mut cluster = Cluster::with(Config { quarantine: Duration::ZERO, ..config() });
+    cluster.submit(1).join(1, 1).join(2, 1);
+    for _ in 0..5 {
+        let (&attempt, held) = cluster.manager.attempts.iter().next().unwrap();
+        let worker = held.worker.0;
+        cluster.ends(worker, attempt.number, of_host());
+    }
+    assert_eq!(cluster.verdict(), verdict(End::Done, 0, 1, 0));
+}
+
+#[test]
+fn what_a_host_lacks_for_some_tasks_is_no_fault_of_its_own() {
+    let mut cluster = Cluster::with(config());
+    cluster.submit(9).join(1, 1).join(2, 1);
+    for _ in 0..4 {
+        if cluster.manager.attempts.values().any(|held| held.worker == WorkerId(1)) {
+            let number = cluster.first_of_first();
+            cluster.ends(1, number, Outcome::failed_by_host("ffmpeg isn't found"));
+        }
     }
     assert!(!cluster.is_away());
 }
@@ -116,7 +153,7 @@ fn agents_that_are_lost_again_and_again_are_faults_too() {
 #[test]
 fn without_a_span_no_host_is_sent_away() {
     let mut cluster = Cluster::with(Config { quarantine: Duration::ZERO, ..config() });
-    cluster.on(Event::Submit((0..9).map(|_| spec(1)).collect())).join(1, 1).join(2, 1);
+    cluster.submit(9).join(1, 1).join(2, 1);
     for _ in 0..5 {
         cluster.fails_on_first();
     }
