@@ -1,6 +1,6 @@
 //! Hosts with faults of their own: an agent that ends again and again, a full disk, memory that is used up, a setup that
-//! fails. What only some tasks miss there is none. After some in a row a host gets no tasks for a while, if there are others; each time for longer. A task that ends well there ends the row. It
-//! is never the last one: what nobody else can do, it does.
+//! fails. What only some tasks miss there is none. After some in a row a host gets no tasks for a while, if there are others;
+//! each time for longer. A task that ends well there ends the row. It is never the last one: what nobody else can do, it does.
 
 use titan_proto::id::TaskId;
 use titan_proto::message::ToAgent;
