@@ -132,10 +132,12 @@ fn a_killed_agent_is_started_afresh_and_the_picture_is_the_same() {
 fn a_silent_agent_loses_its_tasks_to_another() {
     let desk = Desk::new();
     let times = "--heartbeat 100ms --unhealthy-after 300ms --lease 1s";
-    let words = format!("{SMALL} -o out.png --cluster cluster.toml --hosts : --local 2 {times}");
+    let words = format!("{SMALL} -o out.png --cluster cluster.toml --hosts : --local 2 -v {times}");
     desk.write("cluster.toml", "[scheduler]\ntick = \"50ms\"\n[[host]]\nlocal = true\n");
     let running = desk.start_faulty("slow:100", &words);
     desk.wait_for_agents(3);
+    // One that titan hasn't greeted yet has a lease of its own.
+    wait_until(PATIENCE, "all have joined", || running.stderr().matches(": up after ").count() == 3);
     let agent = desk.agents()[0];
     send_signal(agent, Signal::STOP);
     let outcome = running.wait().expect(0);

@@ -393,9 +393,9 @@ fn a_second_titan_on_one_batch_is_refused_with_the_first_ones_name() {
     let outcome = sh(&desk, &format!("$titan resume {}", id(&desk))).expect(2);
     let told = format!("batch {} is being run by titan with pid {} on ", id(&desk), running.pid());
     assert!(outcome.stderr.contains(&told), "{}", outcome.stderr);
-    // Without a name there is none to go on with.
-    let outcome = sh(&desk, "$titan resume").expect(0);
-    assert_eq!(outcome.stderr, "titan: there is no batch to go on with\n");
+    // Without a name there is none to go on with, and which one isn't over is told.
+    let outcome = sh(&desk, "$titan resume").expect(2);
+    assert!(outcome.stderr.contains(&told) && outcome.stderr.contains("titan status -f"), "{}", outcome.stderr);
     assert!(!running.has_ended());
     desk.write("go", "");
     running.wait().expect(0);
@@ -622,5 +622,50 @@ fn what_is_still_the_same_is_kept_if_somebody_asks_for_it_and_offered_otherwise(
     let outcome = sh(&desk, "$titan batch --fresh b.toml").expect(0);
     assert!(!outcome.stderr.contains("ran before"), "{}", outcome.stderr);
     assert_eq!(begun(&desk)["a"], 3);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn what_a_killed_titan_had_told_of_can_be_read_all_the_same() {
+    let desk = Desk::new();
+    let running = start(&desk, &waiting(&desk, "", 3, "::: 1 2 3 4 5 6"));
+    wait_until(PATIENCE, "three are done", || stdout(&desk).lines().count() == 3);
+    kill(running);
+    desk.write("go", "");
+    start(&desk, "$titan resume").wait().expect(0);
+    for task in 1..=6 {
+        let outcome = sh(&desk, &format!("$titan logs {} {task}", id(&desk))).expect(0);
+        assert!(outcome.text().contains(&task.to_string()), "task {task}: {} {}", outcome.text(), outcome.stderr);
+    }
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn a_cancel_ends_what_runs_here_though_the_folder_is_gone() {
+    let desk = Desk::new();
+    let folder = desk.path("gone");
+    std::fs::create_dir(&folder).unwrap();
+    let begin = format!("$titan map -s 'echo {{}} >> {}; sleep 100' ::: 1 2", desk.path("begun").display());
+    let running = Running::start(line(&desk, &begin).current_dir(&folder));
+    wait_until(PATIENCE, "both run", || begun(&desk).len() == 2);
+    kill(running);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let outcome = sh(&desk, &format!("$titan resume {}", id(&desk))).expect(2);
+    assert!(outcome.stderr.contains(&format!("make it again, or: titan cancel {}", id(&desk))), "{}", outcome.stderr);
+    sh(&desk, &format!("$titan cancel {}", id(&desk))).expect(0);
+    desk.wait_until_tidy();
+}
+
+#[test]
+fn whoever_asks_twice_for_the_end_gets_it_at_once_and_nothing_stays() {
+    let desk = Desk::new();
+    let mut running = start(&desk, "$titan map -s 'trap \"\" TERM; echo {} >> begun; sleep 100; sleep 100' ::: 1 2");
+    wait_until(PATIENCE, "both run", || begun(&desk).len() == 2);
+    running.signal(Signal::INT);
+    running.wait_for("stopping; once more to stop at once");
+    // A terminal that is closed may tell twice, and means it once.
+    running.signal(Signal::HUP);
+    running.signal(Signal::INT);
+    running.wait().expect(130);
     desk.wait_until_tidy();
 }

@@ -47,8 +47,8 @@ impl Judged {
         let was_stopped = ended.ending.is_some() || verdict.end == End::NoWorkers;
         let is_final = ended.is_cancelled || !(was_stopped || self.failure.is_some() || ended.feed_error.is_some());
         let state = match self.code {
-            _ if ended.is_cancelled => BatchState::Cancelled,
             exit::SUCCESS => BatchState::Completed,
+            _ if ended.is_cancelled => BatchState::Cancelled,
             _ => BatchState::Failed,
         };
         let conclusion = Conclusion { verdict, exit_code: self.code, is_final, state };
@@ -100,6 +100,9 @@ fn judge(
     progress: &mut Progress,
 ) -> Result<(u8, Vec<String>), Failure> {
     if let Some(error) = &ended.write_error {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            progress.say(&continue_with(batch));
+        }
         return Err(write_failure(error));
     }
     if let Some(ending) = ended.ending {
@@ -149,6 +152,9 @@ fn explain_no_workers(batch: &Batch<'_>, progress: &mut Progress) {
         let (reason, hint) = host.trouble.clone().unwrap_or_else(|| (host.word().to_owned(), None));
         let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
         lines.push(format!("  {}: {reason}{hint}", printable(&host.name)));
+    }
+    if progress.tally.present().any(HostTally::was_lost) {
+        lines.push("  what still runs on lost hosts goes on for titan resume, or ends with its lease".to_owned());
     }
     if let Some(hint) = &batch.smaller_tasks_hint
         && progress.tally.hosts.iter().any(|host| host.is_too_small)

@@ -18,7 +18,7 @@ const MAX_COMMAND_CHARS: usize = 60;
 
 /// Lists the batches.
 pub(crate) fn run(args: &BatchesArgs) -> Result<u8, Failure> {
-    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let store = Store::existing(args.state.batch_dir.as_deref())?;
     let batches: Vec<(Stored, Option<Brief>)> =
         store.list().into_iter().map(|batch| (Brief::of(&batch), batch)).map(|(brief, batch)| (batch, brief)).collect();
     if args.json {

@@ -24,12 +24,14 @@ use crate::state::{Store, Stored, now_ms};
 
 /// How often is looked whether the batch has ended.
 const LOOK_SPAN: Duration = Duration::from_millis(50);
+/// Whoever waits is told after this for what.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How long that may take: whoever works on it gives its tasks some seconds to stop.
 const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// Ends a batch for good.
 pub(crate) fn run(args: &CancelArgs) -> Result<u8, Failure> {
-    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let store = Store::existing(args.state.batch_dir.as_deref())?;
     let batch = store.named(&args.batch)?;
     if EndMark::read(&batch.path).is_none() || dir::holder(&batch.path).is_some() {
         match dir::holder(&batch.path) {
@@ -53,11 +55,15 @@ fn wait_for(batch: &Stored, holder: &dir::Holder) -> Result<(), Failure> {
     let cannot = |error| Failure::plain(exit::CANNOT_WRITE, format!("cannot cancel batch {}: {error}", batch.id));
     dir::ask_to_cancel(&batch.path).map_err(cannot)?;
     let begun = Instant::now();
+    let mut is_told = false;
     while dir::holder(&batch.path).is_some() {
         if begun.elapsed() > MAX_WAIT {
             let problem = format!("batch {} is still run by {holder}, which was asked to end it", batch.id);
             let hint = format!("look at it there: titan status {}", batch.id);
             return Err(Failure::hinted(exit::CANNOT_WRITE, problem, hint));
+        }
+        if begun.elapsed() > PATIENCE && !std::mem::replace(&mut is_told, true) {
+            crate::progress::to_stderr(&format!("titan: {holder} was asked to end it, and hasn't yet; waiting"));
         }
         thread::sleep(LOOK_SPAN);
     }
@@ -111,7 +117,11 @@ fn send_away(batch: &Stored, opened: &Opened) {
     });
     let unreached: Vec<String> = match told {
         Ok(hosts) => hosts.into_iter().filter(|(_, told)| told.is_err()).map(|(name, _)| printable(&name)).collect(),
-        Err(_) => vec!["its hosts".to_owned()],
+        Err(failure) => {
+            crate::progress::to_stderr(&failure.message.unwrap_or_default());
+            crate::progress::to_stderr("titan: its hosts aren't known: what runs there ends with its lease");
+            return;
+        }
     };
     if !unreached.is_empty() {
         let hosts = unreached.join(", ");

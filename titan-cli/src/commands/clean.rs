@@ -31,7 +31,7 @@ type Kept = (String, Result<Vec<(String, u64)>, LaunchError>);
 
 /// Removes it, or tells what would go.
 pub(crate) fn run(args: &CleanArgs) -> Result<u8, Failure> {
-    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let store = Store::existing(args.state.batch_dir.as_deref())?;
     let Place { cluster, .. } = super::resolve_place(&args.place)?;
     let batches = remove_batches(&store, !args.dry_run);
     let hosts = clean_hosts(&cluster, !args.dry_run)?;

@@ -40,7 +40,7 @@ struct Table {
 
 /// Prints it.
 pub(crate) fn run(args: &ExportArgs) -> Result<u8, Failure> {
-    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let store = Store::existing(args.state.batch_dir.as_deref())?;
     let batch = store.named(&args.batch)?;
     let mut table = Table::default();
     view::read(&batch.path, |entry| table.take(entry))?;

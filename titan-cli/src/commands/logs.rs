@@ -30,7 +30,7 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Tells it.
 pub(crate) fn run(args: &LogsArgs) -> Result<u8, Failure> {
-    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let store = Store::existing(args.state.batch_dir.as_deref())?;
     let batch = store.named(&args.batch)?;
     match &args.task {
         Some(task) => super::block_on(written(args, &batch, task)),

@@ -18,7 +18,7 @@ use crate::state::{Store, Stored};
 
 /// Goes on with a batch.
 pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
-    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let store = Store::existing(args.state.batch_dir.as_deref())?;
     let batch = match &args.batch {
         Some(word) => store.named(word)?,
         None => match store.list().into_iter().find(is_unfinished) {
@@ -58,8 +58,13 @@ pub(crate) fn run(args: &ResumeArgs) -> Result<u8, Failure> {
 
 /// The command that has begun a batch, in its folder.
 fn command_of(opened: &Opened) -> Result<Option<Command>, Failure> {
-    let (folder, words) = (opened.specification.folder.clone(), opened.specification.words.clone());
-    enter(OsStr::from_bytes(&folder))?;
+    enter(opened)?;
+    words_of(opened)
+}
+
+/// What was typed to begin a batch.
+fn words_of(opened: &Opened) -> Result<Option<Command>, Failure> {
+    let words = opened.specification.words.clone();
     let words = words.into_iter().map(OsString::from_vec);
     let command = Cli::try_parse_from(std::iter::once(OsString::from("titan")).chain(words));
     Ok(command.map_err(|error| super::told_by_parser(&error))?.command)
@@ -67,7 +72,9 @@ fn command_of(opened: &Opened) -> Result<Option<Command>, Failure> {
 
 /// The hosts of a batch, as they were when it was begun.
 pub(super) fn cluster_of(opened: &Opened) -> Result<Cluster, Failure> {
-    let place = match command_of(opened)? {
+    // It may be gone; what is found from there is recorded.
+    let _ = enter(opened);
+    let place = match words_of(opened)? {
         Some(Command::Run(run)) => run.common.place,
         Some(Command::Map(map)) => map.common.place,
         Some(Command::Batch(batch)) => batch.common.place,
@@ -87,6 +94,11 @@ fn may_go_on(opened: &Opened, end: &EndMark, retries_failed: bool) -> bool {
 }
 
 fn nothing_to_do(store: &Store) -> Result<u8, Failure> {
+    let running = store.list().into_iter().find_map(|batch| Some((dir::holder(&batch.path)?, batch)));
+    if let Some((holder, batch)) = running {
+        let problem = format!("there is no batch to go on with; batch {} is being run by {holder}", batch.id);
+        return Err(Failure::hinted(exit::USAGE, problem, format!("look at it: titan status -f {}", batch.id)));
+    }
     let Some(newest) = store.list().into_iter().find(|batch| dir::holder(&batch.path).is_none()) else {
         crate::progress::to_stderr("titan: there is no batch to go on with");
         return Ok(exit::SUCCESS);
@@ -108,10 +120,11 @@ fn given_place(options: &PlaceOptions) -> Result<Option<Place>, Failure> {
     is_given.then(|| super::resolve_place(options)).transpose()
 }
 
-fn enter(folder: &OsStr) -> Result<(), Failure> {
+fn enter(opened: &Opened) -> Result<(), Failure> {
+    let folder = OsStr::from_bytes(&opened.specification.folder);
     std::env::set_current_dir(folder).map_err(|error| {
         let problem = format!("cannot enter {}, where the batch was begun: {error}", Path::new(folder).display());
-        Failure::plain(exit::USAGE, problem)
+        Failure::hinted(exit::USAGE, problem, format!("make it again, or: titan cancel {}", opened.directory.id()))
     })
 }
 

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
 use crate::args::StatusArgs;
-use crate::config::text::{counted, printable};
+use crate::config::text::{columns, counted, printable};
 use crate::config::units::human_duration;
 use crate::driver::signals::Signals;
 use crate::exit::{self, Failure};
@@ -24,7 +25,7 @@ const LOOK_SPAN: Duration = Duration::from_secs(1);
 
 /// Tells how far a batch is.
 pub(crate) fn run(args: &StatusArgs) -> Result<u8, Failure> {
-    let store = Store::find(args.state.batch_dir.as_deref())?;
+    let store = Store::existing(args.state.batch_dir.as_deref())?;
     let batch = match &args.batch {
         Some(word) => store.named(word)?,
         None => newest(&store)?,
@@ -65,11 +66,7 @@ async fn follow(args: &StatusArgs, batch: &Stored) -> Result<u8, Failure> {
         let view = View::of(batch)?;
         let next = shown(args, batch, &view);
         if next != last {
-            let up = if redraws && !last.is_empty() {
-                format!("\x1b[{}F\x1b[J", last.lines().count())
-            } else {
-                String::new()
-            };
+            let up = if redraws && !last.is_empty() { format!("\x1b[{}F\x1b[J", rows(&last)) } else { String::new() };
             super::print(&format!("{up}{next}"))?;
             last = next;
         }
@@ -86,6 +83,12 @@ async fn follow(args: &StatusArgs, batch: &Stored) -> Result<u8, Failure> {
     }
 }
 
+/// Rows of the terminal that a text takes.
+fn rows(text: &str) -> usize {
+    let width = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    text.lines().map(|line| if width == 0 { 1 } else { columns(line).div_ceil(width).max(1) }).sum()
+}
+
 /// What is told to whoever stops watching.
 pub(super) fn still_runs(batch: &Stored) -> String {
     format!("titan: batch {0} still runs; end it with: titan cancel {0}", batch.id)
@@ -99,7 +102,7 @@ pub(super) fn over_line(batch: &Stored, end: &EndMark) -> String {
     let mut line = format!("titan: batch {} ({}) is over: {}", batch.id, printable(name), end.state.word());
     let _ = write!(line, ", {completed} of {total} COMPLETED");
     if failed > 0 {
-        let _ = write!(line, ", {failed} FAILED (again: titan resume --retry-failed {})", batch.id);
+        let _ = write!(line, ", {failed} FAILED (again: {})", batch.way_on(" --retry-failed"));
     }
     line
 }
@@ -117,7 +120,7 @@ fn text(batch: &Stored, view: &View) -> String {
         (live.scheduled, "scheduled"),
         (pending, "pending"),
         (live.failed, "failed"),
-        (live.cancelled, "cancelled"),
+        (live.cancelled, if view.state == BatchState::Interrupted { "stopped" } else { "cancelled" }),
         (live.retries, "retried"),
     ] {
         if count > 0 {
@@ -166,8 +169,8 @@ fn pending(view: &View) -> u64 {
 
 fn continue_with(batch: &Stored, view: &View) -> Option<String> {
     match view.state {
-        BatchState::Interrupted => Some(format!("titan resume {}", batch.id)),
-        BatchState::Failed => Some(format!("titan resume --retry-failed {}", batch.id)),
+        BatchState::Interrupted => Some(batch.way_on("")),
+        BatchState::Failed => Some(batch.way_on(" --retry-failed")),
         BatchState::Running | BatchState::Completed | BatchState::Cancelled => None,
     }
 }

@@ -372,9 +372,10 @@ impl HostTask {
                 Err(error) if error.lasting == Lasting::Permanent => {
                     return Reached::Over(self.lost(worker, &error.reason, false).await);
                 }
-                Err(_) => {
+                Err(error) => {
                     if !std::mem::replace(&mut is_told, true) {
                         self.tell(News::Away { host: self.id, reason: reason.to_owned() }).await;
+                        self.tell(News::Trouble { host: self.id, error }).await;
                     }
                 }
             }

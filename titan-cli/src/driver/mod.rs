@@ -58,6 +58,8 @@ use staging::Staging;
 pub(crate) const MAX_NEWS: usize = 1_024;
 /// How long hosts may take to part after the goodbye.
 const PART_SPAN: Duration = Duration::from_secs(5);
+/// The same where a person can't wait.
+const HURRIED_PART_SPAN: Duration = Duration::from_secs(1);
 /// Progress is redrawn this often.
 const REDRAW_SPAN: Duration = Duration::from_millis(100);
 
@@ -262,13 +264,15 @@ impl<'a> Driver<'a> {
             let span = if self.ended.ending.is_some() { stop_span } else { Duration::MAX };
             // A reader of stdout that reads nothing holds up whoever has been told to end no longer than this.
             let _ = timeout(span, self.write_out(signals)).await;
-            let parting = async { while tasks.join_next().await.map(unwound).is_some() {} };
-            let drain = async { while self.news.recv().await.is_some() {} };
-            let _ = timeout(PART_SPAN, async {
-                tokio::select! { () = parting => {}, () = drain => {} }
-            })
-            .await;
         }
+        // At a goodbye agents end all that they run at once.
+        let span = if hurried { HURRIED_PART_SPAN } else { PART_SPAN };
+        let parting = async { while tasks.join_next().await.map(unwound).is_some() {} };
+        let drain = async { while self.news.recv().await.is_some() {} };
+        let _ = timeout(span, async {
+            tokio::select! { () = parting => {}, () = drain => {} }
+        })
+        .await;
         self.ended
     }
 
@@ -309,7 +313,13 @@ impl<'a> Driver<'a> {
                     }
                 }
                 ending = signals.next() => {
-                    if self.ended.ending.replace(ending).is_some() {
+                    let is_second = self.ended.ending.is_some();
+                    // A terminal that is closed may say so twice.
+                    if is_second && ending == Ending::Hangup {
+                        continue;
+                    }
+                    self.ended.ending = Some(ending);
+                    if is_second {
                         return true;
                     }
                     stop_by = Some(Instant::now() + stop_span);

@@ -96,6 +96,16 @@ impl Spool {
         }
     }
 
+    /// The tasks whose results are here.
+    pub(crate) fn results(&self) -> Vec<TaskId> {
+        let task = |name: &str| {
+            let (job, index) = name.split_once('.')?;
+            Some(TaskId { job: JobId(job.parse().ok()?), index: index.parse().ok()? })
+        };
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.filter_map(|entry| task(entry.file_name().to_str()?)).collect()
+    }
+
     /// Where a task's result is.
     pub(crate) fn path(&self, task: TaskId) -> PathBuf {
         self.result(task)

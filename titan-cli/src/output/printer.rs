@@ -121,11 +121,17 @@ impl Outlet<'_> {
         let job = JobId(number as u32);
         let placed = self.past.placed().filter(|(task, _)| task.job == job);
         let files = |files: &[PlacedFile]| named_files(files.iter().map(Placed::of_journal));
+        let (told_before, spool) = (self.past.told(job), self.directory.spool());
+        let mut kept = Kept::new(self.directory.path())?;
+        // The titan that told of them ended before it could do that.
+        for task in spool.results().into_iter().filter(|task| task.job == job && told_before.contains(&task.index)) {
+            kept.retire(&spool, task, true);
+        }
         Ok(Printer {
             manners: self.manners,
             hosts: self.hosts.to_vec(),
             book,
-            spool: self.directory.spool(),
+            spool,
             results: None,
             joblog: None,
             streams: Streams::new(self.stage.clone())?,
@@ -136,10 +142,10 @@ impl Outlet<'_> {
             live: Live::default(),
             held: BTreeMap::new(),
             next: 0,
-            told_before: self.past.told(job),
+            told_before,
             journal: self.directory.journal().clone(),
             removable: VecDeque::new(),
-            kept: Kept::new(self.directory.path())?,
+            kept,
             reuse: self.reuse.clone(),
             batch,
         })

@@ -38,6 +38,11 @@ impl HostTally {
         if self.state == HostState::Healthy && self.is_quarantined { "quarantined" } else { self.state.word() }
     }
 
+    /// Whether it was there, and its agent may be yet.
+    pub(crate) fn was_lost(&self) -> bool {
+        matches!(self.state, HostState::Unhealthy | HostState::Away | HostState::Restarting)
+    }
+
     /// Whether it isn't there, and isn't given up.
     pub(crate) fn may_come(&self) -> bool {
         matches!(self.state, HostState::Starting | HostState::Unhealthy | HostState::Away | HostState::Restarting)
@@ -190,8 +195,13 @@ impl Tally {
                 self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
             }
             Note::Lost { host, reason } => {
-                self.host(*host).state = HostState::Restarting;
-                self.host(*host).trouble = Some((reason.clone(), None));
+                let host = self.host(*host);
+                // Why it can't be reached says more than that it wasn't heard.
+                let is_known = host.state != HostState::Healthy && host.trouble.is_some();
+                host.state = HostState::Restarting;
+                if !is_known {
+                    host.trouble = Some((reason.clone(), None));
+                }
             }
             Note::Down { host, error } => {
                 self.host(*host).state = HostState::Down;

@@ -23,6 +23,7 @@ pub(crate) mod view;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -33,6 +34,7 @@ use crate::config::suggest::nearest;
 use crate::config::text::printable;
 use crate::driver::spool::named;
 use crate::exit::{self, Failure};
+use crate::template::shell;
 use dir::{BatchDir, Opened, check_ours, open_lock};
 use prune::Keep;
 use specification::{Heading, RecordedFile, Specification};
@@ -70,6 +72,15 @@ impl Store {
             Failure::hinted(exit::CANNOT_WRITE, "there is no state directory", hint)
         })?;
         Ok(Self { folder: state.join("titan").join("batches") })
+    }
+
+    /// The same, where one that was chosen has to be there.
+    pub(crate) fn existing(chosen: Option<&Path>) -> Result<Self, Failure> {
+        if let Some(folder) = chosen.filter(|folder| !folder.is_dir()) {
+            let problem = format!("--batch-dir {}: there is no such folder", folder.display());
+            return Err(Failure::plain(exit::USAGE, problem));
+        }
+        Self::find(chosen)
     }
 
     /// A folder of batches.
@@ -152,6 +163,20 @@ impl Stored {
     fn read(id: BatchId, path: PathBuf) -> Option<Self> {
         let (began, heading) = Heading::read(&path)?;
         Some(Self { id, path, began, heading })
+    }
+
+    /// What to type to go on with it, with these options.
+    pub(crate) fn way_on(&self, options: &str) -> String {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        let is_default = Store::find(None).is_ok_and(|store| store.folder == folder);
+        let chosen = match is_default {
+            true => String::new(),
+            false => {
+                let folder = shell::for_paste(&[folder.as_os_str().as_bytes().to_vec()]);
+                format!(" --batch-dir {}", String::from_utf8_lossy(&folder))
+            }
+        };
+        format!("titan resume{options}{chosen} {}", self.id)
     }
 
     /// The batch file that it was made of, if it was made of one.

@@ -64,7 +64,9 @@ impl Manager {
             self.is_absence_told = false;
             return;
         };
-        if self.is_absence_told || absent < SHORT || absent >= self.config.wait_for_hosts {
+        let is_silent = self.workers.values().any(|worker| worker.health == Health::Unhealthy);
+        let is_short = absent < SHORT && !is_silent;
+        if self.is_absence_told || is_short || absent >= self.config.wait_for_hosts {
             return;
         }
         self.is_absence_told = true;

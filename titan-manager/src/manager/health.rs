@@ -84,6 +84,7 @@ impl Manager {
             self.on_silence(now, worker, effects);
         }
         self.review_absences(now, effects);
+        self.tell_holds(now, effects);
     }
 
     /// Time in which this side itself slept is no silence of the others: what they said meanwhile is still to be read.

@@ -15,6 +15,9 @@ use crate::task::TaskState;
 /// clock now and then, and it ends what it runs within 10 s.
 const BEYOND_LEASE: Duration = Duration::from_secs(10);
 
+/// Nothing is said of what a resumed batch waits for that comes within that time.
+const TOLD_AFTER: Duration = Duration::from_secs(10);
+
 /// Whose end is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Holder {
@@ -31,6 +34,8 @@ pub(super) struct Hold {
     host: HostId,
     pub(super) until: Timestamp,
     pub(super) tasks: BTreeSet<TaskId>,
+    /// When it is told, if it hasn't been: at the beginning of another manager hosts are there a moment later.
+    told_at: Option<Timestamp>,
 }
 
 impl Manager {
@@ -53,10 +58,26 @@ impl Manager {
             return;
         }
         let span = self.config.lease + BEYOND_LEASE;
-        effects.push(Effect::Report(Report::Held { host, tasks: tasks.len() as u32, span }));
-        let hold = self.held.entry(holder).or_insert_with(|| Hold { host, until: now + span, tasks: BTreeSet::new() });
+        let told_at = match holder {
+            Holder::Worker(_) => {
+                effects.push(Effect::Report(Report::Held { host, tasks: tasks.len() as u32, span }));
+                None
+            }
+            Holder::Past(_) => Some(now + TOLD_AFTER),
+        };
+        let hold = self.held.entry(holder);
+        let hold = hold.or_insert_with(|| Hold { host, until: now + span, tasks: BTreeSet::new(), told_at });
         hold.until = hold.until.max(now + span);
         hold.tasks.extend(tasks);
+    }
+
+    /// Called now and then: tells of what is still waited for.
+    pub(super) fn tell_holds(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        for hold in self.held.values_mut().filter(|hold| hold.told_at.is_some_and(|at| at <= now)) {
+            hold.told_at = None;
+            let (host, tasks, span) = (hold.host, hold.tasks.len() as u32, hold.until.since(now));
+            effects.push(Effect::Report(Report::Held { host, tasks, span }));
+        }
     }
 
     pub(super) fn release_due(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {

@@ -115,7 +115,9 @@ impl Manager {
             let job = &self.job(reservation.task.job).spec;
             let asked = what_is_asked(&job.request);
             let number = u64::from(reservation.task.index) + 1;
-            waits.push(format!("task {number} of {} waits until a host has {asked} free", job.name));
+            if !asked.is_empty() {
+                waits.push(format!("task {number} of {} waits until a host has {asked} free", job.name));
+            }
         }
         if !self.held.is_empty() {
             waits.push("what ran on a lost host waits until it has certainly ended there".to_owned());
