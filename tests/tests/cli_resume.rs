@@ -669,3 +669,35 @@ fn whoever_asks_twice_for_the_end_gets_it_at_once_and_nothing_stays() {
     running.wait().expect(130);
     desk.wait_until_tidy();
 }
+
+#[test]
+fn other_batches_of_a_file_that_write_the_same_are_told() {
+    let desk = Desk::new();
+    let folder = desk.path("").display().to_string();
+    let file = |word: &str| {
+        format!(
+            "[[job]]\nname = 'one'\narray = {{ n = [1, 2] }}\nshell = 'echo {{n}} >> {folder}/begun; while ! test -e {folder}/go; do sleep \
+             0.02; done; echo {word} > {{n}}.out'\noutputs = ['{{n}}.out']\n"
+        )
+    };
+    desk.write("b.toml", file("old"));
+    let running = start(&desk, "$titan batch b.toml");
+    wait_until(PATIENCE, "both run", || begun(&desk).len() == 2);
+    let old = id(&desk);
+    desk.write("go", "");
+    let at_once = sh(&desk, "$titan batch --fresh b.toml");
+    assert!(at_once.stderr.contains(&format!("b.toml is being run as batch {old} too")), "{}", at_once.stderr);
+    running.wait().expect(0);
+    fs::remove_file(desk.path("go")).unwrap();
+    let running = start(&desk, "$titan batch --fresh b.toml");
+    wait_until(PATIENCE, "both run again", || begun(&desk).values().all(|times| *times == 3));
+    let stopped = id(&desk);
+    kill(running);
+    desk.write("go", "");
+    desk.write("b.toml", file("new"));
+    sh(&desk, "$titan batch --fresh b.toml").expect(0);
+    let newer = id(&desk);
+    let outcome = sh(&desk, &format!("$titan resume {stopped}")).expect(0);
+    assert!(outcome.stderr.contains(&format!("batch {newer} of b.toml is newer")), "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use titan_manager::journal::Past;
+use titan_proto::id::BatchId;
 
 use crate::config::cluster::Cluster;
 use crate::config::place::Place;
@@ -54,6 +55,14 @@ impl Start {
         match self {
             Self::New { .. } => None,
             Self::Resumed(resumed) => Some(&resumed.opened.specification),
+        }
+    }
+
+    /// The batch that is gone on with.
+    pub(crate) fn id(&self) -> Option<&BatchId> {
+        match self {
+            Self::New { .. } => None,
+            Self::Resumed(resumed) => Some(resumed.opened.directory.id()),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::state::ended::BatchState;
 use crate::state::specification::RecordedFile;
 use crate::state::view::Brief;
 use crate::state::{Store, Stored, dir};
+use titan_proto::id::BatchId;
 
 /// What needn't be made again; says what could be kept where nobody has said anything.
 pub(super) fn reuse(args: &BatchArgs, plan: &Plan, file: &RecordedFile, is_new: bool) -> Result<Reuse, Failure> {
@@ -33,6 +34,41 @@ pub(super) fn reuse(args: &BatchArgs, plan: &Plan, file: &RecordedFile, is_new: 
         offer(newest, file, &args.file);
     }
     Ok(Reuse::default())
+}
+
+/// Says which other batches of the file write, or have written, the same outputs: one that runs now, and newer ones than that which
+/// is gone on with.
+pub(super) fn warn(
+    args: &BatchArgs,
+    plan: &Plan,
+    file: &RecordedFile,
+    resumed: Option<&BatchId>,
+) -> Result<(), Failure> {
+    if args.common.noise.quiet {
+        return Ok(());
+    }
+    let all = Store::find(args.common.state.batch_dir.as_deref())?.list();
+    let of_name = all.iter().filter(|batch| batch.heading.as_ref().is_some_and(|heading| heading.name == plan.name));
+    // The newest first.
+    let mut is_newer = resumed.is_some();
+    for batch in of_name.filter(|batch| batch.recorded_file().is_some_and(|before| before.path == file.path)) {
+        if Some(&batch.id) == resumed {
+            is_newer = false;
+        } else if let Some(holder) = dir::holder(&batch.path) {
+            let name = args.file.display();
+            to_stderr(&format!(
+                "titan: {name} is being run as batch {} too, by {holder}: both write its outputs",
+                batch.id
+            ));
+        } else if is_newer {
+            let name = args.file.display();
+            to_stderr(&format!(
+                "titan: batch {} of {name} is newer: its outputs are written over by what is left here",
+                batch.id
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A file that was edited since, or whose last batch didn't come to a good end, may be meant to go on.

@@ -67,6 +67,7 @@ pub(crate) fn run(args: &BatchArgs, mut start: Start) -> Result<u8, Failure> {
     if args.dry_run {
         return dry_run::dry_run(&plan, &source.to_string(), &cluster);
     }
+    earlier::warn(args, &plan, &recorded, start.id())?;
     plan.reuse = earlier::reuse(args, &plan, &recorded, start.recorded().is_none())?;
     let begun = start.begin(&plan.name, args.common.state.batch_dir.as_ref(), &cluster, |specification| {
         specification.cluster = crate::commands::run::recorded(found);
