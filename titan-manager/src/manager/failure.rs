@@ -43,7 +43,7 @@ impl Manager {
         self.detach(task, attempt);
         let (report, end) = match fault {
             _ if is_its_own => self.count_failure(tried, &reason),
-            Fault::Task | Fault::Machine => self.count_machine_fault(tried, &reason),
+            Fault::Task | Fault::Machine => self.send_elsewhere(tried, &reason),
             Fault::Host => self.exclude(tried, &reason),
             Fault::Setup => self.exclude_from_job(tried, &reason),
         };
@@ -73,19 +73,6 @@ impl Manager {
         (report, (attempt >= of).then(|| reason.to_owned()))
     }
 
-    /// The host is in trouble. What to report, and the reason if that has happened to the task too often.
-    fn count_machine_fault(&mut self, tried: Tried, reason: &str) -> (Report, Option<String>) {
-        let Tried { task, host, .. } = tried;
-        let trouble = self.troubles.entry(task).or_default();
-        (trouble.avoid, trouble.last_failed) = (Some(host), Some(tried));
-        let state = self.task_mut(task);
-        state.losses += 1;
-        let losses = state.losses;
-        let is_last = losses >= self.config.crash_limit;
-        let end = is_last.then(|| format!("{losses} of its attempts were lost to their hosts, the last: {reason}"));
-        (Report::HostLacks { task, host, reason: reason.to_owned() }, end)
-    }
-
     /// Whether another host than that could take a task, or may come to.
     fn may_go_elsewhere(&self, task: TaskId, host: HostId) -> bool {
         self.hosts.iter().filter(|(other, _)| **other != host).any(|(other, state)| match state {
@@ -97,8 +84,13 @@ impl Manager {
 
     /// The host lacks what the task needs. What to report, and the reason if nobody is left who could have it.
     fn exclude(&mut self, tried: Tried, reason: &str) -> (Report, Option<String>) {
+        *self.jobs[tried.task.job.0 as usize].lacks.entry(tried.host).or_default() += 1;
+        self.send_elsewhere(tried, reason)
+    }
+
+    /// A task doesn't go to that host any more. What to report, and the reason if nobody is left who could have it.
+    fn send_elsewhere(&mut self, tried: Tried, reason: &str) -> (Report, Option<String>) {
         let Tried { task, host, .. } = tried;
-        *self.jobs[task.job.0 as usize].lacks.entry(host).or_default() += 1;
         let trouble = self.troubles.entry(task).or_default();
         trouble.last_failed = Some(tried);
         trouble.lacks.insert(host, reason.to_owned());

@@ -100,15 +100,20 @@ fn where_there_is_nowhere_else_a_fault_of_the_host_is_a_try() {
 }
 
 #[test]
-fn a_task_that_is_lost_to_its_hosts_again_and_again_fails() {
-    let mut cluster = Cluster::with(Config { quarantine: Duration::ZERO, ..config() });
-    cluster.submit(1).join(1, 1).join(2, 1);
-    for _ in 0..5 {
-        let (&attempt, held) = cluster.manager.attempts.iter().next().unwrap();
-        let worker = held.worker.0;
-        cluster.ends(worker, attempt.number, of_host());
+fn a_task_goes_back_to_no_host_that_was_in_trouble_while_another_may_come() {
+    let mut cluster = Cluster::with(config());
+    cluster.starting(1).starting(2).submit(1).join(1, 1);
+    let number = cluster.first_of_first();
+    cluster.ends(1, number, of_host());
+    assert_eq!(cluster.starts(), []);
+    cluster.join(2, 1);
+    for failures in 1..=3 {
+        let (attempt, held) = cluster.manager.attempts.iter().next().unwrap();
+        let (number, worker) = (attempt.number, held.worker);
+        assert_eq!(worker, WorkerId(2), "and there each trouble is a try");
+        cluster.ends(2, number, of_host());
+        assert_eq!(cluster.manager.counts().failed, u64::from(failures == 3));
     }
-    assert_eq!(cluster.verdict(), verdict(End::Done, 0, 1, 0));
 }
 
 #[test]
