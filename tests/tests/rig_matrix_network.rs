@@ -92,7 +92,8 @@ const ROWS: &[Row] = &[
         ..Row::new("titan SIGKILLed, resumed and interrupted before it has reached a host", |stage| {
             stage.kill_titan();
             stage.resume();
-            stage.run().wait_for("titan has begun", |events| !events.text().is_empty());
+            // beta is late.
+            stage.run().wait_for("alpha is reached", |events| events.was("alpha", "healthy"));
             stage.run().signal(Signal::INT);
             let done = stage.end_titan(Some(130));
             assert!(!done.events.was("beta", "healthy"), "beta was reached: {}", done.events);
