@@ -156,7 +156,8 @@ impl Manager {
             || lacks.get(&host).is_some_and(|&times| times >= LACKS_TO_AVOID)
     }
 
-    fn gets_tasks(&self, worker: &Worker) -> bool {
+    /// Whether a worker is there and its host isn't kept away.
+    pub(super) fn gets_tasks(&self, worker: &Worker) -> bool {
         worker.health == Health::Healthy && !self.is_quarantined(worker.host)
     }
 

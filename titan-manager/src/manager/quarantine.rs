@@ -44,7 +44,8 @@ impl Manager {
             return;
         }
         let faults = self.faults.get_mut(&host).expect("it has just been made");
-        let span = self.config.quarantine * 2_u32.saturating_pow(faults.times).min(LONGEST_FACTOR);
+        let factor = 2_u32.saturating_pow(faults.times).min(LONGEST_FACTOR);
+        let span = self.config.quarantine.saturating_mul(factor);
         faults.times += 1;
         faults.until = Some(now + span);
         effects.push(Effect::Report(Report::Quarantined { host, faults: row, reason: reason.to_owned(), span }));
@@ -85,7 +86,7 @@ impl Manager {
 
     /// A worker that gets tasks, on another host than that.
     fn works_elsewhere(&self, host: HostId) -> impl Fn(&&Worker) -> bool {
-        move |worker| worker.host != host && worker.health == Health::Healthy && !self.is_quarantined(worker.host)
+        move |worker| worker.host != host && self.gets_tasks(worker)
     }
 
     fn has_others(&self, host: HostId) -> bool {

@@ -164,3 +164,13 @@ fn without_a_span_no_host_is_sent_away() {
     }
     assert!(!cluster.is_away());
 }
+
+#[test]
+fn the_longest_span_does_not_overflow() {
+    let mut cluster = Cluster::with(Config { quarantine: Duration::MAX, ..config() });
+    cluster.submit(9).join(1, 1).join(2, 1);
+    for _ in 0..3 {
+        cluster.fails_on_first();
+    }
+    assert!(cluster.is_away());
+}
