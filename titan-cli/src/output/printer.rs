@@ -124,7 +124,8 @@ impl Outlet<'_> {
         let (told_before, spool) = (self.past.told(job), self.directory.spool());
         let mut kept = Kept::new(self.directory.path())?;
         // The titan that told of them ended before it could do that.
-        for task in spool.results().into_iter().filter(|task| task.job == job && told_before.contains(&task.index)) {
+        let left = if told_before.is_empty() { Vec::new() } else { spool.results() };
+        for task in left.into_iter().filter(|task| task.job == job && told_before.contains(&task.index)) {
             kept.retire(&spool, task, true);
         }
         Ok(Printer {
