@@ -157,7 +157,7 @@ mod tests {
 
     fn colours(number: usize, count: f64, magnitude: f64) -> u32 {
         let mut colours = [0];
-        let batch = Batch { index: &[0.0], count: &[count], steps: &[count + 2.0], magnitude: &[magnitude] };
+        let batch = Batch { index: &[0], count: &[count], steps: &[count + 2.0], magnitude: &[magnitude] };
         Palette::new(number).colour(batch, 1000.0, &mut colours);
         colours[0]
     }

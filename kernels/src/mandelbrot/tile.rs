@@ -68,7 +68,7 @@ impl<'a> TilePainter<'a> {
         let mut colours = [0; MOST_POINTS];
         self.palette.colour(batch, f64::from(self.limit), &mut colours);
         for ((&index, &count), colour) in batch.index.iter().zip(batch.count).zip(colours) {
-            let (index, count) = (integer(index) as usize, integer(count));
+            let (index, count) = (index as usize, integer(count));
             self.sum += count;
             let [red, green, blue, _] = colour.to_le_bytes();
             self.rgb[index] = [red, green, blue];
@@ -80,6 +80,8 @@ impl<'a> TilePainter<'a> {
 }
 
 impl Paint for TilePainter<'_> {
+    const NEEDS_MAGNITUDE: bool = true;
+
     #[inline(always)]
     fn batch(&mut self, batch: Batch<'_>) {
         for start in (0..batch.index.len()).step_by(MOST_POINTS) {
@@ -121,7 +123,7 @@ mod tests {
         let mut result = vec![0; layout.bytes() as usize];
         let mut painter = TilePainter::new(&palette, 9, layout, &mut result);
         painter.inside(0);
-        painter.batch(Batch { index: &[2.0], count: &[3.0], steps: &[4.0], magnitude: &[1e6] });
+        painter.batch(Batch { index: &[2], count: &[3.0], steps: &[4.0], magnitude: &[1e6] });
         assert_eq!(painter.sum(), 12);
         assert_eq!(result[8..20], [9, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0]);
         assert_eq!(result[20..], [0, 0, 0, 0, 0, 0, 15, 39, 69]);

@@ -366,7 +366,7 @@ impl<'a> Driver<'a> {
     /// What doesn't stop in time is given up.
     fn give_up_workers(&mut self) {
         for worker in self.connections.keys().copied().collect::<Vec<_>>() {
-            self.handle(Event::SessionLost { worker, is_dead: true });
+            self.handle(Event::SessionLost { worker, is_dead: false });
         }
     }
 

@@ -1,10 +1,10 @@
 //! AVX2 with FMA: four points a vector.
 
+use std::arch::asm;
 use std::arch::x86_64::{
-    __m256d, __m256i, _CMP_EQ_OQ, _CMP_LE_OQ, _CMP_NLE_UQ, _mm256_add_pd, _mm256_and_pd, _mm256_blendv_pd,
-    _mm256_castpd_ps, _mm256_castps_pd, _mm256_cmp_pd, _mm256_fmadd_pd, _mm256_fnmadd_pd, _mm256_loadu_pd,
-    _mm256_min_pd, _mm256_movemask_pd, _mm256_mul_pd, _mm256_or_pd, _mm256_permutevar8x32_ps, _mm256_set1_pd,
-    _mm256_setr_epi32, _mm256_storeu_pd,
+    __m256d, _CMP_EQ_OQ, _CMP_LE_OQ, _mm256_add_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_blendv_pd, _mm256_cmp_pd,
+    _mm256_fmadd_pd, _mm256_loadu_pd, _mm256_min_pd, _mm256_movemask_pd, _mm256_mul_pd, _mm256_or_pd, _mm256_set1_pd,
+    _mm256_storeu_pd, _mm256_sub_pd,
 };
 
 engine!(#[target_feature(enable = "avx2,fma")]);
@@ -13,40 +13,27 @@ finish!(#[target_feature(enable = "avx2,fma")]);
 /// Points of a vector.
 const LANES: usize = 4;
 
-/// Vectors of a group: enough to hide the latency of a step; the constants come from memory.
+/// Vectors of a group: enough to hide the latency of a step; c comes from memory.
 const GROUP: usize = 6;
 
 type Vector = __m256d;
 type Mask = __m256d;
 
-/// For each mask, the lanes that it has, in order.
-const LANES_OF_MASK: [[u8; LANES]; 16] = lanes_of_masks();
+/// Every mask, by its bits. From a table, because a mask that the compiler sees through becomes a masked store wherever a
+/// merged vector is stored, which takes dozens of cycles on some CPUs.
+static MASKS: [[f64; LANES]; 1 << LANES] = masks();
 
-/// For each mask, how many of its lanes lie below each lane.
-const RANKS_IN_MASK: [[u8; LANES]; 16] = ranks_in_masks();
-
-const fn lanes_of_masks() -> [[u8; LANES]; 16] {
-    let mut table = [[0; LANES]; 16];
+const fn masks() -> [[f64; LANES]; 1 << LANES] {
+    let mut masks = [[0.0; LANES]; 1 << LANES];
     let mut i = 0;
-    while i < 16 * LANES {
-        let (mask, lane) = (i / LANES, i % LANES);
-        if mask >> lane & 1 == 1 {
-            table[mask][(mask & ((1 << lane) - 1)).count_ones() as usize] = lane as u8;
+    while i < LANES << LANES {
+        let (bits, lane) = (i / LANES, i % LANES);
+        if bits >> lane & 1 == 1 {
+            masks[bits][lane] = f64::from_bits(u64::MAX);
         }
         i += 1;
     }
-    table
-}
-
-const fn ranks_in_masks() -> [[u8; LANES]; 16] {
-    let mut table = [[0; LANES]; 16];
-    let mut i = 0;
-    while i < 16 * LANES {
-        let (mask, lane) = (i / LANES, i % LANES);
-        table[mask][lane] = (mask & ((1 << lane) - 1)).count_ones() as u8;
-        i += 1;
-    }
-    table
+    masks
 }
 
 #[inline]
@@ -63,6 +50,12 @@ fn add(a: Vector, b: Vector) -> Vector {
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
+fn subtract(a: Vector, b: Vector) -> Vector {
+    _mm256_sub_pd(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
 fn multiply(a: Vector, b: Vector) -> Vector {
     _mm256_mul_pd(a, b)
 }
@@ -72,13 +65,6 @@ fn multiply(a: Vector, b: Vector) -> Vector {
 #[target_feature(enable = "avx2,fma")]
 fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
     _mm256_fmadd_pd(a, b, c)
-}
-
-/// c − a·b, rounded once.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn subtract_product(c: Vector, a: Vector, b: Vector) -> Vector {
-    _mm256_fnmadd_pd(a, b, c)
 }
 
 #[inline]
@@ -100,11 +86,12 @@ fn at_most(a: Vector, b: Vector) -> Mask {
     _mm256_cmp_pd::<_CMP_LE_OQ>(a, b)
 }
 
-/// Not a <= b; true for NaN.
+/// The lanes that aren't at most `most`, as bits; NaN isn't. By the sign of the difference, which NaN has too when it
+/// comes from infinities: subtraction has units of its own.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn not_at_most(a: Vector, b: Vector) -> Mask {
-    _mm256_cmp_pd::<_CMP_NLE_UQ>(a, b)
+fn bits_beyond(a: Vector, most: f64) -> u64 {
+    bits(_mm256_sub_pd(splat(most), a))
 }
 
 #[inline]
@@ -113,28 +100,18 @@ fn both(a: Mask, b: Mask) -> Mask {
     _mm256_and_pd(a, b)
 }
 
+/// The mask's lanes as bits.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn either(a: Mask, b: Mask) -> Mask {
-    _mm256_or_pd(a, b)
+fn bits(mask: Mask) -> u64 {
+    _mm256_movemask_pd(mask) as u64
 }
 
+/// The mask of those lanes.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn any(mask: Mask) -> bool {
-    bits(mask) != 0
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn count(mask: Mask) -> usize {
-    bits(mask).count_ones() as usize
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn bits(mask: Mask) -> usize {
-    _mm256_movemask_pd(mask) as usize
+fn mask_of(bits: u64) -> Mask {
+    load(&MASKS[bits as usize % MASKS.len()], 0)
 }
 
 /// `yes` in the mask's lanes, `no` in the others.
@@ -166,31 +143,84 @@ fn store(vector: Vector, to: &mut [f64], at: usize) {
     }
 }
 
-/// Stores the mask's lanes side by side; what follows them, up to a whole vector, is overwritten.
+/// As `select`, for a mask of whole lanes and what is to be stored where `no` came from.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn store_lanes(mask: Mask, vector: Vector, to: &mut [f64], at: usize) {
-    store(permute(vector, &LANES_OF_MASK[bits(mask)]), to, at);
+fn merge(mask: Mask, yes: Vector, no: Vector) -> Vector {
+    _mm256_or_pd(_mm256_andnot_pd(mask, no), _mm256_and_pd(mask, yes))
 }
 
-/// Replaces the mask's lanes by the first of `from`, in order.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn load_lanes(vector: Vector, mask: Mask, from: &[f64]) -> Vector {
-    select(mask, permute(load(from, 0), &RANKS_IN_MASK[bits(mask)]), vector)
+/// One step of a vector: its x and y, where its c lies, and two registers for what is in between.
+macro_rules! step {
+    ($x:literal, $y:literal, $at:literal, $t:literal, $u:literal) => {
+        concat!(
+            "vmovapd {",
+            $t,
+            "}, {",
+            $y,
+            "}\n",
+            "vaddpd {",
+            $u,
+            "}, {",
+            $x,
+            "}, {",
+            $x,
+            "}\n",
+            "vfnmadd213pd {",
+            $t,
+            "}, {",
+            $y,
+            "}, ymmword ptr [{re} + ",
+            $at,
+            "]\n",
+            "vfmadd213pd {",
+            $y,
+            "}, {",
+            $u,
+            "}, ymmword ptr [{im} + ",
+            $at,
+            "]\n",
+            "vfmadd213pd {",
+            $x,
+            "}, {",
+            $x,
+            "}, {",
+            $t,
+            "}\n",
+        )
+    };
 }
 
-/// The vector of those lanes of `vector`.
+/// Makes that many steps of every lane, at least one.
+///
+/// In assembly because x and y of six vectors leave four of the sixteen registers: a compiler that orders the
+/// operations otherwise moves some of x and y to memory and back in each step, which takes a third longer.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn permute(vector: Vector, lanes: &[u8; LANES]) -> Vector {
-    _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(vector), halves(lanes)))
-}
-
-/// Lane numbers of f64 as lane numbers of their two halves.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-fn halves(lanes: &[u8; LANES]) -> __m256i {
-    let [a, b, c, d] = lanes.map(|lane| 2 * i32::from(lane));
-    _mm256_setr_epi32(a, a + 1, b, b + 1, c, c + 1, d, d + 1)
+fn iterate(x: &mut Vectors, y: &mut Vectors, (re, im): (&[f64; GROUP_LANES], &[f64; GROUP_LANES]), steps: u32) {
+    let ([x0, x1, x2, x3, x4, x5], [y0, y1, y2, y3, y4, y5]) = (x, y);
+    #[expect(unsafe_code, reason = "the compiler doesn't keep x and y in registers")]
+    // SAFETY: reads re and im, which have six vectors; writes registers only.
+    unsafe {
+        asm!(
+            "2:",
+            step!("x0", "y0", "0", "t", "u"),
+            step!("x1", "y1", "32", "v", "w"),
+            step!("x2", "y2", "64", "t", "u"),
+            step!("x3", "y3", "96", "v", "w"),
+            step!("x4", "y4", "128", "t", "u"),
+            step!("x5", "y5", "160", "v", "w"),
+            "sub {steps:e}, 1",
+            "jnz 2b",
+            steps = inout(reg) steps => _,
+            re = in(reg) re.as_ptr(),
+            im = in(reg) im.as_ptr(),
+            x0 = inout(ymm_reg) *x0, x1 = inout(ymm_reg) *x1, x2 = inout(ymm_reg) *x2,
+            x3 = inout(ymm_reg) *x3, x4 = inout(ymm_reg) *x4, x5 = inout(ymm_reg) *x5,
+            y0 = inout(ymm_reg) *y0, y1 = inout(ymm_reg) *y1, y2 = inout(ymm_reg) *y2,
+            y3 = inout(ymm_reg) *y3, y4 = inout(ymm_reg) *y4, y5 = inout(ymm_reg) *y5,
+            t = out(ymm_reg) _, u = out(ymm_reg) _, v = out(ymm_reg) _, w = out(ymm_reg) _,
+            options(pure, readonly, nostack),
+        );
+    }
 }

@@ -2,18 +2,19 @@
 
 use std::arch::x86_64::{
     __m512d, __mmask8, _CMP_EQ_OQ, _CMP_LE_OQ, _CMP_NLE_UQ, _mm512_add_pd, _mm512_cmp_pd_mask, _mm512_fmadd_pd,
-    _mm512_fnmadd_pd, _mm512_loadu_pd, _mm512_mask_blend_pd, _mm512_mask_permutexvar_pd, _mm512_maskz_compress_pd,
-    _mm512_maskz_expand_epi64, _mm512_min_pd, _mm512_mul_pd, _mm512_set1_pd, _mm512_setr_epi64, _mm512_storeu_pd,
+    _mm512_fnmadd_pd, _mm512_loadu_pd, _mm512_mask_blend_pd, _mm512_min_pd, _mm512_mul_pd, _mm512_set1_pd,
+    _mm512_storeu_pd, _mm512_sub_pd,
 };
 
 engine!(#[target_feature(enable = "avx512f,avx2,fma")]);
 finish!(#[target_feature(enable = "avx512f,avx2,fma")]);
+iterate!(#[target_feature(enable = "avx512f,avx2,fma")]);
 
 /// Points of a vector.
 const LANES: usize = 8;
 
 /// Vectors of a group: enough to hide the latency of a step, few enough for the registers.
-const GROUP: usize = 4;
+const GROUP: usize = 5;
 
 type Vector = __m512d;
 type Mask = __mmask8;
@@ -28,6 +29,12 @@ fn splat(value: f64) -> Vector {
 #[target_feature(enable = "avx512f,avx2,fma")]
 fn add(a: Vector, b: Vector) -> Vector {
     _mm512_add_pd(a, b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn subtract(a: Vector, b: Vector) -> Vector {
+    _mm512_sub_pd(a, b)
 }
 
 #[inline]
@@ -69,11 +76,11 @@ fn at_most(a: Vector, b: Vector) -> Mask {
     _mm512_cmp_pd_mask::<_CMP_LE_OQ>(a, b)
 }
 
-/// Not a <= b; true for NaN.
+/// The lanes that aren't at most `most`, as bits; NaN isn't.
 #[inline]
 #[target_feature(enable = "avx512f,avx2,fma")]
-fn not_at_most(a: Vector, b: Vector) -> Mask {
-    _mm512_cmp_pd_mask::<_CMP_NLE_UQ>(a, b)
+fn bits_beyond(a: Vector, most: f64) -> u64 {
+    bits(_mm512_cmp_pd_mask::<_CMP_NLE_UQ>(a, splat(most)))
 }
 
 #[inline]
@@ -82,22 +89,18 @@ fn both(a: Mask, b: Mask) -> Mask {
     a & b
 }
 
+/// The mask's lanes as bits.
 #[inline]
 #[target_feature(enable = "avx512f,avx2,fma")]
-fn either(a: Mask, b: Mask) -> Mask {
-    a | b
+fn bits(mask: Mask) -> u64 {
+    u64::from(mask)
 }
 
+/// The mask of those lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx2,fma")]
-fn any(mask: Mask) -> bool {
-    mask != 0
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx2,fma")]
-fn count(mask: Mask) -> usize {
-    mask.count_ones() as usize
+fn mask_of(bits: u64) -> Mask {
+    bits as Mask
 }
 
 /// `yes` in the mask's lanes, `no` in the others.
@@ -129,18 +132,9 @@ fn store(vector: Vector, to: &mut [f64], at: usize) {
     }
 }
 
-/// Stores the mask's lanes side by side; what follows them, up to a whole vector, is overwritten.
+/// As `select`.
 #[inline]
 #[target_feature(enable = "avx512f,avx2,fma")]
-fn store_lanes(mask: Mask, vector: Vector, to: &mut [f64], at: usize) {
-    store(_mm512_maskz_compress_pd(mask, vector), to, at);
-}
-
-/// Replaces the mask's lanes by the first of `from`, in order.
-#[inline]
-#[target_feature(enable = "avx512f,avx2,fma")]
-fn load_lanes(vector: Vector, mask: Mask, from: &[f64]) -> Vector {
-    // Expanding lane numbers and permuting is faster than expanding from memory.
-    let ranks = _mm512_maskz_expand_epi64(mask, _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
-    _mm512_mask_permutexvar_pd(vector, mask, ranks, load(from, 0))
+fn merge(mask: Mask, yes: Vector, no: Vector) -> Vector {
+    select(mask, yes, no)
 }

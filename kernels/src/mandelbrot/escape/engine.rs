@@ -1,23 +1,32 @@
 //! The vector algorithm, as a macro that is expanded beside each instruction set's operations.
 //!
-//! Two groups of vectors take turns at blocks of [`BLOCK`] steps without a test; while one makes its block, the CPU
-//! finds out which lanes of the other are done, so that no guess about that costs time. Lanes that have escaped in a
-//! block leave with their state before it and are replaced by new pixels; so do lanes that are about to reach the
-//! limit. The `finish` macro, expanded beside this one, finds their exact counts. One test for a block is enough
-//! because an escaped point never comes back (`shortcuts::is_on_rim` holds the exceptions). All numbers in lanes are
-//! f64, counts and indices too.
+//! Two groups of vectors take turns at blocks of [`BLOCK`] steps without a test; while one makes its block, the other's
+//! lanes that escaped in theirs are dealt with, so that wrong guesses about them overlap with arithmetic: with what they had
+//! at the start and in the middle of the block they go to the queue, and the next pixels take their places. The `finish`
+//! macro, expanded beside this one, finds the exact counts of what is queued. One test for a block is enough because an
+//! escaped point never comes back (`shortcuts::is_on_rim` holds the exceptions). A point that reaches the limit is noticed
+//! by the clock: a group looks at its lanes when the first of them is due.
+//!
+//! A vector whose lanes have all escaped in the same block, as neighbours in smooth parts of a picture do, is dealt with
+//! as a whole, which costs little more than one lane.
 
 /// Steps between two tests.
 pub(super) const BLOCK: u32 = 16;
 
-/// Blocks between two searches for cycles, and between two looks at `cancel`: microseconds, or a fraction of a
-/// millisecond where fused operations are done in software.
-pub(super) const BLOCKS_PER_SEARCH: u32 = 16;
+/// Rounds of blocks between two looks at `cancel` and, if the limit is worth it, two searches for cycles: a few
+/// microseconds, or a fraction of a millisecond where fused operations are done in software. More than a compiler unrolls.
+pub(super) const ROUNDS_PER_LOOK: u32 = 20;
+
+/// Below this limit an orbit is followed to its end sooner than a cycle is found.
+pub(super) const LEAST_LIMIT_FOR_CYCLES: u32 = 4096;
+
+/// Rounds that a point makes before its z is saved for the first time.
+pub(super) const ROUNDS_BEFORE_SAVING: f64 = 32.0;
 
 macro_rules! engine {
     ($(#[$features:meta])*) => {
-        use super::engine::{BLOCK, BLOCKS_PER_SEARCH};
-        use super::feed::{Feed, IDLE};
+        use super::engine::{BLOCK, LEAST_LIMIT_FOR_CYCLES, ROUNDS_BEFORE_SAVING, ROUNDS_PER_LOOK};
+        use super::feed::{Feed, Pixel};
         use super::{Cancelled, ESCAPE, Paint};
         use crate::Cancel;
 
@@ -27,43 +36,47 @@ macro_rules! engine {
         /// A vector for each of a group's.
         type Vectors = [Vector; GROUP];
 
-        /// Points that are iterated side by side.
-        #[derive(Clone, Copy)]
-        struct Points {
-            x: Vectors,
-            y: Vectors,
-            re: Vectors,
-            im: Vectors,
-            /// Steps made; minus infinity in idle lanes.
-            steps: Vectors,
-        }
+        /// All lanes of a vector, as bits.
+        const EVERY_LANE: u64 = (1 << LANES) - 1;
 
-        /// Points in the middle of their orbits, and what the last block has brought.
+        /// A number for each of a group's lanes, where single lanes are within reach.
         #[derive(Clone, Copy)]
+        #[repr(align(64))]
+        struct Lanes([f64; GROUP_LANES]);
+
+        /// Points that are iterated side by side.
         struct Group {
-            points: Points,
-            index: Vectors,
-            /// z before the last block.
-            before_x: Vectors,
-            before_y: Vectors,
-            /// Lanes that have escaped in the last block.
-            escaped: [Mask; GROUP],
-            /// Lanes that have, or are about to reach the limit.
-            done: [Mask; GROUP],
-            /// The vectors that have such lanes, as bits.
-            vectors_done: u32,
-            /// An earlier z of the same orbit, to recognise cycles; NaN if none.
-            saved_x: Vectors,
-            saved_y: Vectors,
-            /// Steps at which z is saved again.
-            save_at: Vectors,
+            /// z, and z at the start of the last block: which is which changes with each block.
+            z: [[Lanes; 2]; 2],
+            /// Which of them is z.
+            now: usize,
+            /// z in the middle of the last block.
+            middle: [Lanes; 2],
+            re: Lanes,
+            im: Lanes,
+            /// Lanes that have escaped in it, as bits.
+            escaped: u64,
+            /// The pixels in the lanes.
+            index: [u64; GROUP_LANES],
+            /// The rounds after which they got there; infinity in idle lanes.
+            born: Lanes,
+            /// The first round after which a lane may have reached the limit.
+            due: f64,
+            /// An earlier z, to recognise cycles, and the round after which it was saved: of the same orbit if that is after
+            /// it was born.
+            saved: [Lanes; 2],
+            saved_after: Lanes,
         }
 
         struct Engine<'a, 'f, P> {
             groups: [Group; 2],
+            /// Rounds that were begun. In each of them both groups make a block.
+            round: f64,
+            /// Rounds in which a point reaches the limit.
+            rounds_to_limit: f64,
+            /// Lanes that have a pixel.
+            busy: usize,
             queue: Queue,
-            /// Points that have entered the queue.
-            retired: u64,
             limit: f64,
             feed: Feed<'f>,
             paint: &'a mut P,
@@ -78,52 +91,63 @@ macro_rules! engine {
             paint: &mut P,
             cancel: &Cancel,
         ) -> Result<(), Cancelled> {
-            let (groups, queue) = ([idle_group(); 2], empty_queue());
-            let mut engine = Engine { groups, queue, retired: 0, limit: f64::from(limit), feed, paint, cancel };
-            fill(&mut engine)?;
-            while !(engine.feed.is_exhausted() && engine.retired == engine.feed.handed_out()) {
+            let mut engine = Engine {
+                groups: [idle_group(), idle_group()],
+                round: 0.0,
+                rounds_to_limit: f64::from(limit.div_ceil(BLOCK)),
+                busy: 2 * GROUP_LANES,
+                queue: empty_queue(),
+                limit: f64::from(limit),
+                feed,
+                paint,
+                cancel,
+            };
+            for group in 0..2 {
+                for lane in 0..GROUP_LANES {
+                    replace(&mut engine, (group, lane), 0.0)?;
+                }
+                note_due(&mut engine, group);
+            }
+            while engine.busy > 0 {
+                make_rounds(&mut engine)?;
                 if engine.cancel.is_set() {
                     return Err(Cancelled);
                 }
-                make_blocks(&mut engine)?;
-                search_cycles(&mut engine)?;
+                if limit >= LEAST_LIMIT_FOR_CYCLES {
+                    search_cycles(&mut engine)?;
+                }
             }
-            let rest = engine.queue.length;
-            finish(&mut engine, rest);
+            while engine.queue.length > 0 {
+                finish(&mut engine);
+            }
             Ok(())
         }
 
-        /// Makes the blocks between two searches for cycles.
-        #[inline]
+        /// Makes the rounds between two looks. All lanes are settled before and after.
         $(#[$features])*
-        fn make_blocks<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
-            for _ in 0..BLOCKS_PER_SEARCH {
-                advance(&mut engine.groups[0], engine.limit);
-                settle(engine, 1)?;
-                advance(&mut engine.groups[1], engine.limit);
-                settle(engine, 0)?;
+        fn make_rounds<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
+            for _ in 0..ROUNDS_PER_LOOK {
+                engine.round += 1.0;
+                advance(&mut engine.groups[0]);
+                settle(engine, 1, engine.round - 1.0)?;
+                advance(&mut engine.groups[1]);
+                settle(engine, 0, engine.round)?;
             }
-            settle(engine, 1)
+            settle(engine, 1, engine.round)
         }
 
         /// The iteration alone; see `bare_iterations`.
         $(#[$features])*
         pub(super) fn bare(steps: u32) -> u64 {
-            let mut points = idle_group().points;
-            for vector in 0..GROUP {
-                points.re[vector] = splat(-0.1 - 0.01 * vector as f64);
-                points.im[vector] = splat(0.1);
+            let mut c = (Lanes([-0.1; GROUP_LANES]), Lanes([0.1; GROUP_LANES]));
+            for (lane, re) in c.0.0.iter_mut().enumerate() {
+                *re -= 0.001 * lane as f64;
             }
-            (points.x, points.y) = steps_of(&points, steps);
-            std::hint::black_box((&points.x, &points.y));
+            let (mut x, mut y) = ([splat(0.0); GROUP], [splat(0.0); GROUP]);
+            let c = std::hint::black_box(c);
+            iterate(&mut x, &mut y, (&c.0.0, &c.1.0), steps);
+            std::hint::black_box((x, y));
             u64::from(steps) * GROUP_LANES as u64
-        }
-
-        /// One step of every lane of a vector.
-        #[inline]
-        $(#[$features])*
-        fn step(x: Vector, y: Vector, re: Vector, im: Vector) -> (Vector, Vector) {
-            (multiply_add(x, x, subtract_product(re, y, y)), multiply_add(add(x, x), y, im))
         }
 
         #[inline]
@@ -132,179 +156,303 @@ macro_rules! engine {
             multiply_add(x, x, multiply(y, y))
         }
 
-        /// z after that many steps of every lane, with no test.
         #[inline]
         $(#[$features])*
-        fn steps_of(points: &Points, steps: u32) -> (Vectors, Vectors) {
-            let (mut x, mut y) = (points.x, points.y);
-            for _ in 0..steps {
-                for vector in 0..GROUP {
-                    (x[vector], y[vector]) = step(x[vector], y[vector], points.re[vector], points.im[vector]);
-                }
+        fn vectors(lanes: &[f64; GROUP_LANES]) -> Vectors {
+            let mut vectors = [splat(0.0); GROUP];
+            for (vector, value) in vectors.iter_mut().enumerate() {
+                *value = load(lanes, vector * LANES);
             }
-            (x, y)
+            vectors
+        }
+
+        #[inline]
+        $(#[$features])*
+        fn put(vectors: &Vectors, lanes: &mut Lanes) {
+            for (vector, &value) in vectors.iter().enumerate() {
+                store(value, &mut lanes.0, vector * LANES);
+            }
         }
 
         $(#[$features])*
         fn idle_group() -> Group {
-            let (zero, nan, never) = ([splat(0.0); GROUP], [splat(f64::NAN); GROUP], at_most(splat(1.0), splat(0.0)));
-            let steps = [splat(f64::NEG_INFINITY); GROUP];
+            let zero = Lanes([0.0; GROUP_LANES]);
             Group {
-                points: Points { x: zero, y: zero, re: zero, im: zero, steps },
-                index: [splat(IDLE); GROUP],
-                before_x: zero,
-                before_y: zero,
-                escaped: [never; GROUP],
-                done: [never; GROUP],
-                vectors_done: 0,
-                saved_x: nan,
-                saved_y: nan,
-                save_at: zero,
+                z: [[zero; 2]; 2],
+                now: 0,
+                middle: [zero; 2],
+                re: zero,
+                im: zero,
+                escaped: 0,
+                index: [0; GROUP_LANES],
+                born: Lanes([f64::INFINITY; GROUP_LANES]),
+                due: f64::INFINITY,
+                saved: [zero; 2],
+                saved_after: zero,
             }
         }
 
-        /// Gives every lane its first pixel.
+        /// Makes a block of steps, and notes which lanes have escaped.
+        #[inline]
         $(#[$features])*
-        fn fill<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
-            let every_lane = at_most(splat(0.0), splat(0.0));
-            for group in 0..2 {
-                for vector in 0..GROUP {
-                    replace(engine, (group, vector), every_lane)?;
+        fn advance(group: &mut Group) {
+            let [x, y] = &group.z[group.now];
+            let (mut x, mut y) = (vectors(&x.0), vectors(&y.0));
+            iterate(&mut x, &mut y, (&group.re.0, &group.im.0), BLOCK / 2);
+            put(&x, &mut group.middle[0]);
+            put(&y, &mut group.middle[1]);
+            iterate(&mut x, &mut y, (&group.re.0, &group.im.0), BLOCK / 2);
+            group.now ^= 1;
+            put(&x, &mut group.z[group.now][0]);
+            put(&y, &mut group.z[group.now][1]);
+            let mut escaped = 0;
+            for vector in 0..GROUP {
+                escaped |= bits_beyond(magnitude(x[vector], y[vector]), ESCAPE) << (vector * LANES);
+            }
+            group.escaped = escaped;
+        }
+
+        /// Deals with a group's lanes that have escaped or reached the limit in the last block, that of `round`.
+        #[inline]
+        $(#[$features])*
+        fn settle<P: Paint>(engine: &mut Engine<'_, '_, P>, group: usize, round: f64) -> Result<(), Cancelled> {
+            let mut escaped = std::mem::take(&mut engine.groups[group].escaped);
+            while escaped != 0 {
+                let lane = escaped.trailing_zeros() as usize;
+                let vector = EVERY_LANE << (lane / LANES * LANES);
+                if escaped & vector == vector && engine.feed.ready() >= LANES {
+                    escaped &= !vector;
+                    enqueue_vector(engine, (group, lane), round);
+                    replace_vector(engine, (group, lane), round);
+                } else {
+                    escaped &= escaped - 1;
+                    enqueue(engine, (group, lane), round);
+                    replace(engine, (group, lane), round)?;
                 }
             }
-            Ok(())
-        }
-
-        /// Makes a block of steps, and notes which lanes are done.
-        #[inline]
-        $(#[$features])*
-        fn advance(group: &mut Group, limit: f64) {
-            let (x, y) = steps_of(&group.points, BLOCK);
-            let last_start = splat(limit - f64::from(BLOCK));
-            (group.before_x, group.before_y) = (group.points.x, group.points.y);
-            (group.points.x, group.points.y) = (x, y);
-            group.vectors_done = 0;
-            for vector in 0..GROUP {
-                let steps = add(group.points.steps[vector], splat(f64::from(BLOCK)));
-                let escaped = not_at_most(magnitude(x[vector], y[vector]), splat(ESCAPE));
-                let done = either(escaped, not_at_most(steps, last_start));
-                group.points.steps[vector] = steps;
-                group.escaped[vector] = escaped;
-                group.done[vector] = done;
-                group.vectors_done |= u32::from(any(done)) << vector;
-            }
-        }
-
-        /// Queues a group's lanes that are done, and puts new pixels in their places.
-        #[inline]
-        $(#[$features])*
-        fn settle<P: Paint>(engine: &mut Engine<'_, '_, P>, group: usize) -> Result<(), Cancelled> {
-            let mut vectors_done = std::mem::take(&mut engine.groups[group].vectors_done);
-            while vectors_done != 0 {
-                let vector = vectors_done.trailing_zeros() as usize;
-                vectors_done &= vectors_done - 1;
-                leave(engine, (group, vector))?;
-            }
-            Ok(())
-        }
-
-        /// Queues a vector's lanes that are done: with the state before the block if the escape is in it, otherwise with
-        /// the state after it. The limit itself is within a block only if it is below a block's length.
-        #[inline]
-        $(#[$features])*
-        fn leave<P: Paint>(
-            engine: &mut Engine<'_, '_, P>,
-            (group, vector): (usize, usize),
-        ) -> Result<(), Cancelled> {
-            let Group { points, before_x, before_y, escaped, done, .. } = &mut engine.groups[group];
-            let (steps, done) = (points.steps[vector], done[vector]);
-            let before = if engine.limit < f64::from(BLOCK) { done } else { escaped[vector] };
-            let steps_before = add(steps, splat(-f64::from(BLOCK)));
-            points.x[vector] = select(before, before_x[vector], points.x[vector]);
-            points.y[vector] = select(before, before_y[vector], points.y[vector]);
-            points.steps[vector] = select(before, steps_before, steps);
-            retire(engine, (group, vector), done)
-        }
-
-        /// Moves these lanes' points to the queue, and new pixels into the lanes.
-        #[inline]
-        $(#[$features])*
-        fn retire<P: Paint>(
-            engine: &mut Engine<'_, '_, P>,
-            (group, vector): (usize, usize),
-            lanes: Mask,
-        ) -> Result<(), Cancelled> {
-            let (Group { points, index, .. }, queue) = (&engine.groups[group], &mut engine.queue);
-            let at = queue.length;
-            store_lanes(lanes, points.x[vector], &mut queue.x, at);
-            store_lanes(lanes, points.y[vector], &mut queue.y, at);
-            store_lanes(lanes, points.re[vector], &mut queue.re, at);
-            store_lanes(lanes, points.im[vector], &mut queue.im, at);
-            store_lanes(lanes, points.steps[vector], &mut queue.steps, at);
-            store_lanes(lanes, index[vector], &mut queue.index, at);
-            queue.length += count(lanes);
-            engine.retired += count(lanes) as u64;
             if engine.queue.length >= GROUP_LANES {
-                finish(engine, GROUP_LANES);
+                finish(engine);
             }
-            replace(engine, (group, vector), lanes)
+            if round >= engine.groups[group].due {
+                settle_due(engine, group, round)?;
+            }
+            Ok(())
         }
 
-        /// Makes a vector's worth of pixels ready.
+        /// Queues a vector's points, which have all escaped in the block of `round`.
+        #[inline]
+        $(#[$features])*
+        fn enqueue_vector<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, at): (usize, usize), round: f64) {
+            let (group, queue) = (&engine.groups[group], &mut engine.queue);
+            let (to, start) = (queue.length, &group.z[group.now ^ 1]);
+            for axis in 0..2 {
+                store(load(&start[axis].0, at), &mut queue.start[axis], to);
+                store(load(&group.middle[axis].0, at), &mut queue.middle[axis], to);
+            }
+            store(load(&group.re.0, at), &mut queue.re, to);
+            store(load(&group.im.0, at), &mut queue.im, to);
+            store(subtract(splat(round - 1.0), load(&group.born.0, at)), &mut queue.rounds, to);
+            queue.index[to..to + LANES].copy_from_slice(&group.index[at..at + LANES]);
+            queue.length += LANES;
+        }
+
+        /// Queues a lane's point, which has escaped in the block of `round`.
+        #[inline]
+        $(#[$features])*
+        fn enqueue<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, lane): (usize, usize), round: f64) {
+            let (group, queue) = (&engine.groups[group], &mut engine.queue);
+            let (to, start) = (queue.length, &group.z[group.now ^ 1]);
+            for axis in 0..2 {
+                queue.start[axis][to] = start[axis].0[lane];
+                queue.middle[axis][to] = group.middle[axis].0[lane];
+            }
+            queue.re[to] = group.re.0[lane];
+            queue.im[to] = group.im.0[lane];
+            queue.rounds[to] = round - 1.0 - group.born.0[lane];
+            queue.index[to] = group.index[lane];
+            queue.length += 1;
+        }
+
+        /// Paints what has reached the limit.
         #[inline(never)]
         $(#[$features])*
-        fn prepare<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
-            engine.feed.refill(engine.paint, engine.cancel)
+        fn settle_due<P: Paint>(
+            engine: &mut Engine<'_, '_, P>,
+            group: usize,
+            round: f64,
+        ) -> Result<(), Cancelled> {
+            let mut due = lanes_due(&engine.groups[group], round - engine.rounds_to_limit);
+            while due != 0 {
+                let at = due.trailing_zeros() as usize / LANES * LANES;
+                let lanes = due >> at & EVERY_LANE;
+                due &= !(EVERY_LANE << at);
+                for lane in (at..at + LANES).filter(|lane| lanes >> (lane - at) & 1 == 1) {
+                    engine.paint.inside(engine.groups[group].index[lane]);
+                }
+                if lanes == EVERY_LANE && engine.feed.ready() >= LANES {
+                    replace_vector(engine, (group, at), round);
+                } else {
+                    for lane in (at..at + LANES).filter(|lane| lanes >> (lane - at) & 1 == 1) {
+                        replace(engine, (group, lane), round)?;
+                    }
+                }
+            }
+            note_due(engine, group);
+            Ok(())
         }
 
-        /// Puts new pixels into these lanes.
+        /// The lanes whose points got there in that round or before.
+        #[inline]
+        $(#[$features])*
+        fn lanes_due(group: &Group, round: f64) -> u64 {
+            let mut due = 0;
+            for vector in 0..GROUP {
+                due |= bits(at_most(load(&group.born.0, vector * LANES), splat(round))) << (vector * LANES);
+            }
+            due
+        }
+
+        /// Notes when the group's next lane can reach the limit; a lane that is replaced before makes it too early only.
+        #[inline]
+        $(#[$features])*
+        fn note_due<P: Paint>(engine: &mut Engine<'_, '_, P>, group: usize) {
+            let group = &mut engine.groups[group];
+            let mut least = load(&group.born.0, 0);
+            for vector in 1..GROUP {
+                least = smaller(least, load(&group.born.0, vector * LANES));
+            }
+            let mut first = [0.0; LANES];
+            store(least, &mut first, 0);
+            group.due = first.iter().fold(f64::INFINITY, |a, &b| if a < b { a } else { b }) + engine.rounds_to_limit;
+        }
+
+        /// Puts the next pixels, which are ready, into a vector whose last block was that of `round`.
+        #[inline]
+        $(#[$features])*
+        fn replace_vector<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, at): (usize, usize), round: f64) {
+            let (group, feed) = (&mut engine.groups[group], &mut engine.feed);
+            let [x, y] = &mut group.z[group.now];
+            store(splat(0.0), &mut x.0, at);
+            store(splat(0.0), &mut y.0, at);
+            store(load(&feed.re, feed.start), &mut group.re.0, at);
+            store(splat(feed.im), &mut group.im.0, at);
+            store(splat(round), &mut group.born.0, at);
+            group.index[at..at + LANES].copy_from_slice(&feed.index[feed.start..feed.start + LANES]);
+            feed.start += LANES;
+        }
+
+        /// Puts the next pixel into a lane whose last block was that of `round`; without one the lane is idle.
         #[inline]
         $(#[$features])*
         fn replace<P: Paint>(
             engine: &mut Engine<'_, '_, P>,
-            (group, vector): (usize, usize),
-            lanes: Mask,
+            (group, lane): (usize, usize),
+            round: f64,
         ) -> Result<(), Cancelled> {
-            if engine.feed.is_short() {
-                prepare(engine)?;
+            if engine.feed.ready() == 0 {
+                refill(engine)?;
             }
-            let Group { points, index, saved_x, save_at, .. } = &mut engine.groups[group];
-            let ready = engine.feed.ready();
-            points.re[vector] = load_lanes(points.re[vector], lanes, ready.re);
-            points.im[vector] = load_lanes(points.im[vector], lanes, ready.im);
-            index[vector] = load_lanes(index[vector], lanes, ready.index);
-            let (zero, nan) = (splat(0.0), splat(f64::NAN));
-            let is_idle = at_most(index[vector], splat(IDLE));
-            let steps = select(lanes, zero, points.steps[vector]);
-            points.x[vector] = select(lanes, zero, points.x[vector]);
-            points.y[vector] = select(lanes, zero, points.y[vector]);
-            points.steps[vector] = select(is_idle, splat(f64::NEG_INFINITY), steps);
-            saved_x[vector] = select(lanes, nan, saved_x[vector]);
-            save_at[vector] = select(lanes, zero, save_at[vector]);
-            engine.feed.take(count(lanes));
+            let pixel = engine.feed.next();
+            let Pixel { re: new_re, im: new_im, index: new_index } = pixel.unwrap_or_default();
+            let Group { z, now, re, im, index, born, .. } = &mut engine.groups[group];
+            set_lane(&mut z[*now][0], lane, 0.0);
+            set_lane(&mut z[*now][1], lane, 0.0);
+            set_lane(re, lane, new_re);
+            set_lane(im, lane, new_im);
+            index[lane] = new_index;
+            born.0[lane] = if pixel.is_some() { round } else { f64::INFINITY };
+            engine.busy -= usize::from(pixel.is_none());
             Ok(())
+        }
+
+        /// Sets one lane by way of its vector: what is written in parts would make the next block wait for it.
+        #[inline]
+        $(#[$features])*
+        fn set_lane(lanes: &mut Lanes, lane: usize, value: f64) {
+            let at = lane / LANES * LANES;
+            store(merge(mask_of(1 << (lane % LANES)), splat(value), load(&lanes.0, at)), &mut lanes.0, at);
+        }
+
+        /// Makes the next pixels ready.
+        #[inline(never)]
+        $(#[$features])*
+        fn refill<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
+            engine.feed.refill(engine.paint, engine.cancel)
         }
 
         /// Finds orbits that have come back to a saved z and so never escape. Equal as numbers is enough: the sign of a
         /// zero has no influence on any |z|².
-        #[inline]
+        #[inline(never)]
         $(#[$features])*
         fn search_cycles<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
-            for place in 0..2 * GROUP {
-                let (group, vector) = (place / GROUP, place % GROUP);
-                let Group { points, saved_x, saved_y, save_at, .. } = &mut engine.groups[group];
-                let (x, y, steps) = (points.x[vector], points.y[vector], points.steps[vector]);
-                let cycle = both(equal(x, saved_x[vector]), equal(y, saved_y[vector]));
-                let save = at_most(save_at[vector], steps);
-                saved_x[vector] = select(save, x, saved_x[vector]);
-                saved_y[vector] = select(save, y, saved_y[vector]);
-                save_at[vector] = select(save, add(steps, steps), save_at[vector]);
-                if any(cycle) {
-                    points.steps[vector] = select(cycle, splat(engine.limit), steps);
-                    retire(engine, (group, vector), cycle)?;
+            for group in 0..2 {
+                let mut cycles = cycles_of(&engine.groups[group]);
+                while cycles != 0 {
+                    let lane = cycles.trailing_zeros() as usize;
+                    cycles &= cycles - 1;
+                    engine.paint.inside(engine.groups[group].index[lane]);
+                    replace(engine, (group, lane), engine.round)?;
                 }
+                save(&mut engine.groups[group], engine.round);
             }
             Ok(())
+        }
+
+        /// The lanes that are where they were when they were saved.
+        #[inline]
+        $(#[$features])*
+        fn cycles_of(group: &Group) -> u64 {
+            let mut cycles = 0;
+            for vector in 0..GROUP {
+                let at = vector * LANES;
+                let [x, y] = &group.z[group.now];
+                let is_x = equal(load(&x.0, at), load(&group.saved[0].0, at));
+                let is_y = equal(load(&y.0, at), load(&group.saved[1].0, at));
+                let is_of_another = at_most(load(&group.saved_after.0, at), load(&group.born.0, at));
+                cycles |= (bits(both(is_x, is_y)) & !bits(is_of_another)) << at;
+            }
+            cycles
+        }
+
+        /// Saves z of the lanes that are twice as old as when they were last saved, and old enough.
+        #[inline]
+        $(#[$features])*
+        fn save(group: &mut Group, round: f64) {
+            let Group { z, now, born, saved, saved_after, .. } = group;
+            for at in (0..GROUP_LANES).step_by(LANES) {
+                let (born, last) = (load(&born.0, at), load(&saved_after.0, at));
+                let (age, age_at_last) = (subtract(splat(round), born), subtract(last, born));
+                let is_old = at_most(splat(ROUNDS_BEFORE_SAVING), age);
+                let is_due = both(is_old, at_most(add(age_at_last, age_at_last), age));
+                for (z, saved) in z[*now].iter().zip(&mut *saved) {
+                    store(merge(is_due, load(&z.0, at), load(&saved.0, at)), &mut saved.0, at);
+                }
+                store(merge(is_due, splat(round), last), &mut saved_after.0, at);
+            }
+        }
+    };
+}
+
+/// The iteration, for instruction sets whose compiler keeps all of it in registers.
+macro_rules! iterate {
+    ($(#[$features:meta])*) => {
+        /// Makes that many steps of every lane.
+        #[inline]
+        $(#[$features])*
+        fn iterate(
+            x: &mut Vectors,
+            y: &mut Vectors,
+            (re, im): (&[f64; GROUP_LANES], &[f64; GROUP_LANES]),
+            steps: u32,
+        ) {
+            let (re, im) = (vectors(re), vectors(im));
+            for _ in 0..steps {
+                for vector in 0..GROUP {
+                    let (a, b) = (x[vector], y[vector]);
+                    x[vector] = multiply_add(a, a, subtract_product(re[vector], b, b));
+                    y[vector] = multiply_add(add(a, a), b, im[vector]);
+                }
+            }
         }
     };
 }

@@ -9,16 +9,16 @@ use crate::mandelbrot::shortcuts::{is_on_rim, never_escapes};
 /// Pixels looked at in one go; small enough for the nearest cache.
 const CHUNK: usize = 256;
 
-/// The most lanes of a vector.
-const MAX_LANES: usize = 8;
+/// A pixel to be computed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Pixel {
+    pub(super) re: f64,
+    pub(super) im: f64,
+    /// Its number within the rectangle, row by row.
+    pub(super) index: u64,
+}
 
-/// Room for a chunk, what was left of the one before, and the idle lanes after the last.
-const ROOM: usize = CHUNK + 2 * MAX_LANES;
-
-/// The index that marks a lane as idle.
-pub(super) const IDLE: f64 = -1.0;
-
-/// The pixels still to be computed, and a few that are ready to be handed out.
+/// The pixels still to be computed, and a chunk of a row that is ready to be handed out.
 pub(super) struct Feed<'a> {
     grid: &'a Grid,
     rect: Rect,
@@ -26,104 +26,77 @@ pub(super) struct Feed<'a> {
     /// The next pixel that is not yet in the arrays.
     row: u32,
     column: u32,
-    /// Ready pixels are at `start..end` of the arrays, padded by idle ones once the rectangle is exhausted.
-    start: usize,
+    /// Ready pixels are at `start..end` of the arrays.
+    pub(super) start: usize,
     end: usize,
-    handed_out: u64,
-    re: [f64; ROOM],
-    im: [f64; ROOM],
-    index: [f64; ROOM],
-}
-
-/// The next ready pixels: at least [`MAX_LANES`] of them, idle ones included.
-pub(super) struct Ready<'f> {
-    pub(super) re: &'f [f64],
-    pub(super) im: &'f [f64],
-    pub(super) index: &'f [f64],
+    pub(super) re: [f64; CHUNK],
+    pub(super) index: [u64; CHUNK],
+    /// Imaginary part of the ready pixels' row.
+    pub(super) im: f64,
 }
 
 impl<'a> Feed<'a> {
     pub(super) fn new(grid: &'a Grid, rect: Rect, limit: u32) -> Self {
-        let zeros = [0.0; ROOM];
         let (row, column, start, end) = (0, 0, 0, 0);
-        Self { grid, rect, limit, row, column, start, end, handed_out: 0, re: zeros, im: zeros, index: [IDLE; ROOM] }
+        Self { grid, rect, limit, row, column, start, end, re: [0.0; CHUNK], index: [0; CHUNK], im: 0.0 }
     }
 
-    /// Pixels that were given to lanes so far; complete when [`Feed::is_exhausted`].
-    pub(super) fn handed_out(&self) -> u64 {
-        self.handed_out
-    }
-
-    /// Whether every pixel was handed out.
-    pub(super) fn is_exhausted(&self) -> bool {
-        self.start == self.end && !self.has_more_chunks()
-    }
-
-    /// Whether [`Feed::refill`] has to be called before [`Feed::ready`].
+    /// How many pixels are ready. If none is, [`Feed::refill`] may find more.
     #[inline(always)]
-    pub(super) fn is_short(&self) -> bool {
-        self.start + MAX_LANES > self.end && self.has_more_chunks()
+    pub(super) fn ready(&self) -> usize {
+        self.end - self.start
     }
 
-    /// The next pixels.
+    /// The next of the ready pixels.
     #[inline(always)]
-    pub(super) fn ready(&self) -> Ready<'_> {
-        let next = self.start..self.start + MAX_LANES;
-        Ready { re: &self.re[next.clone()], im: &self.im[next.clone()], index: &self.index[next] }
+    pub(super) fn next(&mut self) -> Option<Pixel> {
+        if self.ready() == 0 {
+            return None;
+        }
+        let at = self.start;
+        self.start += 1;
+        Some(Pixel { re: self.re[at], im: self.im, index: self.index[at] })
     }
 
-    /// The first `count` of the ready pixels were taken.
-    #[inline(always)]
-    pub(super) fn take(&mut self, count: usize) {
-        let taken = count.min(self.end - self.start);
-        self.start += taken;
-        self.handed_out += taken as u64;
-    }
-
-    fn has_more_chunks(&self) -> bool {
-        self.row < self.rect.height
-    }
-
-    /// Moves what is left to the front, adds chunks until a vector's worth is ready, and pads with idle pixels.
+    /// Makes pixels ready, unless the rectangle is exhausted.
     #[inline(always)]
     pub(super) fn refill<P: Paint>(&mut self, paint: &mut P, cancel: &Cancel) -> Result<(), Cancelled> {
-        for array in [&mut self.re, &mut self.im, &mut self.index] {
-            array.copy_within(self.start..self.end, 0);
-        }
-        self.end -= self.start;
-        self.start = 0;
-        while self.end < MAX_LANES && self.has_more_chunks() {
+        while self.ready() == 0 && self.row < self.rect.height {
             if cancel.is_set() {
                 return Err(Cancelled);
             }
-            self.add_chunk(paint, cancel)?;
+            self.take_chunk(paint, cancel)?;
         }
-        let padding = self.end..self.end + MAX_LANES;
-        self.re[padding.clone()].fill(0.0);
-        self.im[padding.clone()].fill(0.0);
-        self.index[padding].fill(IDLE);
         Ok(())
     }
 
     /// Looks at the next pixels of the current row.
     #[inline(always)]
-    fn add_chunk<P: Paint>(&mut self, paint: &mut P, cancel: &Cancel) -> Result<(), Cancelled> {
+    fn take_chunk<P: Paint>(&mut self, paint: &mut P, cancel: &Cancel) -> Result<(), Cancelled> {
         let length = (self.rect.width - self.column).min(CHUNK as u32) as usize;
         let left = self.rect.left + self.column;
-        let im = self.grid.im(self.rect.top + self.row);
         let first = u64::from(self.row) * u64::from(self.rect.width) + u64::from(self.column);
-        let (mut re, mut special) = ([0.0; CHUNK], [false; CHUNK]);
-        for (i, (re, special)) in re.iter_mut().zip(&mut special).enumerate() {
+        let im = self.grid.im(self.rect.top + self.row);
+        let mut special = [false; CHUNK];
+        let mut any_special = false;
+        for (i, (re, special)) in self.re.iter_mut().zip(&mut special).enumerate().take(length) {
             *re = self.grid.re(left + i as u32);
             *special = never_escapes(*re, im) | is_on_rim(*re, im);
+            any_special |= *special;
         }
-        for (i, (&re, &special)) in re.iter().zip(&special).enumerate().take(length) {
-            self.re[self.end] = re;
-            self.im[self.end] = im;
-            self.index[self.end] = (first + i as u64) as f64;
-            self.end += usize::from(!special);
-            if special {
-                self.paint_special((re, im), first + i as u64, paint, cancel)?;
+        for (index, i) in self.index.iter_mut().zip(first..) {
+            *index = i;
+        }
+        (self.start, self.end, self.im) = (0, length, im);
+        if any_special {
+            self.end = 0;
+            for (i, &special) in special.iter().enumerate().take(length) {
+                let (re, index) = (self.re[i], self.index[i]);
+                (self.re[self.end], self.index[self.end]) = (re, index);
+                self.end += usize::from(!special);
+                if special {
+                    self.paint_special((re, im), index, paint, cancel)?;
+                }
             }
         }
         self.column += length as u32;
@@ -148,7 +121,7 @@ impl<'a> Feed<'a> {
         }
         let escape = reference::escape(re, im, self.limit, cancel)?;
         paint.batch(Batch {
-            index: &[index as f64],
+            index: &[index],
             count: &[f64::from(escape.count)],
             steps: &[f64::from(escape.steps)],
             magnitude: &[escape.magnitude],

@@ -1,79 +1,112 @@
 //! The second half of the vector algorithm, a macro too: exact counts for the points that have left their group.
 //!
-//! Points wait in a queue until they fill a group. Then the count is found by halving: 8 steps, then 4, 2, 1, each
+//! Points wait in a queue until they fill a group. Each has escaped within the 16 steps after its z at the start; if it
+//! hasn't yet in the middle, that is where to look. Then the count is found by halving: 4 steps, then 2, then 1, each
 //! kept if the point is still there. At last the points go on for their colours, and are painted.
 
 macro_rules! finish {
     ($(#[$features:meta])*) => {
         use super::{Batch, SMOOTH_ESCAPE, SMOOTH_STEPS};
 
-        /// Lanes that may wait: a group less one, a vector that joins them, and room for storing a whole vector.
-        const QUEUE: usize = GROUP_LANES + 2 * LANES;
+        /// Points that may wait: a group less one, and another.
+        const QUEUE: usize = 2 * GROUP_LANES;
 
-        /// Points that have left the group and wait for their exact count.
+        /// Points that have left their group and wait for their exact count.
         struct Queue {
             length: usize,
-            x: [f64; QUEUE],
-            y: [f64; QUEUE],
+            /// z at the start of the block in which it escaped, and in its middle.
+            start: [[f64; QUEUE]; 2],
+            middle: [[f64; QUEUE]; 2],
             re: [f64; QUEUE],
             im: [f64; QUEUE],
-            steps: [f64; QUEUE],
-            index: [f64; QUEUE],
+            /// Blocks that were made before it.
+            rounds: [f64; QUEUE],
+            index: [u64; QUEUE],
+        }
+
+        /// Points whose counts are being found.
+        struct Points<'q> {
+            x: Vectors,
+            y: Vectors,
+            re: &'q [f64; GROUP_LANES],
+            im: &'q [f64; GROUP_LANES],
+            /// Steps made.
+            steps: Vectors,
         }
 
         fn empty_queue() -> Queue {
             let zero = [0.0; QUEUE];
-            Queue { length: 0, x: zero, y: zero, re: zero, im: zero, steps: zero, index: zero }
+            let (start, middle, index) = ([zero; 2], [zero; 2], [0; QUEUE]);
+            Queue { length: 0, start, middle, re: zero, im: zero, rounds: zero, index }
         }
 
-        /// The first `length` points of the queue get their exact counts and are painted.
+        /// The first points of the queue, as many as a group has, get their exact counts and are painted.
         #[inline(never)]
         $(#[$features])*
-        fn finish<P: Paint>(engine: &mut Engine<'_, '_, P>, length: usize) {
-            let (mut points, limit) = (queued(&engine.queue), splat(engine.limit));
-            halve(&mut points, limit);
-            let counts = points.steps.map(|steps| smaller(add(steps, splat(1.0)), limit));
-            points.steps = counts;
-            let magnitudes = follow(&mut points, limit);
-            let queue = &mut engine.queue;
-            let (mut count, mut magnitude) = ([0.0; GROUP_LANES], [0.0; GROUP_LANES]);
-            let mut steps = [0.0; GROUP_LANES];
-            for vector in 0..GROUP {
-                store(counts[vector], &mut count, vector * LANES);
-                store(points.steps[vector], &mut steps, vector * LANES);
-                store(magnitudes[vector], &mut magnitude, vector * LANES);
+        fn finish<P: Paint>(engine: &mut Engine<'_, '_, P>) {
+            let length = engine.queue.length.min(GROUP_LANES);
+            let mut points = queued(&engine.queue);
+            halve(&mut points);
+            let limit = splat(engine.limit);
+            for steps in &mut points.steps {
+                *steps = smaller(add(*steps, splat(1.0)), limit);
             }
-            let (index, count) = (&queue.index[..length], &count[..length]);
-            engine.paint.batch(Batch { index, count, steps: &steps[..length], magnitude: &magnitude[..length] });
-            drop_first(queue, length);
+            let zero = Lanes([0.0; GROUP_LANES]);
+            let (mut count, mut steps, mut magnitude) = (zero, zero, zero);
+            put(&points.steps, &mut count);
+            if P::NEEDS_MAGNITUDE {
+                put(&follow(&mut points, limit), &mut magnitude);
+                put(&points.steps, &mut steps);
+            }
+            engine.paint.batch(Batch {
+                index: &engine.queue.index[..length],
+                count: &count.0[..length],
+                steps: &steps.0[..length],
+                magnitude: &magnitude.0[..length],
+            });
+            drop_first(&mut engine.queue, length);
         }
 
-        /// The queue's first points.
+        /// Forgets the first `length` points of the queue: all of them, or a group, which the rest replaces.
+        #[inline]
+        fn drop_first(queue: &mut Queue, length: usize) {
+            let Queue { start: [a, b], middle: [c, d], re, im, rounds, .. } = queue;
+            for array in [a, b, c, d, re, im, rounds] {
+                array.copy_within(GROUP_LANES.., 0);
+            }
+            queue.index.copy_within(GROUP_LANES.., 0);
+            queue.length -= length;
+        }
+
+        /// The queue's points where they are last known not to have escaped: at the start of the block or in its middle.
         #[inline]
         $(#[$features])*
-        fn queued(queue: &Queue) -> Points {
-            let mut points = idle_group().points;
+        fn queued(queue: &Queue) -> Points<'_> {
+            let zero = [splat(0.0); GROUP];
+            let (re, _) = queue.re.split_first_chunk().expect("it has room for more");
+            let (im, _) = queue.im.split_first_chunk().expect("it has room for more");
+            let mut points = Points { x: zero, y: zero, re, im, steps: zero };
             for vector in 0..GROUP {
                 let at = vector * LANES;
-                points.x[vector] = load(&queue.x, at);
-                points.y[vector] = load(&queue.y, at);
-                points.re[vector] = load(&queue.re, at);
-                points.im[vector] = load(&queue.im, at);
-                points.steps[vector] = load(&queue.steps, at);
+                let (x, y) = (load(&queue.middle[0], at), load(&queue.middle[1], at));
+                let is_there = at_most(magnitude(x, y), splat(ESCAPE));
+                let steps = multiply(load(&queue.rounds, at), splat(f64::from(BLOCK)));
+                points.x[vector] = select(is_there, x, load(&queue.start[0], at));
+                points.y[vector] = select(is_there, y, load(&queue.start[1], at));
+                points.steps[vector] = select(is_there, add(steps, splat(f64::from(BLOCK / 2))), steps);
             }
             points
         }
 
-        /// Brings every point to the last step before its escape or to the limit, whichever comes first.
+        /// Brings every point to the last step before its escape, which is within half a block.
         #[inline]
         $(#[$features])*
-        fn halve(points: &mut Points, limit: Vector) {
-            for length in [BLOCK / 2, BLOCK / 4, BLOCK / 8, BLOCK / 16] {
+        fn halve(points: &mut Points<'_>) {
+            for length in [BLOCK / 4, BLOCK / 8, BLOCK / 16] {
                 let (x, y) = steps_of(points, length);
                 for vector in 0..GROUP {
+                    let keep = at_most(magnitude(x[vector], y[vector]), splat(ESCAPE));
                     let steps = add(points.steps[vector], splat(f64::from(length)));
-                    let stays = at_most(magnitude(x[vector], y[vector]), splat(ESCAPE));
-                    let keep = both(stays, at_most(steps, limit));
                     points.x[vector] = select(keep, x[vector], points.x[vector]);
                     points.y[vector] = select(keep, y[vector], points.y[vector]);
                     points.steps[vector] = select(keep, steps, points.steps[vector]);
@@ -81,10 +114,19 @@ macro_rules! finish {
             }
         }
 
+        /// z after that many steps of every lane.
+        #[inline]
+        $(#[$features])*
+        fn steps_of(points: &Points<'_>, steps: u32) -> (Vectors, Vectors) {
+            let (mut x, mut y) = (points.x, points.y);
+            iterate(&mut x, &mut y, (points.re, points.im), steps);
+            (x, y)
+        }
+
         /// Makes the escaping step of points below the limit, then goes on for colours; returns |z|².
         #[inline]
         $(#[$features])*
-        fn follow(points: &mut Points, limit: Vector) -> Vectors {
+        fn follow(points: &mut Points<'_>, limit: Vector) -> Vectors {
             (points.x, points.y) = steps_of(points, 1);
             let (counts, mut magnitudes) = (points.steps, points.x);
             for vector in 0..GROUP {
@@ -112,21 +154,11 @@ macro_rules! finish {
         #[inline]
         $(#[$features])*
         fn any_at_most(values: &Vectors, most: Vector) -> bool {
-            let mut found = at_most(values[0], most);
-            for vector in 1..GROUP {
-                found = either(found, at_most(values[vector], most));
+            let mut found = 0;
+            for &value in values {
+                found |= bits(at_most(value, most));
             }
-            any(found)
-        }
-
-        /// Moves the points after the first `length` to the queue's start.
-        fn drop_first(queue: &mut Queue, length: usize) {
-            let rest = length..queue.length;
-            let Queue { x, y, re, im, steps, index, .. } = queue;
-            for array in [x, y, re, im, steps, index] {
-                array.copy_within(rest.clone(), 0);
-            }
-            queue.length -= length;
+            found != 0
         }
     };
 }

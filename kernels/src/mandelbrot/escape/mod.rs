@@ -45,7 +45,7 @@ pub struct Cancelled;
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
     /// Number of the pixel within its rectangle, row by row.
-    pub index: &'a [f64],
+    pub index: &'a [u64],
     /// Steps until the escape; the limit if there was none.
     pub count: &'a [f64],
     /// All steps made, those for colours included.
@@ -58,6 +58,9 @@ pub struct Batch<'a> {
 ///
 /// Implementations are `#[inline(always)]`, so that they are compiled for the instruction set that calls them.
 pub trait Paint {
+    /// Whether steps and |z|² beyond the escape are looked at; without them there is less to compute.
+    const NEEDS_MAGNITUDE: bool;
+
     /// These points are finished.
     fn batch(&mut self, batch: Batch<'_>);
 

@@ -3,6 +3,7 @@
 
 engine!();
 finish!();
+iterate!();
 
 /// Points of a vector.
 const LANES: usize = 4;
@@ -21,6 +22,11 @@ fn splat(value: f64) -> Vector {
 #[inline(always)]
 fn add(a: Vector, b: Vector) -> Vector {
     std::array::from_fn(|lane| a[lane] + b[lane])
+}
+
+#[inline(always)]
+fn subtract(a: Vector, b: Vector) -> Vector {
+    std::array::from_fn(|lane| a[lane] - b[lane])
 }
 
 #[inline(always)]
@@ -56,10 +62,10 @@ fn at_most(a: Vector, b: Vector) -> Mask {
     std::array::from_fn(|lane| a[lane] <= b[lane])
 }
 
-/// Not a <= b; true for NaN.
+/// The lanes that aren't at most `most`, as bits; NaN isn't.
 #[inline(always)]
-fn not_at_most(a: Vector, b: Vector) -> Mask {
-    at_most(a, b).map(|lane| !lane)
+fn bits_beyond(a: Vector, most: f64) -> u64 {
+    bits(at_most(a, splat(most)).map(|lane| !lane))
 }
 
 #[inline(always)]
@@ -67,19 +73,16 @@ fn both(a: Mask, b: Mask) -> Mask {
     std::array::from_fn(|lane| a[lane] & b[lane])
 }
 
+/// The mask's lanes as bits.
 #[inline(always)]
-fn either(a: Mask, b: Mask) -> Mask {
-    std::array::from_fn(|lane| a[lane] | b[lane])
+fn bits(mask: Mask) -> u64 {
+    mask.iter().rev().fold(0, |bits, &lane| bits << 1 | u64::from(lane))
 }
 
+/// The mask of those lanes.
 #[inline(always)]
-fn any(mask: Mask) -> bool {
-    mask.contains(&true)
-}
-
-#[inline(always)]
-fn count(mask: Mask) -> usize {
-    mask.iter().filter(|&&lane| lane).count()
+fn mask_of(bits: u64) -> Mask {
+    std::array::from_fn(|lane| bits >> lane & 1 == 1)
 }
 
 /// `yes` in the mask's lanes, `no` in the others.
@@ -98,23 +101,8 @@ fn store(vector: Vector, to: &mut [f64], at: usize) {
     to[at..at + LANES].copy_from_slice(&vector);
 }
 
-/// Stores the mask's lanes side by side.
+/// As `select`.
 #[inline(always)]
-fn store_lanes(mask: Mask, vector: Vector, to: &mut [f64], mut at: usize) {
-    for lane in 0..LANES {
-        to[at] = vector[lane];
-        at += usize::from(mask[lane]);
-    }
-}
-
-/// Replaces the mask's lanes by the first of `from`, in order.
-#[inline(always)]
-fn load_lanes(mut vector: Vector, mask: Mask, from: &[f64]) -> Vector {
-    let mut next = from.iter();
-    for lane in 0..LANES {
-        if mask[lane] {
-            vector[lane] = *next.next().expect("as many as a vector has lanes are ready");
-        }
-    }
-    vector
+fn merge(mask: Mask, yes: Vector, no: Vector) -> Vector {
+    select(mask, yes, no)
 }

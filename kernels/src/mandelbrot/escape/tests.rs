@@ -19,6 +19,8 @@ impl Painted {
 }
 
 impl Paint for Painted {
+    const NEEDS_MAGNITUDE: bool = true;
+
     fn batch(&mut self, batch: Batch<'_>) {
         for (i, &index) in batch.index.iter().enumerate() {
             let count = batch.count[i] as u32;
@@ -95,6 +97,10 @@ fn cycles_inside_are_as_defined() {
     // Around the bulb of period 3 and a small copy of the set.
     assert_as_defined((-0.1226, 0.7449), 0.25, square(24), 50_000);
     assert_as_defined((-1.7549, 0.0), 0.05, square(24), 50_000);
+    // Limits about those from which cycles are looked for.
+    for limit in [4095, 4096, 4111] {
+        assert_as_defined((-0.1226, 0.7449), 0.25, square(40), limit);
+    }
 }
 
 #[test]
