@@ -8,6 +8,7 @@
 //! - [`kernel`]: the traits, and what they speak of.
 //! - [`mandelbrot`]: escape times of z ← z² + c.
 //! - [`weather`]: an ensemble of shallow seas.
+//! - [`measure`]: how near all that comes to what bounds it.
 //! - `simd`: which instruction set computes.
 //! - `typed`: what was typed for an option, read the same way by every kernel.
 //! - [`picture`]: what pictures need whatever is in them: banded PNG and `.npy` writers.
@@ -18,6 +19,7 @@
 
 pub mod kernel;
 pub mod mandelbrot;
+pub mod measure;
 pub mod picture;
 mod simd;
 mod typed;

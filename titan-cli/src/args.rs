@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::commands::bench::Section;
 use crate::commands::kernel_command::KernelChoice;
 use crate::config::units::parse_duration;
 
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Clean(CleanArgs),
     Hosts(HostsArgs),
     Init(InitArgs),
+    Bench(BenchArgs),
     /// Print completions for a shell
     #[command(after_help = "Examples:\n  titan completions bash >> ~/.bash_completion")]
     Completions {
@@ -314,4 +316,27 @@ pub(crate) struct InitArgs {
     /// Hosts, as you would give them to ssh
     #[arg(value_name = "HOST")]
     pub(crate) hosts: Vec<String>,
+}
+
+/// Measure titan on this machine, each figure beside what bounds it
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  titan bench                      everything, about three minutes\n  titan bench kernel --runs 3      how near the kernel is to what the CPU can do\n  titan bench tasks start --peers  beside the other programs of the kind that are installed\n\nFigures that miss what is promised are marked '!', those by more than a factor of two '!!'.\nExit codes: 0 measured, 1 something couldn't be, or with --check a figure is marked '!!'."
+)]
+pub(crate) struct BenchArgs {
+    /// What to measure [default: all of it]
+    #[arg(value_name = "SECTION")]
+    pub(crate) sections: Vec<Section>,
+    /// How often each figure is measured, after once to warm up; the median counts
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) runs: u32,
+    /// Measure other programs as well: xargs, GNU parallel, as far as they are installed
+    #[arg(long)]
+    pub(crate) peers: bool,
+    /// End with exit code 1 if a figure is worse than half of what is promised
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print one JSON object instead of the table
+    #[arg(long, help_heading = "Output")]
+    pub(crate) json: bool,
 }

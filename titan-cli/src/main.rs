@@ -60,6 +60,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Some(Command::Export(args)) => commands::export::run(&args),
         Some(Command::Clean(args)) => commands::clean::run(&args),
         Some(Command::Hosts(args)) => commands::hosts::run(&args),
+        Some(Command::Bench(args)) => commands::bench::run(&args),
         Some(Command::Init(args)) => commands::init::run(&args),
         Some(Command::Completions { shell }) => commands::completions::run(shell),
         Some(Command::Man) => commands::man::run(),

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod batch;
 pub(crate) mod batches;
+pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod clean;
 pub(crate) mod completions;

@@ -1,0 +1,99 @@
+//! `titan bench`: measures titan on this machine, each figure beside what bounds it, in the same run.
+//!
+//! # Layout
+//! `figure` is a ratio with its target, and prints; `samples` repeats a measurement. The sections: `kernel` (shares of the
+//! floating-point limit), `picture` (a whole command, and PNG), `start` (start-up, one task), `tasks` (processes a second,
+//! and the peers). `runner` runs titan and others as a user would.
+
+mod figure;
+mod kernel;
+mod picture;
+mod runner;
+mod samples;
+mod start;
+mod tasks;
+
+use std::io;
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use crate::args::BenchArgs;
+use crate::exit::{self, Failure};
+use crate::json::line;
+use crate::progress::to_stderr;
+use figure::Figure;
+use kernels::mandelbrot::escape::Simd;
+use runner::Runner;
+
+/// A part of what is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Section {
+    /// Shares of what a core's floating-point units can do
+    Kernel,
+    /// A whole picture by one command, and PNG encoding
+    Picture,
+    /// Start-up, and a batch of one task
+    Start,
+    /// Tasks a second
+    Tasks,
+}
+
+/// What every section needs.
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    runner: Runner,
+    figures: Vec<Figure>,
+}
+
+impl Bench<'_> {
+    /// Cores, each of which is kept busy.
+    fn cores() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    fn add(&mut self, figure: Figure) {
+        if !self.args.json {
+            to_stderr(&format!("titan: {}", figure.sentence()));
+        }
+        self.figures.push(figure);
+    }
+}
+
+/// Measures, and prints what came of it.
+pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    let runner = Runner::new().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
+    let mut bench = Bench { args, runner, figures: Vec::new() };
+    let wanted = |section| args.sections.is_empty() || args.sections.contains(&section);
+    for &section in Section::value_variants() {
+        if wanted(section) {
+            measure(&mut bench, section).map_err(|error| Failure::plain(exit::TASKS_FAILED, error))?;
+        }
+    }
+    let missed = bench.figures.iter().filter(|figure| figure.is_far_off()).count();
+    super::print(&if args.json { json_text(&bench.figures) } else { figure::table(&bench.figures) })?;
+    if args.check && missed > 0 {
+        let message = format!("{missed} of {} figures are worse than half of what is promised", bench.figures.len());
+        return Err(Failure::hinted(exit::TASKS_FAILED, message, "those are marked '!!'; see docs/performance.md"));
+    }
+    Ok(exit::SUCCESS)
+}
+
+fn measure(bench: &mut Bench<'_>, section: Section) -> io::Result<()> {
+    match section {
+        Section::Kernel => kernel::measure(bench),
+        Section::Picture => return picture::measure(bench),
+        Section::Start => return start::measure(bench),
+        Section::Tasks => return tasks::measure(bench),
+    }
+    Ok(())
+}
+
+fn json_text(figures: &[Figure]) -> String {
+    let body = json!({
+        "cores": Bench::cores(),
+        "simd": Simd::chosen().name(),
+        "figures": figures.iter().map(Figure::json).collect::<Vec<_>>(),
+    });
+    format!("{}\n", line("bench", body))
+}
