@@ -10,11 +10,13 @@
 //! - `manager`: the one door, [`Manager::handle`], and what each event changes.
 //!   - `placement`: pending tasks → workers; prefill and taking back.
 //!   - `outcome`: what the end of an attempt means for its task; `failure`: when it is tried again, and when not.
-//!   - `health`: silence, lost sessions, hosts that come and go; `hold`: tasks that wait for a lost agent's end.
+//!   - `health`: silence, lost sessions, hosts that come and go; `hold`: tasks that wait for a lost agent's end;
+//!     `absence`: when no host is up; `quarantine`: hosts that get no tasks for a while.
 //!   - `jobs`: jobs that come, grow and wait for others; `requests`: what no host can meet; `stop`: cancel, halt, verdict.
 //!   - `stragglers`: second attempts at the tail.
 //!   - `view`: what can be asked; `check`: every cross-reference, for tests.
-//! - `task`, `tasks`, `worker`, `queue`, `room`: the state's parts.
+//!   - `commit`: files that a task has left; `resume`: what an earlier manager had given.
+//! - `task`, `tasks`, `worker`, `queue`, `room`, `pace`: the state's parts.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +26,7 @@ pub mod effect;
 pub mod event;
 pub mod journal;
 mod manager;
+mod pace;
 pub mod policy;
 mod queue;
 mod room;
@@ -35,5 +38,6 @@ pub use config::{Config, Halt, HaltWhy, LoadLimit};
 pub use effect::{Effect, End, Kept, Record, Report, TaskEnd, Verdict};
 pub use event::{Capacity, Condition, Dependency, Event, HostId, JobSpec, Request, Rerun, WorkerId};
 pub use manager::{Counts, Manager, WorkerView};
+pub use pace::MAX_DEPTH;
 pub use task::Lifecycle;
 pub use worker::Health;

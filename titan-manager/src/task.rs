@@ -8,7 +8,7 @@ use titan_proto::command::ProcessEnd;
 use titan_proto::id::{AttemptId, JobId, TaskId};
 
 use crate::event::{Dependency, HostId, JobSpec};
-use crate::manager::Pace;
+use crate::pace::Pace;
 use crate::tasks::Tasks;
 
 /// Where a task is in its life.

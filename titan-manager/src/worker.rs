@@ -89,9 +89,14 @@ impl Worker {
         self.capacity.memory_bytes / u64::from(self.capacity.slots)
     }
 
-    /// Whether it holds fewer attempts than its slots and that many more, if it has as many slots.
-    pub(crate) fn has_slot(&self, beyond: u32) -> bool {
-        self.held() < self.capacity.slots + beyond.min(self.capacity.slots)
+    /// Whether one of its slots is free.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.held() < self.capacity.slots
+    }
+
+    /// Whether it may hold another attempt: one for each slot and that many more, but no more than `depth` for each.
+    pub(crate) fn has_place(&self, beyond: u32, depth: u32) -> bool {
+        self.held() < self.capacity.slots + beyond.min(self.capacity.slots.saturating_mul(depth))
     }
 
     /// Whether its machine is busier than it may be for new tasks, or hasn't said yet how busy it is.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use titan_agent::admission::{Admission, Conversation, admit};
 use titan_manager::desk::{Desk, Heard, Results, Unkept};
-use titan_manager::{Effect, Event, HostId, Report, WorkerId};
+use titan_manager::{Effect, Event, HostId, MAX_DEPTH, Report, WorkerId};
 use titan_proto::codec;
 use titan_proto::frame::{Decoder, Frame, FrameKind, Received};
 use titan_proto::id::{AttemptId, SessionId};
@@ -226,7 +226,7 @@ impl World {
             cache_bytes: 0,
             reports_load: false,
         };
-        let most_parts = capacity.slots as usize * 2 + 2;
+        let most_parts = (capacity.slots * (1 + MAX_DEPTH)) as usize + 2;
         let mut side = TitanSide {
             host,
             desk: Desk::new(Session::new(self.now, config.heartbeat)),

@@ -155,7 +155,8 @@ impl Model {
         assert!(self.attempts.insert(attempt, tried).is_none(), "{attempt} is used twice");
         let held =
             self.attempts.values().filter(|tried| tried.worker == worker && tried.is_open && !tried.is_adopted).count();
-        assert!(held <= self.workers[&worker].capacity.slots as usize * 2, "{worker:?} holds {held} attempts");
+        let most = self.workers[&worker].capacity.slots * (1 + titan_manager::MAX_DEPTH);
+        assert!(held <= most as usize, "{worker:?} holds {held} attempts");
         self.check_capacity(worker);
     }
 

@@ -37,7 +37,7 @@ const HEARD_SPAN: Duration = Duration::from_millis(200);
 /// Bytes of files that are sent and not acknowledged: enough for any link's round trip.
 const MAX_BULK_BYTES: u64 = 8 << 20;
 
-/// Messages that may wait for an agent: it holds at most two for each slot, and answers each.
+/// Messages that may wait for an agent: more than attempts that it may hold, each of which it answers.
 const MAX_QUEUED: usize = 1 << 16;
 
 /// How a connection ended.

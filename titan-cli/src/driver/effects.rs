@@ -47,11 +47,13 @@ impl Driver<'_> {
         }
     }
 
-    /// The file that a record rests on.
+    /// The file that a record rests on: none, if it is empty.
     fn result_of(&self, record: &Record) -> Option<PathBuf> {
         match record {
             Record::Kept(kept) if kept.summary.bytes > 0 => Some(self.spool.path(kept.task)),
-            Record::Ended { end, .. } if end.has_result => Some(self.spool.path(end.task)),
+            Record::Ended { end, summary } if end.has_result && summary.is_none_or(|summary| summary.bytes > 0) => {
+                Some(self.spool.path(end.task))
+            }
             _ => None,
         }
     }

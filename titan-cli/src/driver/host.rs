@@ -270,7 +270,7 @@ impl HostTask {
             worker,
             desk: Desk::new(session),
             decoder,
-            results: Keeper::new(common.spool.writer(common.max_result_bytes, slots as usize * 2 + 2)),
+            results: Keeper::new(common.spool.writer(common.max_result_bytes, most_parts(slots))),
             setup: self.setup.clone(),
             offers: Offers::default(),
             clock: common.clock,
@@ -448,4 +448,10 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 fn random() -> u64 {
     RandomState::new().hash_one(0)
+}
+
+/// The most results that an agent with that many slots may be sending: what it runs and what it has queued, one after the
+/// other, and two that cross with news of their end.
+fn most_parts(slots: u32) -> usize {
+    (slots as usize).saturating_mul(1 + titan_manager::MAX_DEPTH as usize) + 2
 }

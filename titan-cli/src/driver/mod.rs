@@ -407,7 +407,7 @@ impl<'a> Driver<'a> {
                 self.connections.insert(worker, Connected { host, commands, is_local, slots: capacity.slots });
                 // What an attempt sends is a file of the spool until it is whole.
                 let slots = self.connections.values().map(|connected| u64::from(connected.slots)).sum();
-                descriptors::make_room(slots, 1);
+                descriptors::make_room(slots, u64::from(titan_manager::MAX_DEPTH));
                 self.tell(&Note::Joined { host, joined });
                 self.handle(Event::WorkerJoined { host, worker, capacity, is_alone, held });
             }

@@ -6,6 +6,7 @@ use titan_proto::id::{AttemptId, JobId, TaskId};
 
 use super::{Ended, Manager};
 use crate::event::Rerun;
+use crate::pace::MAX_DEPTH;
 use crate::room::Used;
 use crate::task::TaskState;
 use crate::worker::{Attempt, Health, HostState, Worker};
@@ -51,7 +52,7 @@ impl Manager {
                 assert!(seen.insert(*attempt), "{attempt} is held twice");
                 assert_eq!(self.attempts[attempt].worker, *id, "{attempt}");
             }
-            let most = worker.capacity.slots * 2;
+            let most = worker.capacity.slots * (1 + MAX_DEPTH);
             // What was adopted may have ended long ago.
             let held = worker.attempts.iter().filter(|attempt| attempt.epoch == self.config.epoch).count();
             assert!(held <= most as usize, "{id:?} holds {held} with {} slots", worker.capacity.slots);

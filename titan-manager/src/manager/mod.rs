@@ -37,7 +37,6 @@ use placement::Reservation;
 use quarantine::HostFaults;
 use stop::Stop;
 
-pub(crate) use stragglers::Pace;
 pub use view::{Counts, WorkerView};
 
 /// Decides. Fed by [`Manager::handle`], read by anybody.
@@ -81,6 +80,8 @@ pub struct Manager {
     is_absence_told: bool,
     /// Whether `min_workers` were HEALTHY at once; stays true.
     begun: bool,
+    /// The most attempts beyond its slots that a worker may hold for each slot, of any job.
+    deepest: u32,
     /// Why no more tasks start.
     stop: Option<Stop>,
     ended: Ended,
@@ -124,6 +125,7 @@ impl Manager {
             away: BTreeMap::new(),
             is_absence_told: false,
             begun: false,
+            deepest: 1,
             stop: None,
             ended: Ended::default(),
             verdict: None,

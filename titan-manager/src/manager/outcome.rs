@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use titan_proto::command::ProcessEnd;
-use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{Fault, Outcome, ResultSummary, ToAgent, ToManager};
 use titan_proto::time::Timestamp;
 
@@ -108,7 +108,7 @@ impl Manager {
         }
         if let Some(Attempt { task, phase, since, .. }) = held.filter(|held| held.phase.is_live()) {
             if let (Outcome::Completed(_), Some(since)) = (&outcome, since) {
-                self.jobs[task.job.0 as usize].pace.add(now.since(since));
+                self.note_pace(task.job, now.since(since));
             }
             if outcome == Outcome::Cancelled && phase != Phase::Running {
                 self.never_began(task, attempt);
@@ -270,6 +270,16 @@ impl Manager {
     }
 
     /// Forgets an attempt that its worker doesn't hold any more.
+    /// A task of that job took that long.
+    fn note_pace(&mut self, job: JobId, span: Duration) {
+        let pace = &mut self.jobs[job.0 as usize].pace;
+        let before = pace.depth();
+        pace.add(span);
+        if pace.depth() != before {
+            self.deepest = self.jobs.iter().map(|job| job.pace.depth()).max().unwrap_or(1);
+        }
+    }
+
     pub(super) fn release(&mut self, attempt: AttemptId) -> Attempt {
         let held = self.attempts.remove(&attempt).expect("only held attempts are released");
         if let Some(worker) = self.workers.get_mut(&held.worker) {

@@ -51,7 +51,8 @@ impl Manager {
 
     fn next_placement(&mut self) -> Option<(TaskId, WorkerId)> {
         let prefill = self.prefill_limit();
-        if !self.workers.values().any(|worker| self.gets_tasks(worker) && worker.has_slot(prefill)) {
+        let deepest = self.deepest;
+        if !self.workers.values().any(|worker| self.gets_tasks(worker) && worker.has_place(prefill, deepest)) {
             return None;
         }
         let (placeable, reservation) = self.find_placeable(prefill);
@@ -109,8 +110,8 @@ impl Manager {
         Some(Reservation { task, worker })
     }
 
-    /// How many attempts a worker may hold beyond its slots, if it has as many slots: a fair share of what waits. None, if
-    /// it has to be seen at each start whether it may be.
+    /// How many attempts a worker may hold beyond its slots, if its slots and the tasks' pace allow as many: a fair share of
+    /// what waits. None, if it has to be seen at each start whether it may be.
     fn prefill_limit(&self) -> u32 {
         let config = &self.config;
         // What is queued may start before a halt is known.
@@ -170,8 +171,9 @@ impl Manager {
     /// Whether a worker has a place and all that tasks of that job ask for, now.
     fn has_room(&self, job: JobId, worker: &Worker, prefill: u32) -> bool {
         let request = &self.job(job).spec.request;
-        let may_queue = prefill > 0 && worker.may_queue(request) && worker.has_slot(prefill);
-        let may_start = worker.has_slot(0) && worker.has_free(request);
+        let depth = self.job(job).pace.depth();
+        let may_queue = prefill > 0 && worker.may_queue(request) && worker.has_place(prefill, depth);
+        let may_start = worker.has_slot() && worker.has_free(request);
         (may_start || may_queue) && !worker.is_throttled(&self.config)
     }
 

@@ -1,7 +1,6 @@
 //! The tail of a batch: when nothing waits and slots are idle, the slowest tasks that may run twice get a second attempt. The
 //! first completion counts, and ends the other.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use titan_proto::id::{AttemptId, TaskId};
@@ -10,38 +9,6 @@ use titan_proto::time::Timestamp;
 use super::Manager;
 use crate::effect::{Effect, Report};
 use crate::worker::{Health, Phase};
-
-/// Completed tasks of a job whose times are remembered.
-const REMEMBERED: usize = 32;
-/// Fewer completed tasks than this say nothing of how long one takes.
-const FEWEST: usize = 3;
-/// So many times as long as half of a job's tasks at most take, and a task is a straggler.
-const TIMES_SLOWER: u32 = 2;
-/// Shorter than this no task is worth a second attempt.
-const LEAST_SPAN: Duration = Duration::from_secs(1);
-
-/// How long the last tasks of a job took.
-#[derive(Debug, Default)]
-pub(crate) struct Pace {
-    spans: VecDeque<Duration>,
-}
-
-impl Pace {
-    pub(crate) fn add(&mut self, span: Duration) {
-        if self.spans.len() == REMEMBERED {
-            self.spans.pop_front();
-        }
-        self.spans.push_back(span);
-    }
-
-    /// After how long a task is a straggler; None: nothing is known yet.
-    fn limit(&self) -> Option<Duration> {
-        let mut sorted: Vec<Duration> = self.spans.iter().copied().collect();
-        sorted.sort_unstable();
-        let median = sorted.get(sorted.len() / 2).filter(|_| sorted.len() >= FEWEST)?;
-        Some(median.saturating_mul(TIMES_SLOWER).max(LEAST_SPAN))
-    }
-}
 
 impl Manager {
     /// Gives stragglers to idle slots, the slowest first.
@@ -67,7 +34,7 @@ impl Manager {
 
     /// Tasks that run much longer than others of their job, alone, on a HEALTHY worker; and for how long.
     fn stragglers(&self, now: Timestamp) -> Vec<(TaskId, Duration)> {
-        let limits: Vec<Option<Duration>> = self.jobs.iter().map(|job| job.pace.limit()).collect();
+        let limits: Vec<Option<Duration>> = self.jobs.iter().map(|job| job.pace.straggles_after()).collect();
         let straggler = |(_, attempt): (&AttemptId, &crate::worker::Attempt)| {
             let task = attempt.task;
             let span = now.since(attempt.since.filter(|_| attempt.phase == Phase::Running)?);

@@ -1,5 +1,5 @@
-//! Processes a second: `true` with its output captured, journal on, against a loop that does nothing but start as many at
-//! once and read their two pipes.
+//! Processes a second: `true N` with its output captured, journal on, against a loop that does nothing but start as many at
+//! once and read their two pipes. (With an argument: `true` without one does less.)
 
 use std::io;
 use std::process::{Command, Stdio};
@@ -79,7 +79,12 @@ fn bare(tasks: u32) -> io::Result<f64> {
     let (begun, start) = (AtomicU32::new(0), Instant::now());
     let work = || -> io::Result<()> {
         while begun.fetch_add(1, Ordering::Relaxed) < tasks {
-            Command::new("true").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).output()?;
+            Command::new("true")
+                .arg("1")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .output()?;
         }
         Ok(())
     };
