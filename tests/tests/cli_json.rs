@@ -113,6 +113,15 @@ fn what_titan_hosts_prints_is_as_the_document_says() {
 }
 
 #[test]
+fn what_titan_bench_prints_is_as_the_document_says() {
+    let desk = Desk::new();
+    let figures = checked(&desk.run("bench start --runs 1 --json").expect(0))["figures"].clone();
+    let figures = figures.as_array().unwrap();
+    assert_eq!(figures.len(), 2, "{figures:?}");
+    assert!(figures.iter().all(|figure| figure["section"] == "start" && figure["ratio"].as_f64() > Some(0.0)));
+}
+
+#[test]
 fn every_event_is_as_the_document_says() {
     let (contract, desk) = (Contract::read(), Desk::new());
     let mut seen = BTreeSet::new();

@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use titan_manager::Record;
 use titan_manager::journal::{self, Entry, JournalError, Storage};
@@ -20,6 +21,13 @@ pub(super) const FILE: &str = "journal";
 
 /// Beside it, if it has failed: it may lack what was written last, and nobody knows what.
 pub(super) const UNSURE: &str = "journal.unsure";
+
+/// Syncs that follow each other within this are in a row.
+const IN_A_ROW: Duration = Duration::from_millis(2);
+/// After so many in a row there is much to do, and no single record is waited for: some are gathered for each sync.
+const EAGER_SYNCS: u32 = 16;
+/// For how long.
+const GATHERING_SPAN: Duration = Duration::from_millis(4);
 
 /// How far the journal is on the disk: the number of a frame, or why there will be no more.
 pub(crate) type Durable = Result<u64, Arc<io::Error>>;
@@ -161,7 +169,12 @@ impl Shared {
 
 /// The thread: syncs whenever something was noted, until nobody has the journal any more.
 fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
+    let (mut ended, mut in_a_row) = (Instant::now(), 0);
     while woken.recv().is_ok() {
+        in_a_row = if ended.elapsed() < IN_A_ROW { in_a_row + 1 } else { 0 };
+        if in_a_row > EAGER_SYNCS {
+            thread::sleep(GATHERING_SPAN);
+        }
         while woken.try_recv().is_ok() {}
         let Some(shared) = shared.upgrade() else { return };
         let (written, files) = {
@@ -181,6 +194,8 @@ fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
             }
             Err(error) => shared.fail(&mut inner, &error),
         }
+        drop(inner);
+        ended = Instant::now();
     }
 }
 

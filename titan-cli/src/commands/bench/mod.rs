@@ -13,12 +13,14 @@ mod samples;
 mod start;
 mod tasks;
 
-use std::io;
+use std::path::PathBuf;
+use std::{fs, io, process, thread};
 
 use clap::ValueEnum;
 use serde_json::json;
 
 use crate::args::BenchArgs;
+use crate::driver::signals::Signals;
 use crate::exit::{self, Failure};
 use crate::json::line;
 use crate::progress::to_stderr;
@@ -63,6 +65,7 @@ impl Bench<'_> {
 /// Measures, and prints what came of it.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let runner = Runner::new().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
+    leave_nothing_when_ended(runner.folder().to_owned());
     let mut bench = Bench { args, runner, figures: Vec::new() };
     let wanted = |section| args.sections.is_empty() || args.sections.contains(&section);
     for &section in Section::value_variants() {
@@ -77,6 +80,20 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
         return Err(Failure::hinted(exit::TASKS_FAILED, message, "those are marked '!!'; see docs/performance.md"));
     }
     Ok(exit::SUCCESS)
+}
+
+/// Whoever ends a measurement before its time finds no folder of it.
+fn leave_nothing_when_ended(folder: PathBuf) {
+    thread::spawn(move || {
+        let ending = super::block_on(async {
+            let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
+            Ok(signals.next().await)
+        });
+        if let Ok(ending) = ending {
+            let _ = fs::remove_dir_all(folder);
+            process::exit(exit::of_signal(ending).into());
+        }
+    });
 }
 
 fn measure(bench: &mut Bench<'_>, section: Section) -> io::Result<()> {
