@@ -164,6 +164,8 @@ fn the_document_describes_what_there_is_and_nothing_else() {
             "batches",
             "batches.batch",
             "batches.tasks",
+            "bench",
+            "bench.figure",
             "bytes",
             "cancel",
             "clean",

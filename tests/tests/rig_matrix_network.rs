@@ -104,6 +104,18 @@ const ROWS: &[Row] = &[
     },
     Row {
         kinds: COMMANDS,
+        pace: Pace::Watchful,
+        ..Row::new("titan interrupted while a host is cut off, resumed, the host comes back", |stage| {
+            stage.host("beta").cut();
+            stage.run().signal(Signal::INT);
+            drop(stage.end_titan(Some(130)));
+            stage.resume();
+            stage.run().wait_for("alpha is reached", |events| events.was("alpha", "healthy"));
+            heal(stage);
+        })
+    },
+    Row {
+        kinds: COMMANDS,
         script: "seq {} 1000000; echo {} >&2",
         mend: |stage| drop(stage.host("beta").exec("umount /var/tmp && rmdir ~worker/disk")),
         ..Row::new("partition while tasks print more than memory is for", |stage| {

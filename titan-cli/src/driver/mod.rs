@@ -60,6 +60,8 @@ pub(crate) const MAX_NEWS: usize = 1_024;
 const PART_SPAN: Duration = Duration::from_secs(5);
 /// The same where a person can't wait.
 const HURRIED_PART_SPAN: Duration = Duration::from_secs(1);
+/// News of tasks that come one by one, looked at together.
+const FED_AT_ONCE: usize = 256;
 /// Progress is redrawn this often.
 const REDRAW_SPAN: Duration = Duration::from_millis(100);
 
@@ -195,6 +197,8 @@ pub(crate) struct Driver<'a> {
     /// What has happened while effects were carried out.
     events: VecDeque<Event>,
     fed: mpsc::Receiver<Fed>,
+    /// What has come of it and isn't looked at yet.
+    unheard_fed: Vec<Fed>,
     /// What can't be kept ends it.
     is_one: bool,
     reuse: Reuse,
@@ -232,6 +236,7 @@ impl<'a> Driver<'a> {
             staging,
             events,
             fed,
+            unheard_fed: Vec::new(),
             is_one: false,
             reuse: Reuse::default(),
             ended,
@@ -295,10 +300,10 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 Some(news) = self.news.recv() => self.on_news(news),
                 Some(ended) = tasks.join_next() => unwound(ended),
-                fed = self.fed.recv(), if feeds => match fed {
-                    Some(fed) => self.on_fed(fed),
-                    None => feeds = false,
-                },
+                count = self.fed.recv_many(&mut self.unheard_fed, FED_AT_ONCE), if feeds => {
+                    feeds = count > 0;
+                    self.on_fed();
+                }
                 staged = self.staging.next() => self.on_staged(staged),
                 _ = ticks.tick() => self.handle(Event::Tick),
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.handle(Event::Tick),
@@ -434,14 +439,25 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn on_fed(&mut self, fed: Fed) {
-        match fed {
-            Fed::More { job, tasks } => self.handle(Event::Grow { job, tasks }),
-            Fed::Closed { job } => self.handle(Event::Close { job }),
-            Fed::Failed { job, reason } => {
-                self.tell(&Note::NoMoreTasks { reason: reason.clone() });
-                self.ended.feed_error = Some(reason);
-                self.handle(Event::Close { job });
+    /// Tasks that come one by one grow their job together, as far as they are there.
+    fn on_fed(&mut self) {
+        let mut feds = std::mem::take(&mut self.unheard_fed).into_iter().peekable();
+        while let Some(fed) = feds.next() {
+            match fed {
+                Fed::More { job, mut tasks } => {
+                    while let Some(Fed::More { tasks: more, .. }) =
+                        feds.next_if(|next| matches!(next, Fed::More { job: next, .. } if *next == job))
+                    {
+                        tasks += more;
+                    }
+                    self.handle(Event::Grow { job, tasks });
+                }
+                Fed::Closed { job } => self.handle(Event::Close { job }),
+                Fed::Failed { job, reason } => {
+                    self.tell(&Note::NoMoreTasks { reason: reason.clone() });
+                    self.ended.feed_error = Some(reason);
+                    self.handle(Event::Close { job });
+                }
             }
         }
     }

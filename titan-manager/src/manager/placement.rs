@@ -207,6 +207,9 @@ impl Manager {
             return;
         }
         let idle: u32 = self.workers.values().filter(|worker| self.gets_tasks(worker)).map(Worker::free_slots).sum();
+        if idle == 0 {
+            return;
+        }
         let asked = self.attempts.values().filter(|attempt| attempt.phase == Phase::Recalling).count() as u32;
         for _ in asked..idle {
             let Some(attempt) = self.longest_queue_end() else { return };
@@ -224,7 +227,7 @@ impl Manager {
         };
         let mut donors: Vec<&Worker> =
             self.workers.values().filter(|worker| worker.health == Health::Healthy && queued(worker) > 0).collect();
-        donors.sort_by_key(|worker| std::cmp::Reverse(queued(worker)));
+        donors.sort_by_cached_key(|worker| std::cmp::Reverse(queued(worker)));
         let waits = |reservation: &Reservation| self.queue.contains(reservation.task);
         let reserved = self.reservation.filter(waits).map(|reservation| reservation.worker);
         donors.into_iter().find_map(|donor| {
