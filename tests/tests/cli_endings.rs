@@ -72,7 +72,8 @@ fn a_first_signal_is_quick_where_tasks_stop_when_they_are_told() {
 fn a_second_signal_does_not_wait_for_anybody() {
     let desk = Desk::new();
     let mut running = desk.start_faulty(SLOW, &format!("{SMALL} --local 2 {SHORT_LEASE}"));
-    // An agent that is stopped can't hear a goodbye: it ends with its lease.
+    // An agent that is stopped can't hear a goodbye: it ends with its lease, of which it knows when it runs something.
+    ["starts on local-1", "starts on local-2"].into_iter().for_each(|text| running.wait_for(text));
     let agents = desk.agents();
     assert_eq!(agents.len(), 2);
     agents.iter().for_each(|agent| send_signal(*agent, Signal::STOP));
