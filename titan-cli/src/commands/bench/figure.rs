@@ -1,5 +1,7 @@
 //! One figure: what was measured, what bounds it, and what is promised of their ratio.
 
+use std::io;
+
 use serde_json::{Value, json};
 
 use super::samples::Samples;
@@ -15,28 +17,53 @@ pub(super) enum Target {
     Told,
 }
 
-/// One figure.
+/// What a figure is of.
 #[derive(Debug, Clone)]
-pub(super) struct Figure {
+pub(super) struct Subject {
     pub(super) section: &'static str,
-    /// What was measured.
+    /// What is measured.
     pub(super) name: String,
-    /// As a number with a unit.
-    pub(super) measured: f64,
     pub(super) unit: &'static str,
-    /// What it is compared with.
+    /// What it is compared with, in the same unit.
     pub(super) bound: String,
-    pub(super) bound_value: f64,
-    /// Measured by bound, in each run.
-    pub(super) ratio: Samples,
     pub(super) target: Target,
 }
 
+/// One figure.
+#[derive(Debug, Clone)]
+pub(super) struct Figure {
+    subject: Subject,
+    measured: f64,
+    bound_value: f64,
+    /// Measured by bound, in each run.
+    ratio: Samples,
+}
+
 impl Figure {
+    /// Measures once to warm up and then that many times: what is measured, and what bounds it.
+    ///
+    /// # Errors
+    /// Those of `measure`.
+    pub(super) fn take(
+        subject: Subject,
+        runs: u32,
+        mut measure: impl FnMut() -> io::Result<(f64, f64)>,
+    ) -> io::Result<Self> {
+        measure()?;
+        let runs: Vec<(f64, f64)> = (0..runs.max(1)).map(|_| measure()).collect::<io::Result<_>>()?;
+        let samples = |number: fn(&(f64, f64)) -> f64| Samples::new(runs.iter().map(number).collect());
+        Ok(Self {
+            subject,
+            measured: samples(|run| run.0).median(),
+            bound_value: samples(|run| run.1).median(),
+            ratio: samples(|run| run.0 / run.1),
+        })
+    }
+
     /// Whether what is promised is kept; None: nothing is.
     pub(super) fn is_met(&self) -> Option<bool> {
         let ratio = self.ratio.median();
-        match self.target {
+        match self.subject.target {
             Target::AtLeast(least, _) => Some(ratio >= least),
             Target::AtMost(most, _) => Some(ratio <= most),
             Target::Told => None,
@@ -46,7 +73,7 @@ impl Figure {
     /// Whether it is worse than half of what is promised, which no noise explains.
     pub(super) fn is_far_off(&self) -> bool {
         let ratio = self.ratio.median();
-        match self.target {
+        match self.subject.target {
             Target::AtLeast(least, _) => ratio < least / 2.0,
             Target::AtMost(most, _) => ratio > most * 2.0,
             Target::Told => false,
@@ -62,7 +89,7 @@ impl Figure {
     }
 
     fn promise(&self) -> String {
-        match self.target {
+        match self.subject.target {
             Target::AtLeast(least, aim) => format!("≥ {least} ({aim})"),
             Target::AtMost(most, aim) => format!("≤ {most} ({aim})"),
             Target::Told => String::new(),
@@ -73,28 +100,28 @@ impl Figure {
     pub(super) fn sentence(&self) -> String {
         format!(
             "{}: {}: {} {}, {:.2} × {}",
-            self.section,
-            self.name,
+            self.subject.section,
+            self.subject.name,
             number(self.measured),
-            self.unit,
+            self.subject.unit,
             self.ratio.median(),
-            self.bound
+            self.subject.bound
         )
     }
 
     /// As docs/json.md has it.
     pub(super) fn json(&self) -> Value {
-        let (least, most, aim) = match self.target {
+        let (least, most, aim) = match self.subject.target {
             Target::AtLeast(least, aim) => (Some(least), None, Some(aim)),
             Target::AtMost(most, aim) => (None, Some(most), Some(aim)),
             Target::Told => (None, None, None),
         };
         json!({
-            "section": self.section,
-            "name": self.name,
+            "section": self.subject.section,
+            "name": self.subject.name,
             "measured": self.measured,
-            "unit": self.unit,
-            "bound": self.bound,
+            "unit": self.subject.unit,
+            "bound": self.subject.bound,
             "bound_value": self.bound_value,
             "ratio": self.ratio.median(),
             "lowest": self.ratio.lowest(),
@@ -115,9 +142,9 @@ pub(super) fn table(figures: &[Figure]) -> String {
     rows.extend(figures.iter().map(|figure| {
         [
             figure.mark().to_owned(),
-            format!("{}: {}", figure.section, figure.name),
-            format!("{} {}", number(figure.measured), figure.unit),
-            format!("{}: {} {}", figure.bound, number(figure.bound_value), figure.unit),
+            format!("{}: {}", figure.subject.section, figure.subject.name),
+            format!("{} {}", number(figure.measured), figure.subject.unit),
+            format!("{}: {} {}", figure.subject.bound, number(figure.bound_value), figure.subject.unit),
             format!("{:.2}", figure.ratio.median()),
             format!("{:.2} to {:.2}", figure.ratio.lowest(), figure.ratio.highest()),
             figure.promise(),
@@ -154,16 +181,15 @@ mod tests {
     use super::*;
 
     fn figure(ratio: f64, target: Target) -> Figure {
-        Figure {
+        let subject = Subject {
             section: "kernel",
             name: "view A".to_owned(),
-            measured: 4.4321,
             unit: "Giter/s",
             bound: "one core's limit".to_owned(),
-            bound_value: 7.5,
-            ratio: Samples::new(vec![ratio, ratio - 0.1, ratio + 0.1]),
             target,
-        }
+        };
+        let ratio = Samples::new(vec![ratio, ratio - 0.1, ratio + 0.1]);
+        Figure { subject, measured: 4.4321, bound_value: 7.5, ratio }
     }
 
     #[test]
@@ -176,6 +202,16 @@ mod tests {
             !figure(3.9, Target::AtMost(2.0, 1.5)).is_far_off() && figure(4.1, Target::AtMost(2.0, 1.5)).is_far_off()
         );
         assert_eq!((figure(9.0, Target::Told).is_met(), figure(9.0, Target::Told).is_far_off()), (None, false));
+    }
+
+    #[test]
+    fn the_run_that_warms_up_does_not_count() {
+        let subject = figure(1.0, Target::Told).subject;
+        let mut runs = [(100.0, 1.0), (3.0, 2.0), (1.0, 1.0), (2.0, 1.0)].into_iter();
+        let figure = Figure::take(subject.clone(), 3, || Ok(runs.next().unwrap())).unwrap();
+        let Figure { measured, bound_value, ratio, .. } = figure;
+        assert_eq!((measured, bound_value, ratio), (2.0, 1.0, Samples::new(vec![1.0, 1.5, 2.0])));
+        assert!(Figure::take(subject, 3, || Err(io::Error::other("no"))).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `titan bench`: measures titan on this machine, each figure beside what bounds it, in the same run.
 //!
 //! # Layout
-//! `figure` is a ratio with its target, and prints; `samples` repeats a measurement. The sections: `kernel` (shares of the
+//! `figure` is a ratio with its target, measured several times, and prints; `samples` are what that gave. The sections: `kernel` (shares of the
 //! floating-point limit), `picture` (a whole command, and PNG), `start` (start-up, one task), `tasks` (processes a second,
 //! and the peers). `runner` runs titan and others as a user would.
 
@@ -24,7 +24,7 @@ use crate::driver::signals::Signals;
 use crate::exit::{self, Failure};
 use crate::json::line;
 use crate::progress::to_stderr;
-use figure::Figure;
+use figure::{Figure, Subject};
 use kernels::mandelbrot::escape::Simd;
 use runner::Runner;
 
@@ -54,11 +54,14 @@ impl Bench<'_> {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    fn add(&mut self, figure: Figure) {
+    /// Measures a figure and keeps it.
+    fn add(&mut self, subject: Subject, mut measure: impl FnMut(&Runner) -> io::Result<(f64, f64)>) -> io::Result<()> {
+        let figure = Figure::take(subject, self.args.runs, || measure(&self.runner))?;
         if !self.args.json {
             to_stderr(&format!("titan: {}", figure.sentence()));
         }
         self.figures.push(figure);
+        Ok(())
     }
 }
 
@@ -99,11 +102,10 @@ fn leave_nothing_when_ended(folder: PathBuf) {
 fn measure(bench: &mut Bench<'_>, section: Section) -> io::Result<()> {
     match section {
         Section::Kernel => kernel::measure(bench),
-        Section::Picture => return picture::measure(bench),
-        Section::Start => return start::measure(bench),
-        Section::Tasks => return tasks::measure(bench),
+        Section::Picture => picture::measure(bench),
+        Section::Start => start::measure(bench),
+        Section::Tasks => tasks::measure(bench),
     }
-    Ok(())
 }
 
 fn json_text(figures: &[Figure]) -> String {

@@ -7,8 +7,7 @@ use kernels::mandelbrot::escape::Simd;
 use kernels::measure::{self, Picture};
 
 use super::Bench;
-use super::figure::{Figure, Target};
-use super::samples::Samples;
+use super::figure::{Subject, Target};
 
 /// How long the limit of all cores is measured before each run.
 const LIMIT_SPAN: Duration = Duration::from_secs(1);
@@ -36,60 +35,31 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
 }
 
 fn command(bench: &mut Bench<'_>, name: &str, words: &[&str], target: Target) -> io::Result<()> {
-    let (mut seconds, mut bounds) = (Vec::new(), Vec::new());
     let mut all = vec!["run", "mandelbrot", "-o", "picture.png"];
     all.extend(words);
-    let ratio = Samples::take(bench.args.runs, || {
+    let bound = "its iterations at all cores' limit".to_owned();
+    bench.add(Subject { section: "picture", name: name.to_owned(), unit: "s", bound, target }, |runner| {
         let limit = measure::limit(Simd::chosen(), Bench::cores(), LIMIT_SPAN);
-        let (ran, summary) = bench.runner.summary(&all)?;
+        let (ran, summary) = runner.summary(&all)?;
         let iterations = summary["totals"]["iterations"].as_u64().unwrap_or(0);
-        seconds.push(ran.seconds);
-        bounds.push(iterations as f64 / limit);
-        io::Result::Ok(ran.seconds / (iterations as f64 / limit))
-    })?;
-    bench.add(Figure {
-        section: "picture",
-        name: name.to_owned(),
-        measured: Samples::new(seconds).median(),
-        unit: "s",
-        bound: "its iterations at all cores' limit".to_owned(),
-        bound_value: Samples::new(bounds).median(),
-        ratio,
-        target,
-    });
-    Ok(())
+        Ok((ran.seconds, iterations as f64 / limit))
+    })
 }
 
 fn encoding(bench: &mut Bench<'_>, view: &str) -> io::Result<()> {
     let picture = Picture::of(view, SIDE).ok_or_else(|| io::Error::other(format!("there is no view '{view}'")))?;
-    let (mut rates, mut their_rates, mut bytes) = (Vec::new(), Vec::new(), (0, 0));
-    let ratio = Samples::take(bench.args.runs, || {
+    let subject = |name, unit, target| Subject {
+        section: "picture",
+        name,
+        unit,
+        bound: "the image crate's default".to_owned(),
+        target,
+    };
+    let mut bytes = (0.0, 0.0);
+    bench.add(subject(format!("PNG of view {view}, one core"), "MB/s", Target::Told), |_| {
         let (ours, theirs) = (picture.encode()?, picture.encode_by_image()?);
-        rates.push(ours.rate / 1e6);
-        their_rates.push(theirs.rate / 1e6);
-        bytes = (ours.bytes, theirs.bytes);
-        io::Result::Ok(ours.rate / theirs.rate)
+        bytes = (ours.bytes as f64 / 1e6, theirs.bytes as f64 / 1e6);
+        Ok((ours.rate / 1e6, theirs.rate / 1e6))
     })?;
-    bench.add(Figure {
-        section: "picture",
-        name: format!("PNG of view {view}, one core"),
-        measured: Samples::new(rates).median(),
-        unit: "MB/s",
-        bound: "the image crate's default".to_owned(),
-        bound_value: Samples::new(their_rates).median(),
-        ratio,
-        target: Target::Told,
-    });
-    let size = bytes.0 as f64 / bytes.1 as f64;
-    bench.add(Figure {
-        section: "picture",
-        name: format!("size of that PNG ({view})"),
-        measured: bytes.0 as f64 / 1e6,
-        unit: "MB",
-        bound: "the image crate's default".to_owned(),
-        bound_value: bytes.1 as f64 / 1e6,
-        ratio: Samples::new(vec![size]),
-        target: Target::AtMost(1.15, 1.0),
-    });
-    Ok(())
+    bench.add(subject(format!("size of that PNG ({view})"), "MB", Target::AtMost(1.15, 1.0)), |_| Ok(bytes))
 }

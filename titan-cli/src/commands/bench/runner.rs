@@ -58,6 +58,15 @@ impl Runner {
         Ok((ran, summary))
     }
 
+    /// `titan map` of a command.
+    pub(super) fn map(&self, command: &[&str], stdin: &str) -> io::Result<Ran> {
+        let batches = self.folder.join("batches");
+        let batches = batches.to_string_lossy();
+        let mut words = vec!["map", "--local", "--batch-dir", &batches, "--"];
+        words.extend(command);
+        self.titan(&words, stdin)
+    }
+
     /// Another program.
     pub(super) fn program(&self, words: &[&str], stdin: &str) -> io::Result<Ran> {
         let mut command = Command::new(words[0]);

@@ -8,9 +8,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::Bench;
-use super::figure::{Figure, Target};
-use super::runner::is_installed;
-use super::samples::Samples;
+use super::figure::{Subject, Target};
+use super::runner::{Runner, is_installed};
 
 /// Tasks of a run.
 const TASKS: u32 = 3000;
@@ -33,45 +32,26 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
         if bench.args.peers && is_installed(words[0]) {
             let slots = Bench::cores().to_string();
             let words: Vec<&str> = words.iter().map(|&word| if word == SLOTS { &slots } else { word }).collect();
-            against(bench, name, Target::AtLeast(multiple, multiple), |bench| {
-                Ok(f64::from(tasks) / bench.runner.program(&words, &numbers(tasks))?.seconds)
+            against(bench, name, Target::AtLeast(multiple, multiple), |runner| {
+                Ok(f64::from(tasks) / runner.program(&words, &numbers(tasks))?.seconds)
             })?;
         }
     }
     Ok(())
 }
 
+/// titan, from the start of the command to its end, against something else.
 fn against(
     bench: &mut Bench<'_>,
     bound: &str,
     target: Target,
-    their_rate: impl Fn(&Bench<'_>) -> io::Result<f64>,
+    their_rate: impl Fn(&Runner) -> io::Result<f64>,
 ) -> io::Result<()> {
-    let (mut measured, mut bounds) = (Vec::new(), Vec::new());
-    let ratio = Samples::take(bench.args.runs, || {
-        let (theirs, own) = (their_rate(bench)?, own_rate(bench)?);
-        measured.push(own);
-        bounds.push(theirs);
-        io::Result::Ok(own / theirs)
-    })?;
-    bench.add(Figure {
-        section: "tasks",
-        name: "processes, output captured, journal on".to_owned(),
-        measured: Samples::new(measured).median(),
-        unit: "/s",
-        bound: bound.to_owned(),
-        bound_value: Samples::new(bounds).median(),
-        ratio,
-        target,
-    });
-    Ok(())
-}
-
-/// titan's, from the start of the command to its end.
-fn own_rate(bench: &Bench<'_>) -> io::Result<f64> {
-    let batches = bench.runner.folder().join("batches");
-    let words = ["map", "--local", "--batch-dir", &batches.to_string_lossy(), "--", "true"];
-    Ok(f64::from(TASKS) / bench.runner.titan(&words, &numbers(TASKS))?.seconds)
+    let name = "processes, output captured, journal on".to_owned();
+    bench.add(Subject { section: "tasks", name, unit: "/s", bound: bound.to_owned(), target }, |runner| {
+        let theirs = their_rate(runner)?;
+        Ok((f64::from(TASKS) / runner.map(&["true"], &numbers(TASKS))?.seconds, theirs))
+    })
 }
 
 /// That many processes, one at a time on each core.
