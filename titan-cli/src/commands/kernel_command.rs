@@ -109,15 +109,6 @@ fn output(spec: &'static OutputSpec) -> Arg {
     }
 }
 
-/// Whether a shell would find a program of that name.
-fn is_program(name: &str) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    match name.contains('/') {
-        true => std::path::Path::new(name).is_file(),
-        false => std::env::split_paths(&paths).any(|folder| folder.join(name).is_file()),
-    }
-}
-
 impl KernelChoice {
     /// The kernel, or what `titan run` is for.
     pub(crate) fn known(&self) -> Result<&KernelCommand, Failure> {
@@ -126,7 +117,7 @@ impl KernelChoice {
             Self::Unknown(name) => name,
         };
         let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name()).collect();
-        if is_program(name) {
+        if crate::launch::child::is_program(name) {
             let kernels = names.join(", ");
             let problem =
                 format!("titan run is for kernels ({kernels}); for a command: titan map -- {}", shorten(name));

@@ -75,13 +75,19 @@ impl Drop for ChildWay {
     }
 }
 
+/// Whether a shell would find a program of that name.
+pub(crate) fn is_program(name: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    match name.contains('/') {
+        true => std::path::Path::new(name).is_file(),
+        false => std::env::split_paths(&paths).any(|folder| folder.join(name).is_file()),
+    }
+}
+
 /// A program in a session of its own: no terminal reaches it, and it reaches none to ask anything. Where there is no
 /// `setsid` it is at least outside the terminal's foreground group.
 pub(crate) fn detached(program: &str) -> Command {
-    static SETSID: LazyLock<bool> = LazyLock::new(|| {
-        let paths = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&paths).any(|folder| folder.join("setsid").is_file())
-    });
+    static SETSID: LazyLock<bool> = LazyLock::new(|| is_program("setsid"));
     let mut command = Command::new(if *SETSID { "setsid" } else { program });
     match *SETSID {
         // It isn't a group's leader, and so setsid becomes the program without a process between.

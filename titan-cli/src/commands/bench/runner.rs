@@ -101,12 +101,6 @@ impl Drop for Runner {
     }
 }
 
-/// Whether there is a program of that name.
-pub(super) fn is_installed(name: &str) -> bool {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders).any(|folder| folder.join(name).is_file())
-}
-
 fn named(program: &OsStr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", program.to_string_lossy()))
 }

@@ -8,7 +8,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::Bench;
 use super::figure::{Subject, Target};
-use super::runner::{Runner, is_installed};
+use super::runner::Runner;
+use crate::launch::child::is_program;
 
 /// Syncs and spawns that are measured for one sample; their mean counts.
 const PARTS: u32 = 20;
@@ -32,7 +33,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
         let bound = version + SYNCS * sync_seconds(runner.folder())? + SPAWNS * spawn_seconds(runner)?;
         Ok((runner.map(&["true", ":::", "1"], "")?.seconds * 1e3, bound * 1e3))
     })?;
-    if bench.args.peers && is_installed("parallel") {
+    if bench.args.peers && is_program("parallel") {
         bench.add(milliseconds(ONE, "parallel true ::: 1", Target::AtMost(1.0, 0.5)), |runner| {
             let theirs = runner.program(&["parallel", "true", ":::", "1"], "")?.seconds;
             Ok((runner.map(&["true", ":::", "1"], "")?.seconds * 1e3, theirs * 1e3))

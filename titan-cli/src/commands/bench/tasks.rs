@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use super::Bench;
 use super::figure::{Subject, Target};
-use super::runner::{Runner, is_installed};
+use super::runner::Runner;
+use crate::launch::child::is_program;
 
 /// Tasks of a run.
 const TASKS: u32 = 3000;
@@ -29,7 +30,7 @@ const SLOTS: &str = "{slots}";
 pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
     against(bench, "a loop of spawns with two pipes", Target::AtLeast(0.85, 0.92), |_| bare(TASKS))?;
     for &(name, words, tasks, multiple) in PEERS {
-        if bench.args.peers && is_installed(words[0]) {
+        if bench.args.peers && is_program(words[0]) {
             let slots = Bench::cores().to_string();
             let words: Vec<&str> = words.iter().map(|&word| if word == SLOTS { &slots } else { word }).collect();
             against(bench, name, Target::AtLeast(multiple, multiple), |runner| {
