@@ -97,8 +97,9 @@ pub fn compute<P: Paint>(
 }
 
 /// Steps of z <- z² + c without any test, on independent vectors: the iteration alone, as fast as the CPU can do it.
-/// Returns how many steps were made (points times steps).
+/// Returns how many steps were made (points times steps); at least one step is made.
 pub fn bare_iterations(simd: Simd, steps: u32) -> u64 {
+    let steps = steps.max(1);
     match simd.supported() {
         Simd::Portable => portable::bare(steps),
         #[cfg(target_arch = "x86_64")]
