@@ -1,7 +1,8 @@
-//! The real titan, as tests run it.
+//! The real titan, as tests run it, and other programs that they make.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// Names a titan to test instead of the one that is built from this tree.
@@ -17,6 +18,23 @@ pub fn titan() -> &'static Path {
         Some(path) => path.into(),
         None => build(),
     })
+}
+
+/// Writes a program that can be run at once.
+///
+/// Another process writes it: what this one starts meanwhile, on another thread, would hold the file open for writing for a
+/// moment, and such a file can't be run.
+///
+/// # Panics
+/// It can't be written.
+pub fn write(path: &Path, bytes: &[u8]) {
+    let mut command = Command::new("sh");
+    command.args(["-c", "cat > \"$0\" && chmod 755 \"$0\""]).arg(path).stdin(Stdio::piped());
+    let mut writer = command.spawn().expect("there is a shell");
+    let mut stdin = writer.stdin.take().expect("it was asked for");
+    stdin.write_all(bytes).expect("the shell reads to the end");
+    drop(stdin);
+    assert!(writer.wait().expect("it was started here").success(), "cannot write {}", path.display());
 }
 
 fn build() -> PathBuf {

@@ -2,7 +2,6 @@
 
 use crate::program;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Makes a titan in that folder that calls itself another build than this one, of the same length.
@@ -24,7 +23,6 @@ pub fn other_than_this(folder: &Path) -> PathBuf {
         bytes[at..at + hash.len()].fill(b'0');
     }
     let path = folder.join("another-titan");
-    fs::write(&path, bytes).expect("the rig's folder can be written");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it was made just now");
+    program::write(&path, &bytes);
     path
 }

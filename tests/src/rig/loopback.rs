@@ -11,13 +11,13 @@ use super::processes::{self, Process};
 use super::snapshot::{Inventory, Observable};
 use super::wait::holds_within;
 use super::{Signal, files, tools};
+use crate::program;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
@@ -213,8 +213,8 @@ fn write_files(dir: &Path, client: &Person, host: &Person, port: u16) {
     fs::create_dir_all(&bin).expect("the rig's folder can be written");
     let ssh = tools::find("ssh").expect("tests ask skipped() first");
     let config = client.ssh_dir().join("config");
-    write(&bin.join("ssh"), &format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", ssh.display(), config.display()));
-    fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).expect("it was made just now");
+    let wrapper = format!("#!/bin/sh\nexec {} -F {} \"$@\"\n", ssh.display(), config.display());
+    program::write(&bin.join("ssh"), wrapper.as_bytes());
 }
 
 fn client_config(client: &Person, port: u16) -> String {
