@@ -101,8 +101,8 @@ impl Paint for Counts {
     #[inline(always)]
     fn batch(&mut self, batch: Batch<'_>) {
         for (&index, &count) in batch.index.iter().zip(batch.count) {
-            self.counts[index as usize] = count as u32;
-            self.sum += count as u64;
+            self.counts[index as usize] = count;
+            self.sum += u64::from(count);
         }
     }
 

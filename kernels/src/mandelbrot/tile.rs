@@ -4,7 +4,7 @@
 //! count (u32, little-endian), then each pixel's red, green and blue; pixels row by row from the top.
 
 use super::escape::{Batch, Paint};
-use super::palettes::{MOST_POINTS, Palette, integer};
+use super::palettes::{MOST_POINTS, Palette};
 
 /// Length of the header.
 pub(super) const HEADER_BYTES: u64 = 8;
@@ -66,14 +66,14 @@ impl<'a> TilePainter<'a> {
     #[inline(always)]
     fn paint_few(&mut self, batch: Batch<'_>) {
         let mut colours = [0; MOST_POINTS];
-        self.palette.colour(batch, f64::from(self.limit), &mut colours);
+        self.palette.colour(batch, self.limit, &mut colours);
         for ((&index, &count), colour) in batch.index.iter().zip(batch.count).zip(colours) {
-            let (index, count) = (index as usize, integer(count));
-            self.sum += count;
+            let index = index as usize;
+            self.sum += u64::from(count);
             let [red, green, blue, _] = colour.to_le_bytes();
             self.rgb[index] = [red, green, blue];
             if let Some(place) = self.counts.get_mut(index) {
-                *place = (count as u32).to_le_bytes();
+                *place = count.to_le_bytes();
             }
         }
     }
@@ -123,7 +123,7 @@ mod tests {
         let mut result = vec![0; layout.bytes() as usize];
         let mut painter = TilePainter::new(&palette, 9, layout, &mut result);
         painter.inside(0);
-        painter.batch(Batch { index: &[2], count: &[3.0], steps: &[4.0], magnitude: &[1e6] });
+        painter.batch(Batch { index: &[2], count: &[3], steps: &[4.0], magnitude: &[1e6] });
         assert_eq!(painter.sum(), 12);
         assert_eq!(result[8..20], [9, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0]);
         assert_eq!(result[20..], [0, 0, 0, 0, 0, 0, 15, 39, 69]);

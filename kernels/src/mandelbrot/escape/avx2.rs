@@ -2,8 +2,9 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m256d, _CMP_EQ_OQ, _CMP_LE_OQ, _mm256_add_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_blendv_pd, _mm256_cmp_pd,
-    _mm256_fmadd_pd, _mm256_loadu_pd, _mm256_min_pd, _mm256_movemask_pd, _mm256_mul_pd, _mm256_or_pd, _mm256_set1_pd,
+    __m256d, _CMP_EQ_OQ, _CMP_LE_OQ, _mm256_add_pd, _mm256_and_pd, _mm256_andnot_pd, _mm256_blendv_pd,
+    _mm256_castpd_ps, _mm256_castps_pd, _mm256_cmp_pd, _mm256_fmadd_pd, _mm256_loadu_pd, _mm256_loadu_si256,
+    _mm256_min_pd, _mm256_movemask_pd, _mm256_mul_pd, _mm256_or_pd, _mm256_permutevar8x32_ps, _mm256_set1_pd,
     _mm256_storeu_pd, _mm256_sub_pd,
 };
 
@@ -119,6 +120,57 @@ fn mask_of(bits: u64) -> Mask {
 #[target_feature(enable = "avx2,fma")]
 fn select(mask: Mask, yes: Vector, no: Vector) -> Vector {
     _mm256_blendv_pd(no, yes, mask)
+}
+
+/// For each choice of lanes, where the halves of each lane of the result come from.
+type Order = [[i32; 2 * LANES]; 1 << LANES];
+
+/// The chosen lanes first, in their order.
+static PACKED: Order = order(false);
+
+/// The first lanes where the chosen ones are, in their order.
+static SPREAD: Order = order(true);
+
+const fn order(spreads: bool) -> Order {
+    let mut order = [[0; 2 * LANES]; 1 << LANES];
+    let mut bits = 0;
+    while bits < 1 << LANES {
+        let (mut lane, mut chosen) = (0, 0);
+        while lane < LANES {
+            if bits >> lane & 1 == 1 {
+                let (to, from) = if spreads { (lane, chosen) } else { (chosen, lane) };
+                order[bits][2 * to] = 2 * from as i32;
+                order[bits][2 * to + 1] = 2 * from as i32 + 1;
+                chosen += 1;
+            }
+            lane += 1;
+        }
+        bits += 1;
+    }
+    order
+}
+
+/// The vector's lanes of those bits first; what follows them is without meaning.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn packed(lanes: u64, vector: Vector) -> Vector {
+    permuted(vector, &PACKED[lanes as usize % PACKED.len()])
+}
+
+/// The vector's first lanes at the lanes of those bits; what is in the others is without meaning.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn spread(lanes: u64, vector: Vector) -> Vector {
+    permuted(vector, &SPREAD[lanes as usize % SPREAD.len()])
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn permuted(vector: Vector, order: &[i32; 2 * LANES]) -> Vector {
+    #[expect(unsafe_code, reason = "a vector load takes a pointer")]
+    // SAFETY: the array has a vector's length.
+    let order = unsafe { _mm256_loadu_si256(order.as_ptr().cast()) };
+    _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(vector), order))
 }
 
 #[inline]

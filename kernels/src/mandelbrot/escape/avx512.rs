@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::{
     __m512d, __mmask8, _CMP_EQ_OQ, _CMP_LE_OQ, _CMP_NLE_UQ, _mm512_add_pd, _mm512_cmp_pd_mask, _mm512_fmadd_pd,
-    _mm512_fnmadd_pd, _mm512_loadu_pd, _mm512_mask_blend_pd, _mm512_min_pd, _mm512_mul_pd, _mm512_set1_pd,
-    _mm512_storeu_pd, _mm512_sub_pd,
+    _mm512_fnmadd_pd, _mm512_loadu_pd, _mm512_mask_blend_pd, _mm512_maskz_compress_pd, _mm512_maskz_expand_pd,
+    _mm512_min_pd, _mm512_mul_pd, _mm512_set1_pd, _mm512_storeu_pd, _mm512_sub_pd,
 };
 
 engine!(#[target_feature(enable = "avx512f,avx2,fma")]);
@@ -108,6 +108,20 @@ fn mask_of(bits: u64) -> Mask {
 #[target_feature(enable = "avx512f,avx2,fma")]
 fn select(mask: Mask, yes: Vector, no: Vector) -> Vector {
     _mm512_mask_blend_pd(mask, no, yes)
+}
+
+/// The vector's lanes of those bits first; what follows them is without meaning.
+#[inline]
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn packed(lanes: u64, vector: Vector) -> Vector {
+    _mm512_maskz_compress_pd(mask_of(lanes), vector)
+}
+
+/// The vector's first lanes at the lanes of those bits; what is in the others is without meaning.
+#[inline]
+#[target_feature(enable = "avx512f,avx2,fma")]
+fn spread(lanes: u64, vector: Vector) -> Vector {
+    _mm512_maskz_expand_pd(mask_of(lanes), vector)
 }
 
 #[inline]

@@ -7,8 +7,8 @@
 //! escaped point never comes back (`shortcuts::is_on_rim` holds the exceptions). A point that reaches the limit is noticed
 //! by the clock: a group looks at its lanes when the first of them is due.
 //!
-//! A vector whose lanes have all escaped in the same block, as neighbours in smooth parts of a picture do, is dealt with
-//! as a whole, which costs little more than one lane.
+//! Lanes that have escaped are dealt with a vector at a time, however many of its lanes they are: what they had is packed
+//! to the end of the queue, and the next pixels are spread over them.
 
 /// Steps between two tests.
 pub(super) const BLOCK: u32 = 16;
@@ -56,8 +56,8 @@ macro_rules! engine {
             im: Lanes,
             /// Lanes that have escaped in it, as bits.
             escaped: u64,
-            /// The pixels in the lanes.
-            index: [u64; GROUP_LANES],
+            /// The pixels in the lanes: the bits of their numbers.
+            index: Lanes,
             /// The rounds after which they got there; infinity in idle lanes.
             born: Lanes,
             /// The first round after which a lane may have reached the limit.
@@ -103,8 +103,8 @@ macro_rules! engine {
                 cancel,
             };
             for group in 0..2 {
-                for lane in 0..GROUP_LANES {
-                    replace(&mut engine, (group, lane), 0.0)?;
+                for at in (0..GROUP_LANES).step_by(LANES) {
+                    replace_one_by_one(&mut engine, (group, at), EVERY_LANE, 0.0)?;
                 }
                 note_due(&mut engine, group);
             }
@@ -184,7 +184,7 @@ macro_rules! engine {
                 re: zero,
                 im: zero,
                 escaped: 0,
-                index: [0; GROUP_LANES],
+                index: zero,
                 born: Lanes([f64::INFINITY; GROUP_LANES]),
                 due: f64::INFINITY,
                 saved: [zero; 2],
@@ -217,88 +217,72 @@ macro_rules! engine {
         $(#[$features])*
         fn settle<P: Paint>(engine: &mut Engine<'_, '_, P>, group: usize, round: f64) -> Result<(), Cancelled> {
             let mut escaped = std::mem::take(&mut engine.groups[group].escaped);
-            while escaped != 0 {
-                let lane = escaped.trailing_zeros() as usize;
-                let vector = EVERY_LANE << (lane / LANES * LANES);
-                if escaped & vector == vector && engine.feed.ready() >= LANES {
-                    escaped &= !vector;
-                    enqueue_vector(engine, (group, lane), round);
-                    replace_vector(engine, (group, lane), round);
-                } else {
-                    escaped &= escaped - 1;
-                    enqueue(engine, (group, lane), round);
-                    replace(engine, (group, lane), round)?;
-                }
+            while let Some((at, lanes)) = next_vector(&mut escaped) {
+                enqueue(engine, (group, at), lanes, round);
+                replace(engine, (group, at), lanes, round)?;
             }
             if engine.queue.length >= GROUP_LANES {
                 finish(engine);
             }
             if round >= engine.groups[group].due {
-                settle_due(engine, group, round)?;
+                let due = lanes_due(&engine.groups[group], round - engine.rounds_to_limit);
+                settle_inside(engine, group, due, round)?;
+                note_due(engine, group);
             }
             Ok(())
         }
 
-        /// Queues a vector's points, which have all escaped in the block of `round`.
+        /// Of a group's lanes, the first vector that has any: where it is and which of its lanes. They are taken out.
+        #[inline]
+        fn next_vector(lanes: &mut u64) -> Option<(usize, u64)> {
+            if *lanes == 0 {
+                return None;
+            }
+            let at = lanes.trailing_zeros() as usize / LANES * LANES;
+            let of_vector = *lanes >> at & EVERY_LANE;
+            *lanes ^= of_vector << at;
+            Some((at, of_vector))
+        }
+
+        /// Queues the points of some of a vector's lanes, which have escaped in the block of `round`.
         #[inline]
         $(#[$features])*
-        fn enqueue_vector<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, at): (usize, usize), round: f64) {
+        fn enqueue<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, at): (usize, usize), lanes: u64, round: f64) {
             let (group, queue) = (&engine.groups[group], &mut engine.queue);
             let (to, start) = (queue.length, &group.z[group.now ^ 1]);
             for axis in 0..2 {
-                store(load(&start[axis].0, at), &mut queue.start[axis], to);
-                store(load(&group.middle[axis].0, at), &mut queue.middle[axis], to);
+                store(packed(lanes, load(&start[axis].0, at)), &mut queue.start[axis], to);
+                store(packed(lanes, load(&group.middle[axis].0, at)), &mut queue.middle[axis], to);
             }
-            store(load(&group.re.0, at), &mut queue.re, to);
-            store(load(&group.im.0, at), &mut queue.im, to);
-            store(subtract(splat(round - 1.0), load(&group.born.0, at)), &mut queue.rounds, to);
-            queue.index[to..to + LANES].copy_from_slice(&group.index[at..at + LANES]);
-            queue.length += LANES;
+            store(packed(lanes, load(&group.re.0, at)), &mut queue.re, to);
+            store(packed(lanes, load(&group.im.0, at)), &mut queue.im, to);
+            store(packed(lanes, load(&group.index.0, at)), &mut queue.index, to);
+            store(packed(lanes, subtract(splat(round - 1.0), load(&group.born.0, at))), &mut queue.rounds, to);
+            queue.length += lanes.count_ones() as usize;
         }
 
-        /// Queues a lane's point, which has escaped in the block of `round`.
-        #[inline]
-        $(#[$features])*
-        fn enqueue<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, lane): (usize, usize), round: f64) {
-            let (group, queue) = (&engine.groups[group], &mut engine.queue);
-            let (to, start) = (queue.length, &group.z[group.now ^ 1]);
-            for axis in 0..2 {
-                queue.start[axis][to] = start[axis].0[lane];
-                queue.middle[axis][to] = group.middle[axis].0[lane];
-            }
-            queue.re[to] = group.re.0[lane];
-            queue.im[to] = group.im.0[lane];
-            queue.rounds[to] = round - 1.0 - group.born.0[lane];
-            queue.index[to] = group.index[lane];
-            queue.length += 1;
-        }
-
-        /// Paints what has reached the limit.
+        /// Paints points that never escape, and replaces them.
         #[inline(never)]
         $(#[$features])*
-        fn settle_due<P: Paint>(
+        fn settle_inside<P: Paint>(
             engine: &mut Engine<'_, '_, P>,
             group: usize,
+            mut inside: u64,
             round: f64,
         ) -> Result<(), Cancelled> {
-            let mut due = lanes_due(&engine.groups[group], round - engine.rounds_to_limit);
-            while due != 0 {
-                let at = due.trailing_zeros() as usize / LANES * LANES;
-                let lanes = due >> at & EVERY_LANE;
-                due &= !(EVERY_LANE << at);
-                for lane in (at..at + LANES).filter(|lane| lanes >> (lane - at) & 1 == 1) {
-                    engine.paint.inside(engine.groups[group].index[lane]);
+            while let Some((at, lanes)) = next_vector(&mut inside) {
+                for lane in lanes_of(at, lanes) {
+                    engine.paint.inside(engine.groups[group].index.0[lane].to_bits());
                 }
-                if lanes == EVERY_LANE && engine.feed.ready() >= LANES {
-                    replace_vector(engine, (group, at), round);
-                } else {
-                    for lane in (at..at + LANES).filter(|lane| lanes >> (lane - at) & 1 == 1) {
-                        replace(engine, (group, lane), round)?;
-                    }
-                }
+                replace(engine, (group, at), lanes, round)?;
             }
-            note_due(engine, group);
             Ok(())
+        }
+
+        /// A vector's lanes that are named by bits, as lanes of its group.
+        #[inline]
+        fn lanes_of(at: usize, lanes: u64) -> impl Iterator<Item = usize> {
+            (0..LANES).filter(move |lane| lanes >> lane & 1 == 1).map(move |lane| at + lane)
         }
 
         /// The lanes whose points got there in that round or before.
@@ -326,58 +310,64 @@ macro_rules! engine {
             group.due = first.iter().fold(f64::INFINITY, |a, &b| if a < b { a } else { b }) + engine.rounds_to_limit;
         }
 
-        /// Puts the next pixels, which are ready, into a vector whose last block was that of `round`.
-        #[inline]
-        $(#[$features])*
-        fn replace_vector<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, at): (usize, usize), round: f64) {
-            let (group, feed) = (&mut engine.groups[group], &mut engine.feed);
-            let [x, y] = &mut group.z[group.now];
-            store(splat(0.0), &mut x.0, at);
-            store(splat(0.0), &mut y.0, at);
-            store(load(&feed.re, feed.start), &mut group.re.0, at);
-            store(splat(feed.im), &mut group.im.0, at);
-            store(splat(round), &mut group.born.0, at);
-            group.index[at..at + LANES].copy_from_slice(&feed.index[feed.start..feed.start + LANES]);
-            feed.start += LANES;
-        }
-
-        /// Puts the next pixel into a lane whose last block was that of `round`; without one the lane is idle.
+        /// Puts the next pixels into some of a vector's lanes, whose last block was that of `round`.
+        ///
+        /// Whole vectors are read and written: what is written in parts would make the next block wait for it.
         #[inline]
         $(#[$features])*
         fn replace<P: Paint>(
             engine: &mut Engine<'_, '_, P>,
-            (group, lane): (usize, usize),
+            (group, at): (usize, usize),
+            lanes: u64,
             round: f64,
         ) -> Result<(), Cancelled> {
-            if engine.feed.ready() == 0 {
-                refill(engine)?;
+            let pixels = lanes.count_ones() as usize;
+            if engine.feed.ready() < pixels {
+                return replace_one_by_one(engine, (group, at), lanes, round);
             }
-            let pixel = engine.feed.next();
-            let Pixel { re: new_re, im: new_im, index: new_index } = pixel.unwrap_or_default();
-            let Group { z, now, re, im, index, born, .. } = &mut engine.groups[group];
-            set_lane(&mut z[*now][0], lane, 0.0);
-            set_lane(&mut z[*now][1], lane, 0.0);
-            set_lane(re, lane, new_re);
-            set_lane(im, lane, new_im);
-            index[lane] = new_index;
-            born.0[lane] = if pixel.is_some() { round } else { f64::INFINITY };
-            engine.busy -= usize::from(pixel.is_none());
+            let (group, feed, mask) = (&mut engine.groups[group], &mut engine.feed, mask_of(lanes));
+            let [x, y] = &mut group.z[group.now];
+            put_into(x, at, mask, splat(0.0));
+            put_into(y, at, mask, splat(0.0));
+            put_into(&mut group.re, at, mask, spread(lanes, load(&feed.re, feed.start)));
+            put_into(&mut group.im, at, mask, splat(feed.im));
+            put_into(&mut group.index, at, mask, spread(lanes, load(&feed.index, feed.start)));
+            put_into(&mut group.born, at, mask, splat(round));
+            feed.start += pixels;
             Ok(())
         }
 
-        /// Sets one lane by way of its vector: what is written in parts would make the next block wait for it.
+        /// Sets some lanes of the vector that is there.
         #[inline]
         $(#[$features])*
-        fn set_lane(lanes: &mut Lanes, lane: usize, value: f64) {
-            let at = lane / LANES * LANES;
-            store(merge(mask_of(1 << (lane % LANES)), splat(value), load(&lanes.0, at)), &mut lanes.0, at);
+        fn put_into(to: &mut Lanes, at: usize, lanes: Mask, values: Vector) {
+            store(merge(lanes, values, load(&to.0, at)), &mut to.0, at);
         }
 
-        /// Makes the next pixels ready.
+        /// As `replace`, across the ends of chunks of pixels; a lane for which none is left becomes idle.
         #[inline(never)]
         $(#[$features])*
-        fn refill<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
-            engine.feed.refill(engine.paint, engine.cancel)
+        fn replace_one_by_one<P: Paint>(
+            engine: &mut Engine<'_, '_, P>,
+            (group, at): (usize, usize),
+            lanes: u64,
+            round: f64,
+        ) -> Result<(), Cancelled> {
+            for lane in lanes_of(at, lanes) {
+                engine.feed.refill(engine.paint, engine.cancel)?;
+                let pixel = engine.feed.next();
+                let Pixel { re, im, index } = pixel.unwrap_or_default();
+                let group = &mut engine.groups[group];
+                for z in &mut group.z[group.now] {
+                    z.0[lane] = 0.0;
+                }
+                group.re.0[lane] = re;
+                group.im.0[lane] = im;
+                group.index.0[lane] = index;
+                group.born.0[lane] = if pixel.is_some() { round } else { f64::INFINITY };
+                engine.busy -= usize::from(pixel.is_none());
+            }
+            Ok(())
         }
 
         /// Finds orbits that have come back to a saved z and so never escape. Equal as numbers is enough: the sign of a
@@ -386,13 +376,8 @@ macro_rules! engine {
         $(#[$features])*
         fn search_cycles<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
             for group in 0..2 {
-                let mut cycles = cycles_of(&engine.groups[group]);
-                while cycles != 0 {
-                    let lane = cycles.trailing_zeros() as usize;
-                    cycles &= cycles - 1;
-                    engine.paint.inside(engine.groups[group].index[lane]);
-                    replace(engine, (group, lane), engine.round)?;
-                }
+                let cycles = cycles_of(&engine.groups[group]);
+                settle_inside(engine, group, cycles, engine.round)?;
                 save(&mut engine.groups[group], engine.round);
             }
             Ok(())

@@ -9,13 +9,16 @@ use crate::mandelbrot::shortcuts::{is_on_rim, never_escapes};
 /// Pixels looked at in one go; small enough for the nearest cache.
 const CHUNK: usize = 256;
 
+/// Lanes of the widest vector: room behind a chunk's last pixel, so that a whole vector can be read from there.
+const WIDEST: usize = 8;
+
 /// A pixel to be computed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Pixel {
     pub(super) re: f64,
     pub(super) im: f64,
-    /// Its number within the rectangle, row by row.
-    pub(super) index: u64,
+    /// The bits of its number within the rectangle, row by row: a vector of them is moved as one of floating-point numbers.
+    pub(super) index: f64,
 }
 
 /// The pixels still to be computed, and a chunk of a row that is ready to be handed out.
@@ -29,8 +32,8 @@ pub(super) struct Feed<'a> {
     /// Ready pixels are at `start..end` of the arrays.
     pub(super) start: usize,
     end: usize,
-    pub(super) re: [f64; CHUNK],
-    pub(super) index: [u64; CHUNK],
+    pub(super) re: [f64; CHUNK + WIDEST],
+    pub(super) index: [f64; CHUNK + WIDEST],
     /// Imaginary part of the ready pixels' row.
     pub(super) im: f64,
 }
@@ -38,7 +41,8 @@ pub(super) struct Feed<'a> {
 impl<'a> Feed<'a> {
     pub(super) fn new(grid: &'a Grid, rect: Rect, limit: u32) -> Self {
         let (row, column, start, end) = (0, 0, 0, 0);
-        Self { grid, rect, limit, row, column, start, end, re: [0.0; CHUNK], index: [0; CHUNK], im: 0.0 }
+        let empty = [0.0; CHUNK + WIDEST];
+        Self { grid, rect, limit, row, column, start, end, re: empty, index: empty, im: 0.0 }
     }
 
     /// How many pixels are ready. If none is, [`Feed::refill`] may find more.
@@ -85,7 +89,7 @@ impl<'a> Feed<'a> {
             any_special |= *special;
         }
         for (index, i) in self.index.iter_mut().zip(first..) {
-            *index = i;
+            *index = f64::from_bits(i);
         }
         (self.start, self.end, self.im) = (0, length, im);
         if any_special {
@@ -95,7 +99,7 @@ impl<'a> Feed<'a> {
                 (self.re[self.end], self.index[self.end]) = (re, index);
                 self.end += usize::from(!special);
                 if special {
-                    self.paint_special((re, im), index, paint, cancel)?;
+                    self.paint_special((re, im), index.to_bits(), paint, cancel)?;
                 }
             }
         }
@@ -122,7 +126,7 @@ impl<'a> Feed<'a> {
         let escape = reference::escape(re, im, self.limit, cancel)?;
         paint.batch(Batch {
             index: &[index],
-            count: &[f64::from(escape.count)],
+            count: &[escape.count],
             steps: &[f64::from(escape.steps)],
             magnitude: &[escape.magnitude],
         });

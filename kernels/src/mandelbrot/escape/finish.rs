@@ -6,10 +6,10 @@
 
 macro_rules! finish {
     ($(#[$features:meta])*) => {
-        use super::{Batch, SMOOTH_ESCAPE, SMOOTH_STEPS};
+        use super::{Batch, SMOOTH_ESCAPE, SMOOTH_STEPS, integer};
 
-        /// Points that may wait: a group less one, and another.
-        const QUEUE: usize = 2 * GROUP_LANES;
+        /// Points that may wait: a group less one, and another; and as a vector is written whole, room for its idle end.
+        const QUEUE: usize = 2 * GROUP_LANES + LANES;
 
         /// Points that have left their group and wait for their exact count.
         struct Queue {
@@ -21,7 +21,8 @@ macro_rules! finish {
             im: [f64; QUEUE],
             /// Blocks that were made before it.
             rounds: [f64; QUEUE],
-            index: [u64; QUEUE],
+            /// The bits of the pixel's number.
+            index: [f64; QUEUE],
         }
 
         /// Points whose counts are being found.
@@ -36,8 +37,7 @@ macro_rules! finish {
 
         fn empty_queue() -> Queue {
             let zero = [0.0; QUEUE];
-            let (start, middle, index) = ([zero; 2], [zero; 2], [0; QUEUE]);
-            Queue { length: 0, start, middle, re: zero, im: zero, rounds: zero, index }
+            Queue { length: 0, start: [zero; 2], middle: [zero; 2], re: zero, im: zero, rounds: zero, index: zero }
         }
 
         /// The first points of the queue, as many as a group has, get their exact counts and are painted.
@@ -51,31 +51,35 @@ macro_rules! finish {
             for steps in &mut points.steps {
                 *steps = smaller(add(*steps, splat(1.0)), limit);
             }
-            let zero = Lanes([0.0; GROUP_LANES]);
-            let (mut count, mut steps, mut magnitude) = (zero, zero, zero);
+            let mut count = Lanes([0.0; GROUP_LANES]);
+            let (mut steps, mut magnitude) = (count, count);
             put(&points.steps, &mut count);
             if P::NEEDS_MAGNITUDE {
                 put(&follow(&mut points, limit), &mut magnitude);
                 put(&points.steps, &mut steps);
             }
+            let count = count.0.map(|count| integer(count) as u32);
+            let (index, _) = engine.queue.index.split_first_chunk::<GROUP_LANES>().expect("it has room for more");
             engine.paint.batch(Batch {
-                index: &engine.queue.index[..length],
-                count: &count.0[..length],
+                index: &index.map(f64::to_bits)[..length],
+                count: &count[..length],
                 steps: &steps.0[..length],
                 magnitude: &magnitude.0[..length],
             });
             drop_first(&mut engine.queue, length);
         }
 
-        /// Forgets the first `length` points of the queue: all of them, or a group, which the rest replaces.
+        /// Forgets the first `length` points of the queue: all of them, or a group, after which few are left.
         #[inline]
+        $(#[$features])*
         fn drop_first(queue: &mut Queue, length: usize) {
-            let Queue { start: [a, b], middle: [c, d], re, im, rounds, .. } = queue;
-            for array in [a, b, c, d, re, im, rounds] {
-                array.copy_within(GROUP_LANES.., 0);
-            }
-            queue.index.copy_within(GROUP_LANES.., 0);
+            let Queue { start: [a, b], middle: [c, d], re, im, rounds, index, .. } = queue;
             queue.length -= length;
+            for array in [a, b, c, d, re, im, rounds, index] {
+                for at in (0..queue.length).step_by(LANES) {
+                    store(load(array, GROUP_LANES + at), array, at);
+                }
+            }
         }
 
         /// The queue's points where they are last known not to have escaped: at the start of the block or in its middle.

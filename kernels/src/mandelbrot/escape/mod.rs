@@ -28,6 +28,16 @@ use super::grid::{Grid, Rect};
 use crate::Cancel;
 use feed::Feed;
 
+/// The nearest integer, for numbers from 0 to 2^51: adding 2^52 leaves it in the low bits. Faster than `as`, which
+/// has to think of every other number.
+#[inline(always)]
+pub(super) fn integer(value: f64) -> u64 {
+    (value + TWO_TO_52).to_bits() ^ TWO_TO_52.to_bits()
+}
+
+/// 2^52: its successors among the numbers are 1 apart.
+pub(super) const TWO_TO_52: f64 = 4_503_599_627_370_496.0;
+
 /// |z|² beyond which a point has escaped.
 const ESCAPE: f64 = 4.0;
 
@@ -47,7 +57,7 @@ pub struct Batch<'a> {
     /// Number of the pixel within its rectangle, row by row.
     pub index: &'a [u64],
     /// Steps until the escape; the limit if there was none.
-    pub count: &'a [f64],
+    pub count: &'a [u32],
     /// All steps made, those for colours included.
     pub steps: &'a [f64],
     /// |z|² at the end; without meaning for points that didn't escape.

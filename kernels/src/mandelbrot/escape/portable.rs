@@ -91,6 +91,23 @@ fn select(mask: Mask, yes: Vector, no: Vector) -> Vector {
     std::array::from_fn(|lane| if mask[lane] { yes[lane] } else { no[lane] })
 }
 
+/// The vector's lanes of those bits first; what follows them is without meaning.
+#[inline(always)]
+fn packed(lanes: u64, vector: Vector) -> Vector {
+    let (mut packed, mut chosen) = (vector, 0);
+    for (lane, value) in vector.into_iter().enumerate() {
+        packed[chosen] = value;
+        chosen += (lanes >> lane & 1) as usize;
+    }
+    packed
+}
+
+/// The vector's first lanes at the lanes of those bits; what is in the others is without meaning.
+#[inline(always)]
+fn spread(lanes: u64, vector: Vector) -> Vector {
+    std::array::from_fn(|lane| vector[(lanes & ((1 << lane) - 1)).count_ones() as usize])
+}
+
 #[inline(always)]
 fn load(from: &[f64], at: usize) -> Vector {
     std::array::from_fn(|lane| from[at + lane])

@@ -23,7 +23,7 @@ impl Paint for Painted {
 
     fn batch(&mut self, batch: Batch<'_>) {
         for (i, &index) in batch.index.iter().enumerate() {
-            let count = batch.count[i] as u32;
+            let count = batch.count[i];
             let escape = (count < self.limit).then(|| (batch.steps[i] as u32, batch.magnitude[i].to_bits()));
             self.set(index as usize, (count, escape));
         }
