@@ -73,6 +73,14 @@ pub struct TaskEnd {
     pub reason: Option<String>,
 }
 
+impl TaskEnd {
+    /// Whether the journal has it. A task that was never tried, and is CANCELLED because the whole batch stops, has no entry of its
+    /// own: the end of the batch says it, of however many tasks.
+    pub fn is_noted(&self) -> bool {
+        self.state != Lifecycle::Cancelled || self.attempts > 0 || self.reason.is_some()
+    }
+}
+
 /// A line of the journal: from these a batch can be resumed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {

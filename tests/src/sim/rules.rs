@@ -52,6 +52,9 @@ impl Model {
 
     fn judge_delivered(&mut self, end: &TaskEnd) {
         let task = end.task;
+        if !end.is_noted() {
+            self.judge_end(end, None);
+        }
         let recorded = self.tasks[&task].end.unwrap_or_else(|| panic!("{task} is delivered before it is recorded"));
         let (state, told) = match recorded {
             End::Completed => (Lifecycle::Completed, Told::Delivered),
@@ -229,7 +232,10 @@ impl Model {
                 self.tasks.get_mut(&kept.task).expect("only tasks are kept").is_kept = true;
             }
             Record::AttemptFailed { task, attempt, reason, .. } => self.judge_failure(*task, *attempt, reason),
-            Record::Ended { end, summary } => self.judge_end(end, *summary),
+            Record::Ended { end, summary } => {
+                assert!(end.is_noted(), "{} has an entry of its own", end.task);
+                self.judge_end(end, *summary);
+            }
         }
     }
 

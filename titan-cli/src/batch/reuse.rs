@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use titan_manager::journal::{Entry, JobName, PlacedContent, PlacedFile};
+use titan_manager::journal::{Entry, Identity, JobName, PlacedContent, PlacedFile};
 use titan_manager::{Lifecycle, Record};
-use titan_proto::files::BlobId;
 use titan_proto::id::{JobId, TaskId};
 
 use crate::driver::outputs::folder_of;
@@ -28,7 +27,7 @@ pub(crate) struct Reuse(Option<Arc<Mutex<Inner>>>);
 struct Inner {
     root: PathBuf,
     /// For each identity what tasks of it have left.
-    known: BTreeMap<BlobId, Vec<Arc<Vec<PlacedFile>>>>,
+    known: BTreeMap<Identity, Vec<Arc<Vec<PlacedFile>>>>,
     /// Tasks that weren't run, until their sink has been told.
     taken: BTreeMap<TaskId, Arc<Vec<PlacedFile>>>,
     count: u64,
@@ -37,12 +36,12 @@ struct Inner {
 impl Reuse {
     /// What these batches, the newest first, have left in that folder.
     pub(crate) fn of<'b>(batches: impl Iterator<Item = &'b Stored>, root: &Path) -> Self {
-        let mut known: BTreeMap<BlobId, Vec<Arc<Vec<PlacedFile>>>> = BTreeMap::new();
+        let mut known: BTreeMap<Identity, Vec<Arc<Vec<PlacedFile>>>> = BTreeMap::new();
         for batch in batches.take(MAX_BATCHES) {
             let mut made = Made::default();
             // What can't be read is nothing to keep.
             let _ = view::read(&batch.path, |entry| made.take(entry));
-            let mut of_batch: BTreeMap<BlobId, Vec<Arc<Vec<PlacedFile>>>> = BTreeMap::new();
+            let mut of_batch: BTreeMap<Identity, Vec<Arc<Vec<PlacedFile>>>> = BTreeMap::new();
             for (identity, files) in made.complete() {
                 of_batch.entry(identity).or_default().push(files);
             }
@@ -56,7 +55,7 @@ impl Reuse {
     }
 
     /// Whether a task needn't run, since one of its identity has left what is still there.
-    pub(crate) fn take(&self, task: TaskId, identity: BlobId) -> bool {
+    pub(crate) fn take(&self, task: TaskId, identity: Identity) -> bool {
         let Some(mut inner) = self.lock() else { return false };
         let Some(files) = inner.known.get_mut(&identity).and_then(Vec::pop) else { return false };
         if !files.iter().all(|file| is_in_place(&inner.root, file)) {
@@ -96,7 +95,7 @@ fn is_in_place(root: &Path, PlacedFile { path, content, .. }: &PlacedFile) -> bo
 #[derive(Default)]
 struct Made {
     jobs: Vec<JobName>,
-    identities: BTreeMap<TaskId, BlobId>,
+    identities: BTreeMap<TaskId, Identity>,
     completed: BTreeMap<TaskId, bool>,
     placed: BTreeMap<TaskId, Vec<PlacedFile>>,
 }
@@ -120,7 +119,7 @@ impl Made {
     }
 
     /// The identities of tasks that are COMPLETED with all that belong to them, and what these have left together.
-    fn complete(self) -> Vec<(BlobId, Arc<Vec<PlacedFile>>)> {
+    fn complete(self) -> Vec<(Identity, Arc<Vec<PlacedFile>>)> {
         let group = |job: JobId| self.jobs.get(job.0 as usize).map_or(1, |job| job.group.max(1));
         let mut complete = Vec::new();
         let mut groups: BTreeMap<(JobId, u32), Vec<TaskId>> = BTreeMap::new();

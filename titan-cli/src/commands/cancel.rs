@@ -5,8 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use titan_manager::journal::Entry;
-use titan_manager::{End, Record, Verdict};
+use titan_manager::{End, Verdict};
 use titan_proto::id::Epoch;
 
 use super::hosts::on_each_host;
@@ -20,7 +19,7 @@ use crate::json::line;
 use crate::launch::{Binaries, Gates, LaunchError, Launching, launcher_for};
 use crate::state::dir::{self, Conclusion, Opened};
 use crate::state::ended::{BatchState, EndMark};
-use crate::state::{Store, Stored, now_ms};
+use crate::state::{Store, Stored};
 
 /// How often is looked whether the batch has ended.
 const LOOK_SPAN: Duration = Duration::from_millis(50);
@@ -78,21 +77,13 @@ fn wait_for(batch: &Stored, holder: &dir::Holder) -> Result<(), Failure> {
 fn end_it(store: &Store, batch: &Stored) -> Result<(), Failure> {
     let opened = store.open(batch)?;
     send_away(batch, &opened);
-    let (directory, past) = (opened.directory, opened.past);
-    let at_ms = now_ms();
-    let ends = past.cancelled();
-    let counts = past.counts();
+    let (directory, counts) = (opened.directory, opened.past.counts());
     let verdict = Verdict {
         end: End::Cancelled,
         completed: counts.completed,
         failed: counts.failed,
-        cancelled: ends.len() as u64,
+        cancelled: counts.total - counts.completed - counts.failed,
     };
-    let ends: Vec<Entry> =
-        ends.into_iter().map(|end| Entry::Manager { record: Record::Ended { end, summary: None }, at_ms }).collect();
-    for part in ends.chunks(1_000) {
-        directory.journal().note(part, None);
-    }
     let conclusion =
         Conclusion { verdict, exit_code: exit::TASKS_FAILED, is_final: true, state: BatchState::Cancelled };
     directory

@@ -36,6 +36,8 @@ struct Table {
     hosts: Vec<String>,
     tasks: BTreeMap<JobId, u32>,
     rows: BTreeMap<TaskId, Row>,
+    /// When the whole ended, if nobody works on it.
+    ended_ms: Option<u64>,
 }
 
 /// Prints it.
@@ -57,7 +59,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<u8, Failure> {
 impl Table {
     fn take(&mut self, entry: Entry) {
         match entry {
-            Entry::Began { hosts, jobs, .. } => (self.hosts, self.jobs) = (hosts, jobs),
+            Entry::Began { hosts, jobs, .. } => (self.hosts, self.jobs, self.ended_ms) = (hosts, jobs, None),
             Entry::Manager { record: Record::Grown { job, tasks }, .. } => drop(self.tasks.insert(job, tasks)),
             Entry::Manager { record: Record::Ended { end, summary }, at_ms } => {
                 let row = self.rows.entry(end.task).or_default();
@@ -76,12 +78,29 @@ impl Table {
                 let values = std::mem::take(&mut self.rows.entry(task).or_default().values);
                 self.rows.insert(task, Row { values, ..Row::default() });
             }
-            Entry::Manager { .. } | Entry::Identified { .. } | Entry::Told { .. } | Entry::Ended { .. } => {}
+            Entry::Ended { at_ms, .. } => self.ended_ms = Some(at_ms),
+            Entry::Manager { .. } | Entry::Identified { .. } | Entry::Told { .. } => {}
         }
     }
 
     fn host(&self, end: &TaskEnd) -> Option<&str> {
         end.host.and_then(|host| self.hosts.get(host.0 as usize)).map(String::as_str)
+    }
+
+    /// When a task ended: one that has no end of its own, with the whole.
+    fn ended_ms(&self, row: &Row) -> Option<u64> {
+        row.end.as_ref().map(|_| row.ended_ms).or(self.ended_ms)
+    }
+
+    /// A task that hasn't ended may run or not: its journal doesn't tell.
+    fn state(&self, end: Option<&TaskEnd>) -> &'static str {
+        match end.map(|end| end.state) {
+            Some(Lifecycle::Completed) => "COMPLETED",
+            Some(Lifecycle::Failed) => "FAILED",
+            Some(_) => "CANCELLED",
+            None if self.ended_ms.is_some() => "CANCELLED",
+            None => "PENDING",
+        }
     }
 
     fn object(&self, task: TaskId) -> String {
@@ -95,14 +114,14 @@ impl Table {
                 "job": task.job.0,
                 "task": task.index,
                 "label": label(&self.jobs, task),
-                "state": state(end),
+                "state": self.state(end),
                 "attempts": end.map_or(0, |end| end.attempts),
                 "attempt": end.and_then(|end| end.attempt).map(|attempt| attempt.to_string()),
                 "host": end.and_then(|end| self.host(end)),
                 "exit": process.and_then(|process| process.exit),
                 "signal": process.and_then(|process| process.signal),
                 "reason": end.and_then(|end| end.reason.as_deref()),
-                "ended": end.map(|_| time(row.ended_ms)),
+                "ended": self.ended_ms(row).map(time),
                 "seconds": wall_us.map(|us| us as f64 / 1e6),
                 "cpu_seconds": process.map(|process| process.cpu_us as f64 / 1e6),
                 "max_rss": process.map(|process| process.max_rss_bytes),
@@ -124,14 +143,14 @@ impl Table {
             shown(job),
             shown(Some(task.index.to_string())),
             shown(Some(label(&self.jobs, task))),
-            shown(Some(state(end).to_owned())),
+            shown(Some(self.state(end).to_owned())),
             shown(Some(end.map_or(0, |end| end.attempts).to_string())),
             shown(end.and_then(|end| end.attempt).map(|attempt| attempt.to_string())),
             shown(end.and_then(|end| self.host(end)).map(str::to_owned)),
             shown(process.and_then(|process| process.exit).map(|exit| exit.to_string())),
             shown(process.and_then(|process| process.signal).map(|signal| signal.to_string())),
             shown(end.and_then(|end| end.reason.clone())),
-            shown(end.and_then(|_| time(row.ended_ms).as_str().map(str::to_owned))),
+            shown(self.ended_ms(row).and_then(|at_ms| time(at_ms).as_str().map(str::to_owned))),
             shown(process.map(|process| process.wall_us).or(row.compute_us).map(seconds)),
             shown(process.map(|process| seconds(process.cpu_us))),
             shown(process.map(|process| process.max_rss_bytes.to_string())),
@@ -142,15 +161,5 @@ impl Table {
             fields.push(Vec::new());
         }
         fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(&b',')
-    }
-}
-
-/// A task that hasn't ended may run or not: its journal doesn't tell.
-fn state(end: Option<&TaskEnd>) -> &'static str {
-    match end.map(|end| end.state) {
-        Some(Lifecycle::Completed) => "COMPLETED",
-        Some(Lifecycle::Failed) => "FAILED",
-        Some(_) => "CANCELLED",
-        None => "PENDING",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use titan_manager::journal::Entry;
+use titan_manager::journal::{Entry, Identity};
 use titan_manager::{Effect, Event, Lifecycle, Record, WorkerId};
 use titan_proto::files::BlobId;
 use titan_proto::id::{AttemptId, TaskId};
@@ -79,7 +79,7 @@ impl Driver<'_> {
 
     /// Whether what a task would leave is there already. Notes which task it is.
     fn needs_not_run(&mut self, task: TaskId, identity: Option<BlobId>) -> bool {
-        let Some(identity) = identity else { return false };
+        let Some(identity) = identity.map(Identity::of) else { return false };
         self.journal.note(&[Entry::Identified { task, identity }], None);
         self.reuse.take(task, identity)
     }

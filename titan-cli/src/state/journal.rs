@@ -29,7 +29,7 @@ const EAGER_SYNCS: u32 = 16;
 /// For how long.
 const GATHERING_SPAN: Duration = Duration::from_millis(4);
 
-/// How far the journal is on the disk: the number of a frame, or why there will be no more.
+/// How far the journal is on the disk, in bytes, or why there will be no more.
 pub(crate) type Durable = Result<u64, Arc<io::Error>>;
 
 /// The journal of this batch. A clone is the same.
@@ -102,8 +102,8 @@ impl Journal {
         Ok(Self(shared))
     }
 
-    /// Notes something; `rests_on` is a file that has to be on the disk before. The number that is durable when it is: never, if the
-    /// journal has failed, which [`Journal::durable`] tells.
+    /// Notes something; `rests_on` is a file that has to be on the disk before. How far the journal has to be durable for it to be:
+    /// never, if it has failed, which [`Journal::durable`] tells.
     pub(crate) fn note(&self, entries: &[Entry], rests_on: Option<PathBuf>) -> u64 {
         let mut inner = self.0.lock();
         inner.files.extend(rests_on);
@@ -130,7 +130,7 @@ impl Journal {
         self.0.durable.clone()
     }
 
-    /// The last frame that is on the disk.
+    /// How much of it is on the disk, in bytes.
     pub(crate) fn durable_now(&self) -> u64 {
         self.0.lock().durable
     }
@@ -216,9 +216,10 @@ mod tests {
         std::fs::write(&result, "x").unwrap();
         let journal = Journal::open(folder.path(), |_, _| panic!("it is new")).unwrap();
         let numbers: Vec<u64> = (0..100).map(|index| journal.note(&[told(index)], Some(result.clone()))).collect();
-        assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         journal.sync().unwrap();
-        assert_eq!((journal.durable_now(), *journal.durable().borrow().as_ref().unwrap()), (100, 100));
+        let last = numbers[99];
+        assert_eq!((journal.durable_now(), *journal.durable().borrow().as_ref().unwrap()), (last, last));
         drop(journal);
         let mut entries = Vec::new();
         Journal::open(folder.path(), |entry, _| entries.push(entry)).unwrap();

@@ -1,8 +1,8 @@
 //! Frames in a file: each is whole or isn't there, and one that is missing among others is noticed.
 //!
 //! The file begins with a header of 16 bytes: `TITANJNL`, the version as a little-endian u32, the CRC-32 of both. A frame is the
-//! length of its payload (u32, not 0), its number (u64, from 1), the number of the last frame that was known to be on the disk when
-//! it was written (u64), the CRC-32 of all this and the payload, and the payload. Zeros are no frame.
+//! byte [`MARK`], the length of its payload (not 0) and the bytes before it that weren't known to be on the disk when it was written,
+//! both as LEB128, the CRC-32 of its place in the file, of these and of the payload, and the payload: some eight bytes more than it.
 //!
 //! A crash can leave any frame that wasn't synced damaged, and later ones whole: a disk writes in whatever order it likes. What a
 //! later frame says was synced can only be damaged by something else.
@@ -10,11 +10,14 @@
 /// What a journal begins with.
 const MAGIC: [u8; 8] = *b"TITANJNL";
 /// Of all that follows.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Bytes of the header.
 pub(super) const HEADER_BYTES: usize = 16;
-/// Bytes of a frame before its payload.
-const FRONT_BYTES: usize = 24;
+/// What a frame begins with: zeros are none, and where one may begin is soon found among damage.
+const MARK: u8 = 0xf5;
+/// The longest number, and the checksum.
+const LEB_BYTES: usize = 10;
+const CRC_BYTES: usize = 4;
 /// The longest payload.
 const MAX_PAYLOAD_BYTES: usize = titan_proto::codec::MAX_MESSAGE_BYTES;
 
@@ -47,12 +50,12 @@ pub enum Damage {
 /// What a file holds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frames<'b> {
-    /// Where each payload begins, and itself.
+    /// Where each frame begins, and its payload.
     pub(super) payloads: Vec<(u64, &'b [u8])>,
     /// The part of the file that is whole; what follows was never finished, and goes.
     pub(super) whole_bytes: u64,
-    /// The last of these that is known to have been on the disk.
-    pub(super) synced: u64,
+    /// The part that is known to have been on the disk.
+    pub(super) synced_bytes: u64,
 }
 
 /// What a new file begins with.
@@ -65,22 +68,44 @@ pub(super) fn header() -> [u8; HEADER_BYTES] {
     header
 }
 
-/// A payload as a frame. It isn't empty, and no longer than a message can be.
-pub(super) fn frame(number: u64, synced: u64, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(FRONT_BYTES + payload.len());
-    frame.extend((payload.len() as u32).to_le_bytes());
-    frame.extend(number.to_le_bytes());
-    frame.extend(synced.to_le_bytes());
-    frame.extend(crc(&frame, payload).to_le_bytes());
+/// A payload as the frame at that place of a file whose first `synced` bytes are on the disk. It isn't empty, and no longer than a
+/// message can be.
+pub(super) fn frame(at: u64, synced: u64, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(1 + 2 * LEB_BYTES + CRC_BYTES + payload.len());
+    frame.push(MARK);
+    put_number(payload.len() as u64, &mut frame);
+    put_number(at - synced, &mut frame);
+    frame.extend(crc(at, &frame, payload).to_le_bytes());
     frame.extend(payload);
     frame
 }
 
-fn crc(front: &[u8], payload: &[u8]) -> u32 {
+fn crc(at: u64, front: &[u8], payload: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
+    crc.update(&at.to_le_bytes());
     crc.update(front);
     crc.update(payload);
     crc.finalize()
+}
+
+fn put_number(mut number: u64, bytes: &mut Vec<u8>) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// The number that these bytes begin with, and what follows it.
+fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut number = 0_u64;
+    for (i, &byte) in bytes.iter().take(LEB_BYTES).enumerate() {
+        number |= u64::from(byte & 0x7f).checked_shl(7 * i as u32)?;
+        if byte < 0x80 {
+            return Some((number, &bytes[i + 1..]));
+        }
+    }
+    None
 }
 
 /// Takes a file apart.
@@ -90,23 +115,22 @@ fn crc(front: &[u8], payload: &[u8]) -> u32 {
 pub(super) fn read(bytes: &[u8]) -> Result<Frames<'_>, Damage> {
     if bytes.len() < HEADER_BYTES {
         // It was never synced, or all of its header would be there.
-        return Ok(Frames { payloads: Vec::new(), whole_bytes: 0, synced: 0 });
+        return Ok(Frames { payloads: Vec::new(), whole_bytes: 0, synced_bytes: 0 });
     }
     check_header(bytes)?;
-    let (mut payloads, mut at, mut synced) = (Vec::new(), HEADER_BYTES, 0);
+    let (mut payloads, mut at, mut synced_bytes) = (Vec::new(), HEADER_BYTES, 0);
     while at < bytes.len() {
-        let number = payloads.len() as u64 + 1;
-        match WholeFrame::at(&bytes[at..]) {
-            Some(frame) if frame.number == number => {
+        match WholeFrame::at(bytes, at) {
+            Some(frame) => {
                 payloads.push((at as u64, frame.payload));
-                synced = frame.synced;
-                at += FRONT_BYTES + frame.payload.len();
+                synced_bytes = frame.synced;
+                at = frame.end;
             }
-            _ if is_known_to_be_synced(&bytes[at..], number) => return Err(Damage::Middle { offset: at as u64 }),
-            _ => break,
+            None if is_known_to_be_synced(bytes, at) => return Err(Damage::Middle { offset: at as u64 }),
+            None => break,
         }
     }
-    Ok(Frames { payloads, whole_bytes: at as u64, synced })
+    Ok(Frames { payloads, whole_bytes: at as u64, synced_bytes })
 }
 
 fn check_header(bytes: &[u8]) -> Result<(), Damage> {
@@ -120,35 +144,31 @@ fn check_header(bytes: &[u8]) -> Result<(), Damage> {
 }
 
 struct WholeFrame<'b> {
-    number: u64,
-    synced: u64,
     payload: &'b [u8],
+    /// So much of the file was on the disk when it was written.
+    synced: u64,
+    /// Where it ends.
+    end: usize,
 }
 
 impl<'b> WholeFrame<'b> {
-    /// The frame that these bytes begin with.
-    fn at(bytes: &'b [u8]) -> Option<Self> {
-        let (front, rest) = bytes.split_at_checked(FRONT_BYTES)?;
-        let (length, after) = front.split_first_chunk::<4>()?;
-        let (number, after) = after.split_first_chunk::<8>()?;
-        let (synced, told) = after.split_first_chunk::<8>()?;
-        let length = u32::from_le_bytes(*length) as usize;
-        let payload = rest.get(..length).filter(|_| (1..=MAX_PAYLOAD_BYTES).contains(&length))?;
-        let is_whole = crc(&front[..FRONT_BYTES - 4], payload).to_le_bytes() == told;
-        let frame = Self { number: u64::from_le_bytes(*number), synced: u64::from_le_bytes(*synced), payload };
-        is_whole.then_some(frame)
+    /// The frame that begins there.
+    fn at(bytes: &'b [u8], at: usize) -> Option<Self> {
+        let from = bytes.get(at..)?;
+        let (length, rest) = take_number(from.strip_prefix(&[MARK])?)?;
+        let (unsynced, rest) = take_number(rest)?;
+        let front = &from[..from.len() - rest.len()];
+        let (told, rest) = rest.split_first_chunk::<CRC_BYTES>()?;
+        let length = usize::try_from(length).ok().filter(|length| (1..=MAX_PAYLOAD_BYTES).contains(length))?;
+        let (payload, synced) = (rest.get(..length)?, (at as u64).checked_sub(unsynced)?);
+        let end = at + front.len() + CRC_BYTES + length;
+        (crc(at as u64, front, payload).to_le_bytes() == *told).then_some(Self { payload, synced, end })
     }
 }
 
-/// Whether a whole frame somewhere says that the missing one was on the disk.
-fn is_known_to_be_synced(bytes: &[u8], missing: u64) -> bool {
-    let most = missing + bytes.len() as u64 / FRONT_BYTES as u64;
-    (1..bytes.len()).any(|at| {
-        let number = bytes.get(at + 4..at + 12).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
-        // Most places fail here: a checksum over what follows each byte would take for ever.
-        let is_later = number.is_some_and(|number| (missing..=most).contains(&number));
-        is_later && WholeFrame::at(&bytes[at..]).is_some_and(|frame| frame.synced >= missing)
-    })
+/// Whether a whole frame somewhere says that what should be there was on the disk.
+fn is_known_to_be_synced(bytes: &[u8], missing: usize) -> bool {
+    (missing + 1..bytes.len()).any(|at| WholeFrame::at(bytes, at).is_some_and(|frame| frame.synced > missing as u64))
 }
 
 #[cfg(test)]
@@ -159,9 +179,12 @@ mod tests {
 
     /// A file in which each frame was synced before the next was written.
     fn file(payloads: &[Vec<u8>]) -> Vec<u8> {
-        let numbered = payloads.iter().zip(1_u64..);
-        let frames = numbered.flat_map(|(payload, number)| frame(number, number - 1, payload));
-        header().into_iter().chain(frames).collect()
+        let mut file = header().to_vec();
+        for payload in payloads {
+            let at = file.len() as u64;
+            file.extend(frame(at, at, payload));
+        }
+        file
     }
 
     fn payloads(bytes: &[u8]) -> Result<Vec<Vec<u8>>, Damage> {
@@ -189,12 +212,23 @@ mod tests {
     #[test]
     fn what_was_not_synced_may_be_torn_before_what_is_whole_and_what_was_synced_may_not() {
         let [one, two] = [&b"one"[..], b"two"].map(<[u8]>::to_vec);
-        let mut unsynced = [&header()[..], &frame(1, 0, &one), &frame(2, 0, &two)].concat();
-        unsynced[HEADER_BYTES + FRONT_BYTES] ^= 1;
+        let (header, first) = (header(), frame(16, 16, &one));
+        let mut unsynced = [&header[..], &first, &frame(16 + first.len() as u64, 16, &two)].concat();
+        unsynced[HEADER_BYTES + 8] ^= 1;
         assert_eq!(payloads(&unsynced), Ok(vec![]));
         let mut synced = file(&[one, two]);
-        synced[HEADER_BYTES + FRONT_BYTES] ^= 1;
+        synced[HEADER_BYTES + 8] ^= 1;
         assert_eq!(payloads(&synced), Err(Damage::Middle { offset: HEADER_BYTES as u64 }));
+    }
+
+    #[test]
+    fn numbers_of_all_lengths_are_read_as_they_were_written() {
+        for number in [0, 1, 127, 128, 16_383, 16_384, u64::from(u32::MAX), u64::MAX] {
+            let mut bytes = Vec::new();
+            put_number(number, &mut bytes);
+            assert_eq!(take_number(&[&bytes[..], &[7]].concat()), Some((number, &[7][..])));
+        }
+        assert_eq!((take_number(&[]), take_number(&[0x80; 12])), (None, None));
     }
 
     fn written() -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -232,8 +266,7 @@ mod tests {
         ) {
             let torn = [file(&written), torn].concat();
             let whole = read(&torn).unwrap().whole_bytes as usize;
-            let last = written.len() as u64;
-            let next = frame(last + 1, last, b"next");
+            let next = frame(whole as u64, whole as u64, b"next");
             let read = payloads(&[&torn[..whole], &next].concat()).unwrap();
             prop_assert_eq!(read.len(), written.len() + 1);
         }

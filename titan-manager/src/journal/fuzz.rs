@@ -16,15 +16,15 @@ fn groups(chance: &mut Chance) -> Vec<Vec<Entry>> {
 /// A file in which some frames were synced before the next was written.
 fn file(chance: &mut Chance, payloads: &[Vec<u8>]) -> Vec<u8> {
     let (mut file, mut synced) = (frame::header().to_vec(), 0);
-    for (payload, number) in payloads.iter().zip(1..) {
-        file.extend(frame::frame(number, synced, payload));
-        synced = if chance.once_in(2) { number } else { synced };
+    for payload in payloads {
+        file.extend(frame::frame(file.len() as u64, synced, payload));
+        synced = if chance.once_in(2) { file.len() as u64 } else { synced };
     }
     file
 }
 
 fn payloads(groups: &[Vec<Entry>]) -> Vec<Vec<u8>> {
-    groups.iter().filter_map(|group| codec::encode(group).ok()).collect()
+    groups.iter().filter_map(|group| codec::encode_compact(group).ok()).collect()
 }
 
 fn entries(file: &[u8]) -> Result<Vec<Entry>, Damage> {

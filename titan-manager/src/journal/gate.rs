@@ -21,7 +21,7 @@ impl Gate {
         Self { waiting: VecDeque::new(), durable }
     }
 
-    /// An effect after all that was written up to that frame: itself, if it may be carried out now.
+    /// An effect after all that was written up to there: itself, if it may be carried out now.
     pub fn pass(&mut self, written: u64, effect: Effect) -> Option<Effect> {
         if is_urgent(&effect) || (self.waiting.is_empty() && written <= self.durable) {
             return Some(effect);
@@ -31,13 +31,13 @@ impl Gate {
     }
 
     /// That frame is on the disk.
-    pub fn note_durable(&mut self, frame: u64) {
-        self.durable = self.durable.max(frame);
+    pub fn note_durable(&mut self, written: u64) {
+        self.durable = self.durable.max(written);
     }
 
     /// The next effect that has waited long enough.
     pub fn next_due(&mut self) -> Option<Effect> {
-        let is_due = self.waiting.front().is_some_and(|(frame, _)| *frame <= self.durable);
+        let is_due = self.waiting.front().is_some_and(|(written, _)| *written <= self.durable);
         if is_due { self.waiting.pop_front().map(|(_, effect)| effect) } else { None }
     }
 

@@ -19,7 +19,7 @@ use std::io;
 
 use titan_proto::codec::{self, CodecError};
 
-pub use entry::{Entry, JobName, PlacedContent, PlacedFile};
+pub use entry::{Entry, Identity, JobName, PlacedContent, PlacedFile};
 pub use frame::Damage;
 pub use gate::Gate;
 pub use past::Past;
@@ -68,13 +68,11 @@ pub enum JournalError {
     Failed,
 }
 
-/// An open journal. Frames are numbered from 1.
+/// An open journal. How far something is written or synced is told in bytes of the file.
 #[derive(Debug)]
 pub struct Journal<S> {
     storage: S,
-    /// The last frame.
     written: u64,
-    /// The last frame that is on the disk.
     synced: u64,
     has_failed: bool,
 }
@@ -87,18 +85,20 @@ impl<S: Storage> Journal<S> {
     /// The disk fails, or it isn't what was written.
     pub fn open(mut storage: S, take: impl FnMut(Entry, bool)) -> Result<Self, JournalError> {
         let bytes = storage.read()?;
-        let (written, whole_bytes) = read(&bytes, take)?;
-        if whole_bytes < bytes.len() as u64 {
-            storage.truncate(whole_bytes)?;
+        let mut written = read(&bytes, take)?;
+        if written < bytes.len() as u64 {
+            storage.truncate(written)?;
         }
-        if whole_bytes == 0 {
-            storage.append(&frame::header())?;
+        if written == 0 {
+            let header = frame::header();
+            storage.append(&header)?;
+            written = header.len() as u64;
         }
         storage.sync()?;
         Ok(Self { storage, written, synced: written, has_failed: false })
     }
 
-    /// Writes entries. They are durable once that number is synced.
+    /// Writes entries. They are durable once the file is synced up to their end, which this returns.
     ///
     /// # Errors
     /// The disk fails: from then on nothing more is written.
@@ -115,10 +115,11 @@ impl<S: Storage> Journal<S> {
         if entries.is_empty() {
             return Ok(());
         }
-        match codec::encode(&entries) {
+        match codec::encode_compact(&entries) {
             Ok(payload) => {
-                self.storage.append(&frame::frame(self.written + 1, self.synced, &payload))?;
-                self.written += 1;
+                let frame = frame::frame(self.written, self.synced, &payload);
+                self.storage.append(&frame)?;
+                self.written += frame.len() as u64;
                 Ok(())
             }
             // Too long for one frame.
@@ -131,12 +132,12 @@ impl<S: Storage> Journal<S> {
         }
     }
 
-    /// The number of the last frame that was written.
+    /// How long the file is.
     pub fn written(&self) -> u64 {
         self.written
     }
 
-    /// All that was written is on the disk when this returns its number.
+    /// All that was written is on the disk when this returns how long that is.
     ///
     /// # Errors
     /// The disk fails: from then on nothing more is written.
@@ -151,9 +152,9 @@ impl<S: Storage> Journal<S> {
         Ok(self.synced)
     }
 
-    /// Somebody else has synced the file up to that frame.
-    pub fn note_synced(&mut self, number: u64) {
-        self.synced = self.synced.max(number.min(self.written));
+    /// Somebody else has synced so much of the file.
+    pub fn note_synced(&mut self, bytes: u64) {
+        self.synced = self.synced.max(bytes.min(self.written));
     }
 
     /// Somebody else has failed to sync it: nothing more is written.
@@ -162,18 +163,19 @@ impl<S: Storage> Journal<S> {
     }
 }
 
-/// Hands on the entries of a journal that somebody may still be writing, each with whether it is known to have been on the disk. The
-/// number of the last frame, and how many bytes are whole.
+/// Hands on the entries of a journal that somebody may still be writing, each with whether it is known to have been on the disk.
+/// Returns how many bytes are whole.
 ///
 /// # Errors
 /// It isn't what was written.
-pub fn read(bytes: &[u8], mut take: impl FnMut(Entry, bool)) -> Result<(u64, u64), Damage> {
+pub fn read(bytes: &[u8], mut take: impl FnMut(Entry, bool)) -> Result<u64, Damage> {
     let frames = frame::read(bytes)?;
-    for ((offset, payload), number) in frames.payloads.iter().zip(1..) {
-        let group: Vec<Entry> = codec::decode(payload).map_err(|_| Damage::NoEntry { offset: *offset })?;
-        group.into_iter().for_each(|entry| take(entry, number <= frames.synced));
+    for &(offset, payload) in &frames.payloads {
+        let group: Vec<Entry> = codec::decode_compact(payload).map_err(|_| Damage::NoEntry { offset })?;
+        // A frame is written in one go: all of it was synced, or none.
+        group.into_iter().for_each(|entry| take(entry, offset < frames.synced_bytes));
     }
-    Ok((frames.payloads.len() as u64, frames.whole_bytes))
+    Ok(frames.whole_bytes)
 }
 
 #[cfg(test)]

@@ -264,6 +264,10 @@ impl Past {
                 _ => {}
             }
         }
+        if self.ended.is_some() {
+            // Those that were never tried have no entry of their own.
+            counts.cancelled = counts.total.saturating_sub(counts.completed + counts.failed);
+        }
         counts
     }
 
@@ -291,31 +295,6 @@ impl Past {
     pub fn reopen(&mut self, task: TaskId) {
         self.task(task).state = PastState::Open;
         self.placed.remove(&task);
-    }
-
-    /// What wasn't COMPLETED, and isn't tried again, is CANCELLED for good: the end that each such task comes to.
-    pub fn cancelled(&self) -> Vec<TaskEnd> {
-        let mut ends = Vec::new();
-        for (&job, past) in &self.jobs {
-            for index in 0..past.tasks {
-                let task = TaskId { job, index };
-                let past = self.tasks.get(&task);
-                if past.is_some_and(|past| matches!(past.lifecycle(), Lifecycle::Completed | Lifecycle::Failed)) {
-                    continue;
-                }
-                ends.push(TaskEnd {
-                    task,
-                    state: Lifecycle::Cancelled,
-                    attempt: None,
-                    attempts: past.map_or(0, |past| past.tried),
-                    host: None,
-                    has_result: false,
-                    process: None,
-                    reason: None,
-                });
-            }
-        }
-        ends
     }
 
     fn job(&mut self, job: JobId) -> &mut PastJob {
@@ -461,5 +440,7 @@ mod tests {
         let verdict = Verdict { end: End::Done, completed: 1, failed: 0, cancelled: 0 };
         past.add(Entry::Ended { verdict, exit_code: 0, is_final: true, at_ms: 5 }, true);
         assert!(past.ended.is_some_and(|ended| ended.is_final));
+        let counts = past.counts();
+        assert_eq!((counts.completed, counts.cancelled), (1, 1), "what was never tried is CANCELLED when all is over");
     }
 }

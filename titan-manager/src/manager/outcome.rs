@@ -186,7 +186,11 @@ impl Manager {
 
     pub(super) fn cancel_task(&mut self, task: TaskId, reason: Option<String>, effects: &mut Vec<Effect>) {
         let last_failed = self.end_task(task, TaskState::Cancelled, None, effects).last_failed;
-        conclude(self.task_end(task, last_failed, false, reason), None, effects);
+        let end = self.task_end(task, last_failed, false, reason);
+        if end.is_noted() {
+            effects.push(Effect::Record(Record::Ended { end: end.clone(), summary: None }));
+        }
+        effects.push(Effect::Deliver(end));
     }
 
     /// How a task has ended; `last` is the attempt that counts or the last one that failed.
