@@ -251,7 +251,10 @@ impl World {
             Effect::Deliver(end) => {
                 self.ledger.see(end);
                 let span = self.random.millis(1, 500);
-                self.after(span, Happening::Told(end.task));
+                // What is CANCELLED waits again for whoever goes on: nobody notes that it was told.
+                if end.state != Lifecycle::Cancelled {
+                    self.after(span, Happening::Told(end.task));
+                }
             }
             Effect::Send { message: ToAgent::Acknowledge { attempt }, .. } => {
                 if let Some((attempt, task)) = self.life.concluded.iter().find(|(concluded, _)| concluded == attempt) {
