@@ -8,6 +8,7 @@
 //! - [`kernel`]: the traits, and what they speak of.
 //! - [`mandelbrot`]: escape times of z ← z² + c.
 //! - [`weather`]: an ensemble of shallow seas.
+//! - [`noop`]: nothing, in as many tasks as one likes.
 //! - [`measure`]: how near all that comes to what bounds it.
 //! - `simd`: which instruction set computes.
 //! - `typed`: what was typed for an option, read the same way by every kernel.
@@ -20,6 +21,7 @@
 pub mod kernel;
 pub mod mandelbrot;
 pub mod measure;
+pub mod noop;
 pub mod picture;
 mod simd;
 mod typed;
@@ -34,7 +36,7 @@ pub use kernel::{
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Every kernel that this build knows.
-pub static KERNELS: &[&dyn Kernel] = &[&mandelbrot::Mandelbrot, &weather::Weather];
+pub static KERNELS: &[&dyn Kernel] = &[&mandelbrot::Mandelbrot, &weather::Weather, &noop::Noop];
 
 /// The kernel of that name.
 pub fn find(name: &str) -> Option<&'static dyn Kernel> {

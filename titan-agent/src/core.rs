@@ -18,6 +18,10 @@ use crate::process::lease;
 pub const MAX_UNACKNOWLEDGED_BYTES: u64 = 64 << 20;
 /// A manager that sends more starts than this ahead is broken.
 const MAX_QUEUED: usize = 1 << 20;
+/// A computation that takes no longer than this is over at once.
+const QUICK: Duration = Duration::from_micros(100);
+/// So many of those are begun together for each slot.
+const TOGETHER: usize = 32;
 /// Between two ticks there shouldn't be more than this; if there is, this side slept.
 pub const MAX_TICK: Duration = Duration::from_secs(1);
 
@@ -228,6 +232,12 @@ pub struct Agent {
     /// Attempts that aren't over and have files.
     with_files: BTreeSet<AttemptId>,
     unacknowledged: BTreeMap<AttemptId, Unacknowledged>,
+    /// Bytes of their results.
+    unacknowledged_bytes: u64,
+    /// Those that run and mustn't with more than there are slots.
+    slotted: BTreeSet<AttemptId>,
+    /// How long the last computations took, the last one counting most.
+    compute: Duration,
     /// Those that run and were told to stop.
     stopped: BTreeSet<AttemptId>,
     /// Attempts of an earlier manager of which nothing more is said.
@@ -248,6 +258,9 @@ impl Agent {
             running: BTreeMap::new(),
             with_files: BTreeSet::new(),
             unacknowledged: BTreeMap::new(),
+            unacknowledged_bytes: 0,
+            slotted: BTreeSet::new(),
+            compute: QUICK,
             stopped: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             last_heard: now,
@@ -303,7 +316,7 @@ impl Agent {
             ToAgent::Recall { attempt } => self.on_recall(attempt, effects),
             ToAgent::Cancel { attempt } => self.on_cancel(attempt, effects),
             ToAgent::Acknowledge { attempt } => {
-                self.unacknowledged.remove(&attempt);
+                self.forget_outcome(attempt);
                 effects.push(Effect::Drop { attempt });
             }
             ToAgent::Adopt { attempt, have, .. } => self.on_adopt(attempt, have, effects),
@@ -317,6 +330,7 @@ impl Agent {
         // What was stopped is nothing to go on with.
         let has_run =
             |ended: &Unacknowledged| !matches!(ended.outcome, ToManager::Finished { outcome: Outcome::Cancelled, .. });
+        // These have no result.
         self.unacknowledged.retain(|_, ended| has_run(ended));
         for Queued { attempt, .. } in std::mem::take(&mut self.queue) {
             self.release(attempt, effects);
@@ -342,7 +356,7 @@ impl Agent {
     }
 
     fn on_forget(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
-        self.unacknowledged.remove(&attempt);
+        self.forget_outcome(attempt);
         if self.running.contains_key(&attempt) {
             self.forgotten.insert(attempt);
             self.stop(attempt, effects);
@@ -434,6 +448,10 @@ impl Agent {
     fn on_computed(&mut self, attempt: AttemptId, end: Computed, effects: &mut Vec<Effect>) {
         let Some(task) = self.running.remove(&attempt) else { return };
         self.stopped.remove(&attempt);
+        self.slotted.remove(&attempt);
+        if let Computed::Completed { compute, .. } = &end {
+            self.compute = (self.compute * 3 + *compute) / 4;
+        }
         if self.forgotten.remove(&attempt) {
             return self.release(attempt, effects);
         }
@@ -458,6 +476,7 @@ impl Agent {
             true => Effect::SendResult { attempt, result: Arc::clone(&result), then: outcome.clone() },
             false => Effect::Send(outcome.clone()),
         });
+        self.unacknowledged_bytes += result.len() as u64;
         self.unacknowledged.insert(attempt, Unacknowledged { task, result, outcome });
         self.release(attempt, effects);
     }
@@ -467,17 +486,39 @@ impl Agent {
         if !self.lease.is_zero() && now.since(self.last_heard) >= self.lease {
             return;
         }
-        while !self.exited && self.running.len() < self.slots as usize && self.has_room_for_results() {
+        while !self.exited && self.has_room_for_results() {
             let Some(next) = self.queue.iter().position(|queued| !queued.waits) else { return };
+            if self.running.len() >= self.places_for(&self.queue[next]) {
+                return;
+            }
             let Some(Queued { attempt, task, tried, part, .. }) = self.queue.remove(next) else { return };
             self.running.insert(attempt, task);
+            if is_slotted(&part, tried) {
+                self.slotted.insert(attempt);
+            }
             effects.push(Effect::Send(ToManager::Started { attempt }));
             effects.push(Effect::Compute { attempt, task, tried, part });
         }
     }
 
+    /// How many attempts may run for this one to begin: as many as there are slots. Of many computations that are over at once
+    /// several are begun together, and the pool's threads take one after the other: telling of each alone would take longer than all
+    /// of them.
+    fn places_for(&self, next: &Queued) -> usize {
+        let slots = self.slots as usize;
+        let are_many = self.queue.len() >= slots * TOGETHER;
+        let is_free = self.slotted.is_empty() && !is_slotted(&next.part, next.tried);
+        if are_many && is_free && self.compute < QUICK { slots * TOGETHER } else { slots }
+    }
+
     fn has_room_for_results(&self) -> bool {
-        self.unacknowledged.values().map(|ended| ended.result.len() as u64).sum::<u64>() < MAX_UNACKNOWLEDGED_BYTES
+        self.unacknowledged_bytes < MAX_UNACKNOWLEDGED_BYTES
+    }
+
+    fn forget_outcome(&mut self, attempt: AttemptId) {
+        if let Some(ended) = self.unacknowledged.remove(&attempt) {
+            self.unacknowledged_bytes -= ended.result.len() as u64;
+        }
     }
 
     fn on_tick(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
@@ -503,6 +544,12 @@ impl Agent {
     pub fn unacknowledged(&self) -> usize {
         self.unacknowledged.len()
     }
+}
+
+/// Whether an attempt runs with no more than there are slots: commands do at once what they do, and of what was tried before it has
+/// to be known whether it takes the agent down.
+fn is_slotted(part: &Part, tried: u32) -> bool {
+    matches!(part, Part::Command(_)) || tried > 1
 }
 
 #[cfg(test)]

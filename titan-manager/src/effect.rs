@@ -26,6 +26,8 @@ pub enum Effect {
         attempt: AttemptId,
         /// Its task.
         task: TaskId,
+        /// It has no bytes: there is nothing to do about it.
+        is_empty: bool,
     },
     /// An attempt's result, or the part of it that is there, doesn't count.
     Discard {

@@ -90,6 +90,10 @@ impl Storage for Disk {
         Ok(())
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         let length = self.length();
         self.sync_to(length)

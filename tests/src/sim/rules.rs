@@ -31,7 +31,7 @@ impl Model {
     fn judge_effect(&mut self, effect: &Effect, manager: &Manager) {
         match effect {
             Effect::Send { worker, message } => self.judge_message(*worker, message, manager),
-            Effect::Keep { attempt, task } => self.judge_kept(*attempt, *task),
+            Effect::Keep { attempt, task, .. } => self.judge_kept(*attempt, *task),
             Effect::Discard { attempt } => self.judge_discarded(*attempt),
             Effect::Commit { task } => self.judge_commit(*task),
             Effect::Record(record) => self.judge_record(record),

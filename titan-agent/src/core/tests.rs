@@ -83,6 +83,34 @@ fn no_more_run_than_there_are_slots() {
 }
 
 #[test]
+fn of_many_computations_that_are_over_at_once_several_are_begun_together() {
+    let ends_at_once = |host: &mut Host, number| {
+        let end = Computed::Completed { result: Arc::default(), crc: 0, compute: Duration::from_micros(1) };
+        computes(&host.on(Event::Computed { attempt: attempt(number), end }))
+    };
+    let together = TOGETHER as u32;
+    let mut host = Host::new(1);
+    host.start(1);
+    // It may have taken an agent down before.
+    host.told(ToAgent::Start { attempt: attempt(2), task: task(2), tried: 2, part: Part::OfJob });
+    (3..=100).for_each(|number| assert_eq!(computes(&host.start(number)), []));
+    assert_eq!(ends_at_once(&mut host, 1), [2]);
+    assert_eq!(ends_at_once(&mut host, 2), (3..3 + together).collect::<Vec<_>>());
+    let mut begun = 2 + together;
+    for number in 3..=100 {
+        begun += ends_at_once(&mut host, number).len() as u32;
+        let most = if begun <= 100 - together { together } else { 1.max(begun - number) };
+        assert!(host.agent.running() as u32 <= most, "{} run after {number}", host.agent.running());
+    }
+    assert_eq!(begun, 100);
+    // Slow ones are as many as there are slots.
+    host.start(101);
+    host.ends(101, 0);
+    (102..=200).for_each(|number| drop(host.start(number)));
+    assert_eq!((host.agent.running(), computes(&host.ends(102, 0))), (1, vec![103]));
+}
+
+#[test]
 fn what_has_not_begun_can_be_given_back() {
     let mut host = Host::new(1);
     host.start(1);

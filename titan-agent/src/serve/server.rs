@@ -228,7 +228,13 @@ impl Server {
             // While a write is under way nothing is added to it, so a heartbeat that is due has to wait.
             let wake = if self.can_write() { self.session.next_deadline().min(next_tick) } else { next_tick };
             match happenings.recv_timeout(wake.since(self.now())) {
-                Ok(happening) => self.on_happening(happening)?,
+                Ok(happening) => {
+                    self.on_happening(happening)?;
+                    // What has come together is answered together.
+                    for more in happenings.try_iter().take(MAX_WAITING) {
+                        self.on_happening(more)?;
+                    }
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(Exit::ChannelClosed),
             }

@@ -57,7 +57,7 @@ pub(crate) enum End {
 enum Step {
     Wrote(usize),
     Read(usize),
-    Told(Option<Command>),
+    Told(Option<Vec<Command>>),
     Stop,
     Due,
     Look,
@@ -76,7 +76,7 @@ pub(crate) struct Connection {
     pub(crate) offers: Offers,
     pub(crate) clock: Clock,
     pub(crate) news: mpsc::Sender<News>,
-    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Vec<Command>>,
     /// Of attempts of an earlier titan how much is here.
     pub(crate) have: BTreeMap<AttemptId, u64>,
     /// What came while there was no connection.
@@ -129,7 +129,7 @@ impl Connection {
             let step = tokio::select! {
                 wrote = writer.write(&out[written..]), if written < out.len() => Step::Wrote(checked(wrote)?),
                 read = reader.read(&mut buffer) => Step::Read(checked(read)?),
-                command = self.commands.recv() => Step::Told(command),
+                commands = self.commands.recv() => Step::Told(commands),
                 (stream, piece) = self.offers.next_piece(has_room) => Step::Piece { stream, piece },
                 _ = self.stop.wait_for(|stop| *stop), if !stopping => Step::Stop,
                 _ = looks.tick() => Step::Look,
@@ -154,9 +154,10 @@ impl Connection {
                         return Err(End::Lost(format!("nothing was heard for {}", human_duration(self.silence))));
                     }
                 }
-                Step::Told(Some(command)) => self.on_command(command).await?,
-                Step::Piece { stream, piece } => self.send_piece(stream, piece),
+                // What was told together goes out together.
+                Step::Told(Some(commands)) => self.waiting.extend(commands),
                 Step::Told(None) => return Ok(End::GivenUp),
+                Step::Piece { stream, piece } => self.send_piece(stream, piece),
                 Step::Stop => {
                     stopping = true;
                     self.desk.session.say_goodbye();
@@ -229,10 +230,12 @@ impl Connection {
 
     /// Takes what comes while there is no connection, until the worker is given up.
     pub(crate) async fn given_up(&mut self) {
-        while let Some(command) = self.commands.recv().await {
-            match command {
-                Command::GiveUp => return,
-                command => self.waiting.push_back(command),
+        while let Some(commands) = self.commands.recv().await {
+            for command in commands {
+                match command {
+                    Command::GiveUp => return,
+                    command => self.waiting.push_back(command),
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use super::Driver;
 use super::host::Command;
 use super::note::Note;
 use super::staging::{StagedStart, Start};
+use crate::state::now_ms;
 
 impl Driver<'_> {
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -20,7 +21,8 @@ impl Driver<'_> {
                 self.tell_said(worker, true, &message);
                 self.send(worker, message);
             }
-            Effect::Keep { attempt, task } => {
+            Effect::Keep { is_empty: true, .. } => {}
+            Effect::Keep { attempt, task, .. } => {
                 if let Err(error) = self.spool.keep(attempt, task) {
                     self.ended.write_error = Some(error);
                 }
@@ -29,7 +31,8 @@ impl Driver<'_> {
             Effect::Commit { task } => self.sink.commit(task),
             Effect::Record(record) => {
                 let rests_on = self.result_of(&record);
-                self.noted = self.journal.note_record(record, rests_on);
+                let entry = Entry::Manager { record, at_ms: now_ms() };
+                self.noted = self.journal.note_soon(&[entry], rests_on);
             }
             Effect::Deliver(end) => {
                 if end.state != Lifecycle::Completed {
@@ -38,8 +41,9 @@ impl Driver<'_> {
                 self.sink.ended_task(end);
             }
             Effect::EndSession { worker } => {
-                if let Some(connected) = self.connections.remove(&worker) {
-                    let _ = connected.commands.send(Command::GiveUp);
+                if let Some(mut connected) = self.connections.remove(&worker) {
+                    connected.outbox.push(Command::GiveUp);
+                    let _ = connected.commands.send(connected.outbox);
                 }
             }
             Effect::Report(report) => self.tell(&Note::Manager(report)),
@@ -80,7 +84,7 @@ impl Driver<'_> {
     /// Whether what a task would leave is there already. Notes which task it is.
     fn needs_not_run(&mut self, task: TaskId, identity: Option<BlobId>) -> bool {
         let Some(identity) = identity.map(Identity::of) else { return false };
-        self.journal.note(&[Entry::Identified { task, identity }], None);
+        self.journal.note_soon(&[Entry::Identified { task, identity }], None);
         self.reuse.take(task, identity)
     }
 
@@ -116,10 +120,18 @@ impl Driver<'_> {
         }
     }
 
-    /// Sending fails only if the connection has just ended, and `Lost` is on its way.
-    fn pass_on(&self, worker: WorkerId, command: Command) {
-        if let Some(connected) = self.connections.get(&worker) {
-            let _ = connected.commands.send(command);
+    fn pass_on(&mut self, worker: WorkerId, command: Command) {
+        if let Some(connected) = self.connections.get_mut(&worker) {
+            connected.outbox.push(command);
+        }
+    }
+
+    /// Notes and sends what has come of the last events, in this order: what is sent has been noted. Sending fails only if a
+    /// connection has just ended, and `Lost` is on its way.
+    pub(super) fn send_out(&mut self) {
+        self.journal.flush();
+        for connected in self.connections.values_mut().filter(|connected| !connected.outbox.is_empty()) {
+            let _ = connected.commands.send(std::mem::take(&mut connected.outbox));
         }
     }
 

@@ -53,7 +53,7 @@ pub(crate) enum News {
         host: HostId,
         worker: WorkerId,
         capacity: Capacity,
-        commands: mpsc::UnboundedSender<Command>,
+        commands: mpsc::UnboundedSender<Vec<Command>>,
         joined: Joined,
         is_local: bool,
         is_alone: bool,

@@ -60,6 +60,8 @@ pub(crate) const MAX_NEWS: usize = 1_024;
 const PART_SPAN: Duration = Duration::from_secs(5);
 /// The same where a person can't wait.
 const HURRIED_PART_SPAN: Duration = Duration::from_secs(1);
+/// News of hosts, looked at together.
+const NEWS_AT_ONCE: usize = 256;
 /// News of tasks that come one by one, looked at together.
 const FED_AT_ONCE: usize = 256;
 /// Progress is redrawn this often.
@@ -162,7 +164,9 @@ pub(crate) enum Fed {
 /// A worker that can be talked to.
 struct Connected {
     host: HostId,
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<Vec<Command>>,
+    /// What goes there next, together: each time that somebody is woken costs more than what is said.
+    outbox: Vec<Command>,
     /// On this machine: it reads files where they are.
     is_local: bool,
     slots: u32,
@@ -192,6 +196,8 @@ pub(crate) struct Driver<'a> {
     observer: &'a mut dyn Observer,
     connections: BTreeMap<WorkerId, Connected>,
     news: mpsc::Receiver<News>,
+    /// What has come of it and isn't looked at yet.
+    unheard_news: Vec<News>,
     sources: Vec<Box<dyn TaskSource>>,
     staging: Staging,
     /// What has happened while effects were carried out.
@@ -236,6 +242,7 @@ impl<'a> Driver<'a> {
             staging,
             events,
             fed,
+            unheard_news: Vec::new(),
             unheard_fed: Vec::new(),
             is_one: false,
             reuse: Reuse::default(),
@@ -262,6 +269,7 @@ impl<'a> Driver<'a> {
         let mut tasks: JoinSet<()> = hosts.into_iter().map(HostTask::run).collect();
         let hurried = self.decide(tick, stop_span, &mut tasks, signals).await;
         self.abandon();
+        self.send_out();
         self.ended.is_open = self.manager.counts().is_growing;
         // From here on nobody is needed any more; the sink may still have much to do.
         let _ = stop.send(true);
@@ -294,11 +302,15 @@ impl<'a> Driver<'a> {
         let mut redraws = interval(REDRAW_SPAN);
         redraws.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut stop_by, mut has_given_up): (Option<Instant>, bool) = (None, false);
-        let mut feeds = true;
+        let (mut hears, mut feeds) = (true, true);
         while self.ended.verdict.is_none() && self.ended.write_error.is_none() {
             let wake = self.manager.next_wake().map(|wake| Instant::from_std(self.clock.instant(wake)));
+            self.send_out();
             tokio::select! {
-                Some(news) = self.news.recv() => self.on_news(news),
+                count = self.news.recv_many(&mut self.unheard_news, NEWS_AT_ONCE), if hears => {
+                    hears = count > 0;
+                    std::mem::take(&mut self.unheard_news).into_iter().for_each(|news| self.on_news(news));
+                }
                 Some(ended) = tasks.join_next() => unwound(ended),
                 count = self.fed.recv_many(&mut self.unheard_fed, FED_AT_ONCE), if feeds => {
                     feeds = count > 0;
@@ -409,7 +421,8 @@ impl<'a> Driver<'a> {
     fn on_news(&mut self, news: News) {
         match news {
             News::Joined { host, worker, capacity, commands, joined, is_local, is_alone, held } => {
-                self.connections.insert(worker, Connected { host, commands, is_local, slots: capacity.slots });
+                self.connections
+                    .insert(worker, Connected { host, commands, outbox: Vec::new(), is_local, slots: capacity.slots });
                 // What an attempt sends is a file of the spool until it is whole.
                 let slots = self.connections.values().map(|connected| u64::from(connected.slots)).sum();
                 descriptors::make_room(slots, u64::from(titan_manager::MAX_DEPTH));

@@ -9,7 +9,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use titan_manager::Record;
 use titan_manager::journal::{self, Entry, JournalError, Storage};
 use tokio::sync::watch;
 
@@ -51,32 +50,45 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     journal: journal::Journal<JournalFile>,
+    /// Whether something was noted that a killed titan hasn't noted.
+    is_unflushed: bool,
     /// Files that what was written rests on.
     files: Vec<PathBuf>,
     durable: u64,
     failure: Option<Arc<io::Error>>,
 }
 
-/// The file.
+/// The file, and what is to be written to it next, in one go.
 #[derive(Debug)]
-struct JournalFile(File);
+struct JournalFile {
+    file: File,
+    unwritten: Vec<u8>,
+}
 
 impl Storage for JournalFile {
     fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.0.read_to_end(&mut bytes).map(|_| bytes)
+        self.file.read_to_end(&mut bytes).map(|_| bytes)
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        self.unwritten.extend(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all(&self.unwritten)?;
+        self.unwritten.clear();
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.flush()?;
+        self.file.sync_data()
     }
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        self.0.set_len(bytes)
+        self.file.set_len(bytes)
     }
 }
 
@@ -90,12 +102,13 @@ impl Journal {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).mode(0o600).open(&path)?;
         let for_sync = file.try_clone()?;
-        let journal = journal::Journal::open(JournalFile(file), take)?;
+        let journal = journal::Journal::open(JournalFile { file, unwritten: Vec::new() }, take)?;
         // Its name has to stay too.
         File::open(directory)?.sync_all()?;
         let (wake, woken) = mpsc::channel();
         let (told, durable) = watch::channel(Ok(journal.written()));
-        let inner = Inner { durable: journal.written(), journal, files: Vec::new(), failure: None };
+        let inner =
+            Inner { durable: journal.written(), journal, is_unflushed: false, files: Vec::new(), failure: None };
         let shared = Arc::new(Shared { path, inner: Mutex::new(inner), synced: Condvar::new(), wake, durable, told });
         let weak = Arc::downgrade(&shared);
         thread::Builder::new().name("journal".to_owned()).spawn(move || keep_synced(&for_sync, &weak, &woken))?;
@@ -105,13 +118,19 @@ impl Journal {
     /// Notes something; `rests_on` is a file that has to be on the disk before. How far the journal has to be durable for it to be:
     /// never, if it has failed, which [`Journal::durable`] tells.
     pub(crate) fn note(&self, entries: &[Entry], rests_on: Option<PathBuf>) -> u64 {
+        let durable_at = self.note_soon(entries, rests_on);
+        self.flush();
+        durable_at
+    }
+
+    /// As [`Journal::note`], and if titan is killed before [`Journal::flush`], or the next sync, it was never noted.
+    pub(crate) fn note_soon(&self, entries: &[Entry], rests_on: Option<PathBuf>) -> u64 {
         let mut inner = self.0.lock();
         inner.files.extend(rests_on);
         match inner.journal.append(entries) {
-            Ok(number) => {
-                drop(inner);
-                let _ = self.0.wake.send(());
-                number
+            Ok(written) => {
+                inner.is_unflushed = true;
+                written
             }
             Err(error) => {
                 self.0.fail(&mut inner, &io::Error::other(error));
@@ -120,9 +139,17 @@ impl Journal {
         }
     }
 
-    /// Notes what the manager says.
-    pub(crate) fn note_record(&self, record: Record, rests_on: Option<PathBuf>) -> u64 {
-        self.note(&[Entry::Manager { record, at_ms: super::now_ms() }], rests_on)
+    /// Whatever becomes of titan, what was noted stays, and is on the disk soon.
+    pub(crate) fn flush(&self) {
+        let mut inner = self.0.lock();
+        if !std::mem::take(&mut inner.is_unflushed) {
+            return;
+        }
+        if let Err(error) = inner.journal.flush() {
+            self.0.fail(&mut inner, &io::Error::other(error));
+        }
+        drop(inner);
+        let _ = self.0.wake.send(());
     }
 
     /// How far it is on the disk.
@@ -140,6 +167,7 @@ impl Journal {
     /// # Errors
     /// The disk fails.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        self.flush();
         let mut inner = self.0.lock();
         let written = inner.journal.written();
         loop {
@@ -177,11 +205,15 @@ fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
         }
         while woken.try_recv().is_ok() {}
         let Some(shared) = shared.upgrade() else { return };
-        let (written, files) = {
+        let (written, files, flushed) = {
             let mut inner = shared.lock();
-            (inner.journal.written(), std::mem::take(&mut inner.files))
+            inner.is_unflushed = false;
+            (inner.journal.written(), std::mem::take(&mut inner.files), inner.journal.flush().map_err(io::Error::other))
         };
-        let synced = sync_files(&files).and_then(|()| sync_folders_of(&files)).and_then(|()| file.sync_data());
+        let synced = flushed
+            .and_then(|()| sync_files(&files))
+            .and_then(|()| sync_folders_of(&files))
+            .and_then(|()| file.sync_data());
         let mut inner = shared.lock();
         match synced {
             Ok(()) => {

@@ -38,6 +38,12 @@ pub trait Storage {
     /// It can't be written; a part of it may be there.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
+    /// What was written is the system's from now on: whatever becomes of this program.
+    ///
+    /// # Errors
+    /// It can't be written; a part of it may be there.
+    fn flush(&mut self) -> io::Result<()>;
+
     /// What was written is on the disk from now on.
     ///
     /// # Errors
@@ -130,6 +136,19 @@ impl<S: Storage> Journal<S> {
                 self.append_group(second)
             }
         }
+    }
+
+    /// All that was written is the system's when this returns.
+    ///
+    /// # Errors
+    /// The disk fails: from then on nothing more is written.
+    pub fn flush(&mut self) -> Result<(), JournalError> {
+        if self.has_failed {
+            return Err(JournalError::Failed);
+        }
+        let flushed = self.storage.flush();
+        self.has_failed = flushed.is_err();
+        Ok(flushed?)
     }
 
     /// How long the file is.

@@ -48,7 +48,10 @@ impl Manager {
             Fault::Setup => self.exclude_from_job(tried, &reason),
         };
         let kept = end.as_ref().map(|_| tried).filter(|_| has_result);
-        effects.push(if kept.is_some() { Effect::Keep { attempt, task } } else { Effect::Discard { attempt } });
+        effects.push(match kept {
+            Some(_) => Effect::Keep { attempt, task, is_empty: false },
+            None => Effect::Discard { attempt },
+        });
         effects.push(Effect::Record(Record::AttemptFailed { task, attempt, host, reason: reason.clone(), is_its_own }));
         effects.push(Effect::Report(report));
         match end {

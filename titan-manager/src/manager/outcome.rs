@@ -162,7 +162,7 @@ impl Manager {
         let Tried { task, attempt, host, .. } = tried;
         self.jobs[task.job.0 as usize].lacks.remove(&host);
         self.clear_host_faults(host);
-        effects.push(Effect::Keep { attempt, task });
+        effects.push(Effect::Keep { attempt, task, is_empty: summary.bytes == 0 });
         match self.job(task.job).spec.commits {
             true => self.commit(tried, summary, effects),
             false => self.complete(tried, summary, effects),
