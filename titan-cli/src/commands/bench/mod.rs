@@ -2,9 +2,10 @@
 //!
 //! # Layout
 //! `figure` is a ratio with its target, measured several times, and prints; `samples` are what that gave. The sections: `kernel` (shares of the
-//! floating-point limit), `picture` (a whole command, and PNG), `start` (start-up, one task), `tasks` (processes a second,
-//! and the peers). `runner` runs titan and others as a user would.
+//! floating-point limit), `picture` (a whole command, and PNG), `start` (start-up, one task), `tasks` (processes and
+//! kernel tasks a second, and the peers), `array` (a million tasks). `runner` runs titan and others as a user would.
 
+mod array;
 mod figure;
 mod kernel;
 mod picture;
@@ -39,6 +40,8 @@ pub(crate) enum Section {
     Start,
     /// Tasks a second
     Tasks,
+    /// An array of a million tasks
+    Array,
 }
 
 /// What every section needs.
@@ -105,6 +108,7 @@ fn measure(bench: &mut Bench<'_>, section: Section) -> io::Result<()> {
         Section::Picture => picture::measure(bench),
         Section::Start => start::measure(bench),
         Section::Tasks => tasks::measure(bench),
+        Section::Array => array::measure(bench),
     }
 }
 

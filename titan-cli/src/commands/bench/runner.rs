@@ -2,13 +2,16 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use wait4::Wait4 as _;
 
 /// What runs programs.
 #[derive(Debug)]
@@ -23,6 +26,18 @@ pub(super) struct Ran {
     pub(super) seconds: f64,
     pub(super) stdout: Vec<u8>,
 }
+
+/// What a titan that was stopped has come to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stopped {
+    /// The most memory that it had at any moment.
+    pub(super) peak_bytes: u64,
+    /// Tasks that are COMPLETED.
+    pub(super) completed: u64,
+}
+
+/// Whoever waits for something looks this often.
+const LOOK_SPAN: Duration = Duration::from_millis(20);
 
 impl Runner {
     /// With a new folder for batches and pictures.
@@ -74,6 +89,74 @@ impl Runner {
         self.run(command, stdin)
     }
 
+    /// titan until it says that on stderr, and is stopped then: how long that took.
+    pub(super) fn until_said(&self, words: &[&str], what: &str) -> io::Result<f64> {
+        let start = Instant::now();
+        let mut child = self.batch(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        let said = lines.by_ref().map_while(Result::ok).any(|line| line.contains(what));
+        let seconds = start.elapsed().as_secs_f64();
+        interrupt(&child)?;
+        // What it says while it stops is read, or it would wait for that.
+        lines.for_each(drop);
+        child.wait()?;
+        said.then_some(seconds).ok_or_else(|| io::Error::other(format!("titan {} never began", words.join(" "))))
+    }
+
+    /// titan until that holds, and is stopped then.
+    pub(super) fn until(&self, words: &[&str], holds: impl Fn() -> bool) -> io::Result<Stopped> {
+        let mut child = self.batch(words).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut stdout = child.stdout.take().expect("it is piped");
+        while child.try_wait()?.is_none() {
+            if holds() {
+                interrupt(&child)?;
+                break;
+            }
+            thread::sleep(LOOK_SPAN);
+        }
+        Self::stopped(&mut child, &mut stdout)
+    }
+
+    /// titan until its batch is over.
+    pub(super) fn until_ended(&self, words: &[&str]) -> io::Result<Stopped> {
+        let mut child = self.batch(words).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut stdout = child.stdout.take().expect("it is piped");
+        Self::stopped(&mut child, &mut stdout)
+    }
+
+    fn stopped(child: &mut Child, stdout: &mut impl Read) -> io::Result<Stopped> {
+        let mut text = Vec::new();
+        stdout.read_to_end(&mut text)?;
+        let peak_bytes = child.wait4()?.rusage.maxrss;
+        let summary: Value = serde_json::from_slice(&text).map_err(io::Error::other)?;
+        Ok(Stopped { peak_bytes, completed: summary["tasks"]["completed"].as_u64().unwrap_or(0) })
+    }
+
+    fn batch(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.titan);
+        command.args(words).arg("--batch-dir").arg(self.batches()).env_remove("TITAN_CLUSTER");
+        command.current_dir(&self.folder).stdin(Stdio::null());
+        command
+    }
+
+    fn batches(&self) -> PathBuf {
+        self.folder.join("batches")
+    }
+
+    /// The journal of the only batch.
+    pub(super) fn journal(&self) -> Option<PathBuf> {
+        let batches = fs::read_dir(self.batches()).ok()?.flatten();
+        batches.map(|batch| batch.path().join("journal")).find(|journal| journal.exists())
+    }
+
+    /// Removes all batches.
+    pub(super) fn forget_batches(&self) -> io::Result<()> {
+        match fs::remove_dir_all(self.batches()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn run(&self, mut command: Command, stdin: &str) -> io::Result<Ran> {
         let name = command.get_program().to_owned();
         command.current_dir(&self.folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -99,6 +182,11 @@ impl Drop for Runner {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// As Ctrl-C does.
+fn interrupt(child: &Child) -> io::Result<()> {
+    Ok(kill_process(Pid::from_child(child), Signal::INT)?)
 }
 
 fn named(program: &OsStr, error: &io::Error) -> io::Error {

@@ -1,6 +1,7 @@
 //! Processes a second: `true N` with its output captured, journal on, against a loop that does nothing but start as many at
 //! once and read their two pipes. (With an argument: `true` without one does less.)
 
+use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +25,39 @@ const PEERS: &[(&str, &[&str], u32, f64)] = &[
     ("GNU parallel", &["parallel", "-j", SLOTS, "true"], FEW_TASKS, 5.0),
 ];
 
+/// Kernel tasks that do nothing, of a run.
+const NOOPS: u32 = 200_000;
+/// Ray's, as measured elsewhere on two cores.
+const RAY_NOOPS: f64 = 1_300.0;
+
+/// Prints how many tasks that do nothing Ray makes in a second.
+const RAY: &str = "
+import ray, time
+ray.init(logging_level='ERROR', log_to_driver=False)
+@ray.remote
+def noop(): pass
+ray.get([noop.remote() for _ in range(100)])
+start = time.time()
+ray.get([noop.remote() for _ in range(5000)])
+print(5000 / (time.time() - start))
+";
+
+/// The same of Dask.
+const DASK: &str = "
+import time
+from distributed import Client
+if __name__ == '__main__':
+    client = Client(dashboard_address=None)
+    noop = lambda number: None
+    client.gather(client.map(noop, range(100)))
+    start = time.time()
+    client.gather(client.map(noop, range(100, 5100)))
+    print(5000 / (time.time() - start))
+";
+
+/// Programs in Python that do nothing often: their name, what they import, themselves, and the multiple.
+const NOOP_PEERS: &[(&str, &str, &str, f64)] = &[("Ray", "ray", RAY, 100.0), ("Dask", "distributed", DASK, 100.0)];
+
 /// Stands for the number of cores.
 const SLOTS: &str = "{slots}";
 
@@ -38,7 +72,35 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
             })?;
         }
     }
+    noops(bench, "Ray's, measured elsewhere", 100.0, |_| Ok(RAY_NOOPS))?;
+    for &(name, module, program, multiple) in NOOP_PEERS {
+        let imports = format!("import {module}");
+        if bench.args.peers && bench.runner.program(&["python3", "-c", &imports], "").is_ok() {
+            let script = bench.runner.folder().join("noops.py");
+            fs::write(&script, program)?;
+            noops(bench, name, multiple, |runner| {
+                let said = runner.program(&["python3", &script.to_string_lossy()], "")?.stdout;
+                let rate = String::from_utf8_lossy(&said).lines().last().and_then(|line| line.trim().parse().ok());
+                rate.ok_or_else(|| io::Error::other(format!("{name} told no rate")))
+            })?;
+        }
+    }
     Ok(())
+}
+
+/// Kernel tasks that do nothing, against something else's.
+fn noops(
+    bench: &mut Bench<'_>,
+    bound: &str,
+    multiple: f64,
+    their_rate: impl Fn(&Runner) -> io::Result<f64>,
+) -> io::Result<()> {
+    let (name, target) = ("kernel tasks without work, journal on".to_owned(), Target::AtLeast(multiple, 150.0));
+    bench.add(Subject { section: "tasks", name, unit: "/s", bound: bound.to_owned(), target }, |runner| {
+        let theirs = their_rate(runner)?;
+        let (ran, _) = runner.summary(&["run", "noop", "--tasks", &NOOPS.to_string()])?;
+        Ok((f64::from(NOOPS) / ran.seconds, theirs))
+    })
 }
 
 /// titan, from the start of the command to its end, against something else.
