@@ -58,11 +58,14 @@ macro_rules! finish {
                 put(&follow(&mut points, limit), &mut magnitude);
                 put(&points.steps, &mut steps);
             }
-            let count = count.0.map(|count| integer(count) as u32);
-            let (index, _) = engine.queue.index.split_first_chunk::<GROUP_LANES>().expect("it has room for more");
+            let (mut index, mut whole_count) = ([0; GROUP_LANES], [0; GROUP_LANES]);
+            for lane in 0..GROUP_LANES {
+                index[lane] = engine.queue.index[lane].to_bits();
+                whole_count[lane] = integer(count.0[lane]) as u32;
+            }
             engine.paint.batch(Batch {
-                index: &index.map(f64::to_bits)[..length],
-                count: &count[..length],
+                index: &index[..length],
+                count: &whole_count[..length],
                 steps: &steps.0[..length],
                 magnitude: &magnitude.0[..length],
             });
