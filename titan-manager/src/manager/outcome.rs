@@ -273,7 +273,6 @@ impl Manager {
         self.attempts.get_mut(&attempt).filter(|held| held.worker == worker)
     }
 
-    /// Forgets an attempt that its worker doesn't hold any more.
     /// A task of that job took that long.
     fn note_pace(&mut self, job: JobId, span: Duration) {
         let pace = &mut self.jobs[job.0 as usize].pace;
@@ -284,6 +283,7 @@ impl Manager {
         }
     }
 
+    /// Forgets an attempt that its worker doesn't hold any more.
     pub(super) fn release(&mut self, attempt: AttemptId) -> Attempt {
         let held = self.attempts.remove(&attempt).expect("only held attempts are released");
         if let Some(worker) = self.workers.get_mut(&held.worker) {
