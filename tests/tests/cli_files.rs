@@ -209,7 +209,7 @@ fn a_full_disk_here_takes_what_fits() {
         return;
     }
     let script = "cd small; $titan map -j1 -o {}.out -s 'head -c {}00000 /dev/zero > {}.out' ::: 7 8 1; code=$?
-        ls -A; cd ..; umount small; exit $code";
+        ls -A; cd ..; umount -l small; exit $code";
     let outcome = sh(&desk, script).expect(4);
     assert!(
         outcome.stderr.contains("task 2 on localhost: cannot write its output 8.out: No space left"),

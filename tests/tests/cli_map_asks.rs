@@ -180,7 +180,7 @@ fn a_full_state_directory_fails_what_it_has_no_room_for_and_the_rest_goes_on() {
     ) {
         return;
     }
-    let line = "XDG_STATE_HOME=$PWD/small $titan map -j1 -k -s 'head -c {} /dev/zero; echo {} >&2' ::: 10 5000000 20; code=$?; umount small; exit $code";
+    let line = "XDG_STATE_HOME=$PWD/small $titan map -j1 -k -s 'head -c {} /dev/zero; echo {} >&2' ::: 10 5000000 20; code=$?; umount -l small; exit $code";
     let outcome = sh(&desk, line).expect(4);
     assert_eq!(outcome.text().len(), 30);
     assert!(
