@@ -82,7 +82,7 @@ fn end_it(store: &Store, batch: &Stored) -> Result<(), Failure> {
         end: End::Cancelled,
         completed: counts.completed,
         failed: counts.failed,
-        cancelled: counts.total - counts.completed - counts.failed,
+        cancelled: counts.total.saturating_sub(counts.completed + counts.failed),
     };
     let conclusion =
         Conclusion { verdict, exit_code: exit::TASKS_FAILED, is_final: true, state: BatchState::Cancelled };

@@ -303,13 +303,18 @@ impl<'a> Driver<'a> {
         redraws.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let (mut stop_by, mut has_given_up): (Option<Instant>, bool) = (None, false);
         let (mut hears, mut feeds) = (true, true);
-        while self.ended.verdict.is_none() && self.ended.write_error.is_none() {
+        while !self.is_over() {
             let wake = self.manager.next_wake().map(|wake| Instant::from_std(self.clock.instant(wake)));
             self.send_out();
             tokio::select! {
                 count = self.news.recv_many(&mut self.unheard_news, NEWS_AT_ONCE), if hears => {
                     hears = count > 0;
-                    std::mem::take(&mut self.unheard_news).into_iter().for_each(|news| self.on_news(news));
+                    for news in std::mem::take(&mut self.unheard_news) {
+                        // Nobody waits for what comes after the end.
+                        if !self.is_over() {
+                            self.on_news(news);
+                        }
+                    }
                 }
                 Some(ended) = tasks.join_next() => unwound(ended),
                 count = self.fed.recv_many(&mut self.unheard_fed, FED_AT_ONCE), if feeds => {
@@ -358,6 +363,10 @@ impl<'a> Driver<'a> {
             }
         }
         false
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended.verdict.is_some() || self.ended.write_error.is_some()
     }
 
     /// Whatever isn't over counts as CANCELLED here, and is noted nowhere: it can be gone on with.

@@ -186,11 +186,7 @@ impl Manager {
 
     pub(super) fn cancel_task(&mut self, task: TaskId, reason: Option<String>, effects: &mut Vec<Effect>) {
         let last_failed = self.end_task(task, TaskState::Cancelled, None, effects).last_failed;
-        let end = self.task_end(task, last_failed, false, reason);
-        if end.is_noted() {
-            effects.push(Effect::Record(Record::Ended { end: end.clone(), summary: None }));
-        }
-        effects.push(Effect::Deliver(end));
+        conclude(self.task_end(task, last_failed, false, reason), None, effects);
     }
 
     /// How a task has ended; `last` is the attempt that counts or the last one that failed.
@@ -297,8 +293,10 @@ impl Manager {
     }
 }
 
-/// Notes the end of a task, and tells its sink.
+/// Notes the end of a task, if the journal has it, and tells its sink.
 fn conclude(end: TaskEnd, summary: Option<ResultSummary>, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Record(Record::Ended { end: end.clone(), summary }));
+    if end.is_noted() {
+        effects.push(Effect::Record(Record::Ended { end: end.clone(), summary }));
+    }
     effects.push(Effect::Deliver(end));
 }

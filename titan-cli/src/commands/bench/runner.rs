@@ -75,7 +75,7 @@ impl Runner {
 
     /// `titan map` of a command.
     pub(super) fn map(&self, command: &[&str], stdin: &str) -> io::Result<Ran> {
-        let batches = self.folder.join("batches");
+        let batches = self.batches();
         let batches = batches.to_string_lossy();
         let mut words = vec!["map", "--local", "--batch-dir", &batches, "--"];
         words.extend(command);
@@ -96,37 +96,33 @@ impl Runner {
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
         let said = lines.by_ref().map_while(Result::ok).any(|line| line.contains(what));
         let seconds = start.elapsed().as_secs_f64();
-        interrupt(&child)?;
+        kill_process(Pid::from_child(&child), Signal::INT)?;
         // What it says while it stops is read, or it would wait for that.
         lines.for_each(drop);
         child.wait()?;
         said.then_some(seconds).ok_or_else(|| io::Error::other(format!("titan {} never began", words.join(" "))))
     }
 
-    /// titan until that holds, and is stopped then.
+    /// titan until that holds, and is stopped then, or until its batch is over.
     pub(super) fn until(&self, words: &[&str], holds: impl Fn() -> bool) -> io::Result<Stopped> {
         let mut child = self.batch(words).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let mut stdout = child.stdout.take().expect("it is piped");
-        while child.try_wait()?.is_none() {
-            if holds() {
-                interrupt(&child)?;
-                break;
+        let pid = Pid::from_child(&child);
+        thread::scope(|scope| {
+            let ended = scope.spawn(move || Self::ended(&mut child));
+            while !ended.is_finished() {
+                if holds() {
+                    kill_process(pid, Signal::INT)?;
+                    break;
+                }
+                thread::sleep(LOOK_SPAN);
             }
-            thread::sleep(LOOK_SPAN);
-        }
-        Self::stopped(&mut child, &mut stdout)
+            ended.join().expect("it only waits")
+        })
     }
 
-    /// titan until its batch is over.
-    pub(super) fn until_ended(&self, words: &[&str]) -> io::Result<Stopped> {
-        let mut child = self.batch(words).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let mut stdout = child.stdout.take().expect("it is piped");
-        Self::stopped(&mut child, &mut stdout)
-    }
-
-    fn stopped(child: &mut Child, stdout: &mut impl Read) -> io::Result<Stopped> {
+    fn ended(child: &mut Child) -> io::Result<Stopped> {
         let mut text = Vec::new();
-        stdout.read_to_end(&mut text)?;
+        child.stdout.take().expect("it is piped").read_to_end(&mut text)?;
         let peak_bytes = child.wait4()?.rusage.maxrss;
         let summary: Value = serde_json::from_slice(&text).map_err(io::Error::other)?;
         Ok(Stopped { peak_bytes, completed: summary["tasks"]["completed"].as_u64().unwrap_or(0) })
@@ -182,11 +178,6 @@ impl Drop for Runner {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// As Ctrl-C does.
-fn interrupt(child: &Child) -> io::Result<()> {
-    Ok(kill_process(Pid::from_child(child), Signal::INT)?)
 }
 
 fn named(program: &OsStr, error: &io::Error) -> io::Error {
