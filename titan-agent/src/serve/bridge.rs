@@ -1,56 +1,38 @@
-//! The process that a connection ends in: it finds the agent, or starts one, and carries bytes. It goes with the connection.
+//! The process that a connection ends in: it finds the agent, or starts one, and gives it the connection's streams. It goes with the
+//! connection.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::DETACHED;
 use super::meeting::Meeting;
+use super::{DETACHED, handover};
 
 /// How long it may take until an agent is there: one that was there before may still have to end what it ran.
 const START_SPAN: Duration = Duration::from_secs(20);
 /// Between two looks.
 const LOOK_SPAN: Duration = Duration::from_millis(20);
-/// Bytes carried at once.
-const PIECE_BYTES: usize = 64 << 10;
 /// The end of what an agent has said, in bytes.
 const LAST_WORDS_BYTES: u64 = 8 << 10;
 /// What an agent says when it can be met.
 const READY: &str = "ready";
 
-/// Finds or starts the agent of that name, and carries bytes until either side ends.
+/// Finds or starts the agent of that name, gives it this process's streams, and waits until it has done with them.
 pub(super) fn run(meeting: &Meeting) -> io::Result<ExitCode> {
-    let stream = reach(meeting)?;
+    let mut agent = reach(meeting)?;
     let log = meeting.open_log();
-    let to_agent = stream.try_clone()?;
-    thread::Builder::new().name("to-agent".to_owned()).spawn(move || {
-        let _ = carry(io::stdin().lock(), &to_agent);
-        let _ = to_agent.shutdown(Shutdown::Write);
-    })?;
-    let carried = carry(&stream, io::stdout().lock());
-    // Nobody reads what it says: it is to know that.
-    let _ = stream.shutdown(Shutdown::Both);
-    if let (Ok(()), Ok(log)) = (carried, log) {
+    handover::give(&agent, io::stdin().as_fd(), io::stdout().as_fd())?;
+    // It says nothing here: it closes this when the connection is over.
+    let waited = agent.read(&mut [0]);
+    if let (Ok(_), Ok(log)) = (waited, log) {
         tell_last_words(log);
     }
-    std::process::exit(0);
-}
-
-fn carry(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
-    let mut buffer = vec![0; PIECE_BYTES];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(length) => to.write_all(&buffer[..length]).and_then(|()| to.flush())?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The agent has closed the connection: if it has ended, it may have said why.

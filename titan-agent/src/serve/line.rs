@@ -35,8 +35,8 @@ pub(super) struct Line {
     /// A write is under way.
     pub(super) is_busy: bool,
     to_writer: SyncSender<Vec<u8>>,
-    /// What can be shut from here.
-    stream: Option<UnixStream>,
+    /// The process that has handed it over: it ends when this is shut, and so do both threads.
+    bridge: Option<UnixStream>,
 }
 
 /// How far it is.
@@ -56,7 +56,7 @@ impl Line {
     pub(super) fn open(
         id: LineId,
         streams: (impl Read + Send + 'static, impl Write + Send + 'static),
-        stream: Option<UnixStream>,
+        bridge: Option<UnixStream>,
         hello: Vec<u8>,
         tell: impl Fn(LineId, LineNews) -> bool + Send + Clone + 'static,
     ) -> Result<Self, String> {
@@ -67,7 +67,7 @@ impl Line {
         spawn("writer", move || write_all(output, &writes, |news| tell(id, news)))?;
         let is_busy = to_writer.send(hello).is_ok();
         let stage = Stage::Greeting { bytes: Vec::new(), by: Instant::now() + HANDSHAKE_SPAN };
-        Ok(Self { id, stage, is_busy, to_writer, stream })
+        Ok(Self { id, stage, is_busy, to_writer, bridge })
     }
 
     /// Writes, if nothing is being written.
@@ -78,8 +78,8 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if let Some(stream) = &self.stream {
-            let _ = stream.shutdown(Shutdown::Both);
+        if let Some(bridge) = &self.bridge {
+            let _ = bridge.shutdown(Shutdown::Both);
         }
     }
 }

@@ -1,15 +1,16 @@
-//! The agent as a program. Started by a shell or by titan it is a bridge: it carries bytes between its own streams and an agent that
-//! runs apart from them, in a session of its own, and that it starts if there is none yet. So a connection can end and another one
-//! begin, and the agent goes on.
+//! The agent as a program. Started by a shell or by titan it is a bridge: it gives its own streams to an agent that runs apart from it,
+//! in a session of its own, and that it starts if there is none yet. So a connection can end and another one begin, and the agent
+//! goes on.
 //!
 //! # Layout
 //! - this file: which of the three processes this one is, and the agent's end.
 //! - `bridge`: from a connection to the agent.
-//! - `meeting`: where the two meet: a private socket.
+//! - `meeting`: where the two meet: a private socket. `handover`: what they do there.
 //! - `line`: one connection, as the agent has it.
 //! - `server`: carries the agent's decisions out.
 
 mod bridge;
+mod handover;
 mod line;
 pub(crate) mod meeting;
 mod server;

@@ -18,6 +18,7 @@ use titan_proto::message::{Part, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
+use super::handover::{self, Handed};
 use super::line::{Line, LineId, LineNews, Stage, spawn};
 use super::{Options, meeting};
 use crate::admission::Conversation;
@@ -39,8 +40,11 @@ const FIRST_HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// What reaches the deciding thread.
 enum Happening {
-    /// Somebody connects.
-    Accepted(UnixStream),
+    /// A bridge has given the streams of a connection.
+    Accepted {
+        streams: (Handed, Handed),
+        bridge: UnixStream,
+    },
     Line(LineId, LineNews),
     Chunk(AttemptId, Vec<u8>),
     Computed(AttemptId, Computed),
@@ -64,8 +68,9 @@ pub(super) fn serve_all(listener: UnixListener, options: &Options) -> Result<Exi
     let (sender, happenings) = mpsc::sync_channel(MAX_WAITING);
     let accepted = sender.clone();
     spawn("listener", move || {
-        for stream in listener.incoming().flatten().filter(meeting::is_own) {
-            if accepted.send(Happening::Accepted(stream)).is_err() {
+        for bridge in listener.incoming().flatten().filter(meeting::is_own) {
+            let Ok(streams) = handover::take(&bridge) else { continue };
+            if accepted.send(Happening::Accepted { streams, bridge }).is_err() {
                 return;
             }
         }
@@ -161,19 +166,14 @@ impl Server {
     fn open_line(
         &mut self,
         streams: (impl Read + Send + 'static, impl Write + Send + 'static),
-        stream: Option<UnixStream>,
+        bridge: Option<UnixStream>,
     ) -> Result<(), String> {
         let id = LineId(self.next_line);
         self.next_line += 1;
         let sender = self.sender.clone();
         let tell = move |id, news| sender.send(Happening::Line(id, news)).is_ok();
-        self.line = Some(Line::open(id, streams, stream, self.hello().encode(), tell)?);
+        self.line = Some(Line::open(id, streams, bridge, self.hello().encode(), tell)?);
         Ok(())
-    }
-
-    fn on_accepted(&mut self, stream: UnixStream) -> Result<(), String> {
-        let (Ok(input), Ok(output)) = (stream.try_clone(), stream.try_clone()) else { return Ok(()) };
-        self.open_line((input, output), Some(stream))
     }
 
     fn on_line(&mut self, id: LineId, news: LineNews) -> Result<(), String> {
@@ -255,7 +255,7 @@ impl Server {
 
     fn on_happening(&mut self, happening: Happening) -> Result<(), String> {
         match happening {
-            Happening::Accepted(stream) => self.on_accepted(stream),
+            Happening::Accepted { streams, bridge } => self.open_line(streams, Some(bridge)),
             Happening::Line(id, news) => self.on_line(id, news),
             Happening::Chunk(attempt, bytes) => {
                 self.budget.handed_over(bytes.len());
