@@ -269,13 +269,6 @@ pub enum Report {
         /// For how long the first has run.
         span: Duration,
     },
-    /// A task is FAILED.
-    Failed {
-        /// The task.
-        task: TaskId,
-        /// Why.
-        reason: String,
-    },
     /// An outcome came for an attempt that no longer counts, and was dropped.
     Late {
         /// The attempt.

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use titan_manager::{HostId, Report};
+use titan_manager::{HostId, Lifecycle, Report, TaskEnd};
+use titan_proto::id::TaskId;
 
 use super::tally::Tally;
 use crate::driver::note::Note;
@@ -36,7 +37,9 @@ fn kind_and_body(note: &Note, tally: &Tally) -> Option<(&'static str, Value)> {
             | Report::TooSmall { host, .. } => host_event(host, None),
             report => task_event(report, tally),
         },
-        Note::Stopping(_) | Note::Cancelling | Note::NoMoreTasks { .. } | Note::Missed(_) | Note::Said { .. } => None,
+        // Of a task that was never tried nothing was told.
+        Note::Missed(end) => (end.attempts > 0 || end.state == Lifecycle::Failed).then(|| missed_event(end)),
+        Note::Stopping(_) | Note::Cancelling | Note::NoMoreTasks { .. } | Note::Said { .. } => None,
     }
 }
 
@@ -49,12 +52,27 @@ fn task_event(report: &Report, tally: &Tally) -> Option<(&'static str, Value)> {
             (task, "COMPLETED", Some(host), Some(compute.as_secs_f64()), None)
         }
         Report::AttemptFailed { task, host, reason, .. } => (task, "PENDING", Some(host), None, Some(reason)),
-        Report::Failed { task, reason } => (task, "FAILED", None, None, Some(reason)),
         _ => return None,
     };
     let host = host.map(|host| tally.name(*host));
+    Some(task_body(*task, state, host, seconds, reason))
+}
+
+/// The end of a task that isn't COMPLETED.
+fn missed_event(end: &TaskEnd) -> (&'static str, Value) {
+    let state = if end.state == Lifecycle::Failed { "FAILED" } else { "CANCELLED" };
+    task_body(end.task, state, None, None, end.reason.as_ref())
+}
+
+fn task_body(
+    task: TaskId,
+    state: &str,
+    host: Option<&str>,
+    seconds: Option<f64>,
+    reason: Option<&String>,
+) -> (&'static str, Value) {
     let body = json!({
         "job": task.job.0, "task": task.index, "state": state, "host": host, "seconds": seconds, "reason": reason,
     });
-    Some(("task", body))
+    ("task", body)
 }

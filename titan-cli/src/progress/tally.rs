@@ -213,7 +213,11 @@ impl Tally {
             }
             Note::Back { host } => self.host(*host).state = HostState::Healthy,
             Note::Manager(report) => self.report(report),
-            Note::Missed(end) => self.add_missed(end),
+            Note::Missed(end) => {
+                self.add_missed(end);
+                self.stop_running(end.task, None);
+                self.last_end = Some(Instant::now());
+            }
             Note::Stopping(_) | Note::Cancelling => self.is_stopping = true,
             Note::NoMoreTasks { .. } | Note::Said { .. } => {}
         }
@@ -228,10 +232,6 @@ impl Tally {
             Report::AttemptFailed { task, host, attempt, of, .. } => {
                 self.retries += u64::from(attempt < of);
                 self.stop_running(*task, Some(*host));
-            }
-            Report::Failed { task, .. } => {
-                self.stop_running(*task, None);
-                self.last_end = Some(Instant::now());
             }
             Report::Unhealthy { host, .. } => self.host(*host).state = HostState::Unhealthy,
             Report::HealthyAgain { host } => self.host(*host).state = HostState::Healthy,

@@ -179,9 +179,7 @@ impl Manager {
 
     pub(super) fn fail_task(&mut self, task: TaskId, reason: String, kept: Option<Tried>, effects: &mut Vec<Effect>) {
         let last_failed = self.end_task(task, TaskState::Failed, None, effects).last_failed;
-        let end = self.task_end(task, kept.or(last_failed), kept.is_some(), Some(reason.clone()));
-        conclude(end, None, effects);
-        effects.push(Effect::Report(Report::Failed { task, reason }));
+        conclude(self.task_end(task, kept.or(last_failed), kept.is_some(), Some(reason)), None, effects);
     }
 
     pub(super) fn cancel_task(&mut self, task: TaskId, reason: Option<String>, effects: &mut Vec<Effect>) {
