@@ -117,6 +117,8 @@ impl Tail {
                 return Ok(());
             }
             let begun = &mut self.begun;
+            // What was here before has no newline.
+            let searched = [begun[0].len(), begun[1].len()];
             let split = self.splitter.push(&buffer[..length], |channel, bytes| match channel {
                 Channel::Stdout => begun[0].extend_from_slice(bytes),
                 Channel::Stderr => begun[1].extend_from_slice(bytes),
@@ -125,8 +127,8 @@ impl Tail {
             split.map_err(io::Error::other)?;
             for number in [0, 1] {
                 let begun = &mut self.begun[number];
-                let newline = begun.iter().rposition(|byte| *byte == b'\n');
-                let end = newline.map_or(0, |at| at + 1);
+                let newline = memchr::memrchr(b'\n', &begun[searched[number]..]);
+                let end = newline.map_or(0, |at| searched[number] + at + 1);
                 let end = if begun.len() - end > MAX_LINE_BYTES { begun.len() } else { end };
                 if end > 0 {
                     let lines: Vec<u8> = begun.drain(..end).collect();
