@@ -321,7 +321,7 @@ pub(crate) struct InitArgs {
 /// Measure titan on this machine, each figure beside what bounds it
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  titan bench                      everything, about three minutes\n  titan bench kernel --runs 3      how near the kernel is to what the CPU can do\n  titan bench tasks start --peers  beside the other programs of the kind that are installed\n\nFigures that miss what is promised are marked '!', those by more than a factor of two '!!'.\nExit codes: 0 measured, 1 something couldn't be, or with --check a figure is marked '!!'."
+    after_help = "Examples:\n  titan bench                      everything, about three minutes\n  titan bench kernel --runs 3      how near the kernel is to what the CPU can do\n  titan bench tasks start --peers  beside the other programs of the kind that are installed\n  titan bench hosts -S render1     start-up, output and files over ssh, against plain ssh\n\nFigures that miss what is promised are marked '!', those by more than a factor of two '!!'.\nExit codes: 0 measured, 1 something couldn't be, or with --check a figure is marked '!!'."
 )]
 pub(crate) struct BenchArgs {
     /// What to measure [default: all of it]
@@ -333,10 +333,30 @@ pub(crate) struct BenchArgs {
     /// Measure other programs as well: xargs, GNU parallel, as far as they are installed
     #[arg(long)]
     pub(crate) peers: bool,
+    /// Measure these hosts as well, against plain ssh: [USER@]HOST[:PORT], separated by commas
+    #[arg(short = 'S', long, value_name = "LIST")]
+    pub(crate) hosts: Vec<String>,
+    /// Measure the hosts of this file as well; with --hosts those of them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cluster: Option<PathBuf>,
     /// End with exit code 1 if a figure is worse than half of what is promised
     #[arg(long)]
     pub(crate) check: bool,
     /// Print one JSON object instead of the table
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
+}
+
+impl BenchArgs {
+    /// Where the hosts are that are measured.
+    pub(crate) fn place(&self) -> PlaceOptions {
+        PlaceOptions { cluster: self.cluster.clone(), hosts: self.hosts.clone(), local: None, jobs: None }
+    }
+
+    /// The same, as it is typed in another folder.
+    pub(crate) fn place_words(&self) -> Vec<String> {
+        let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        let cluster = self.cluster.iter().map(|file| format!("--cluster={}", absolute(file).display()));
+        cluster.chain(self.hosts.iter().map(|list| format!("--hosts={list}"))).collect()
+    }
 }

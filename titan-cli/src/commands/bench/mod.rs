@@ -3,10 +3,11 @@
 //! # Layout
 //! `figure` is a ratio with its target, measured several times, and prints; `samples` are what that gave. The sections: `kernel` (shares of the
 //! floating-point limit), `picture` (a whole command, and PNG), `start` (start-up, one task), `tasks` (processes and
-//! kernel tasks a second, and the peers), `array` (a million tasks). `runner` runs titan and others as a user would.
+//! kernel tasks a second, and the peers), `array` (a million tasks), `hosts` (all that goes over ssh). `runner` runs titan and others as a user would.
 
 mod array;
 mod figure;
+mod hosts;
 mod kernel;
 mod picture;
 mod runner;
@@ -21,6 +22,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use crate::args::BenchArgs;
+use crate::config::cluster::Cluster;
 use crate::driver::signals::Signals;
 use crate::exit::{self, Failure};
 use crate::json::line;
@@ -42,6 +44,8 @@ pub(crate) enum Section {
     Tasks,
     /// An array of a million tasks
     Array,
+    /// Over ssh: start-up, copies, output, files; wants --hosts or --cluster
+    Hosts,
 }
 
 /// What every section needs.
@@ -70,13 +74,15 @@ impl Bench<'_> {
 
 /// Measures, and prints what came of it.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    let cluster = cluster(args)?;
     let runner = Runner::new().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
     leave_nothing_when_ended(runner.folder().to_owned());
     let mut bench = Bench { args, runner, figures: Vec::new() };
     let wanted = |section| args.sections.is_empty() || args.sections.contains(&section);
     for &section in Section::value_variants() {
         if wanted(section) {
-            measure(&mut bench, section).map_err(|error| Failure::plain(exit::TASKS_FAILED, error))?;
+            measure(&mut bench, section, cluster.as_ref())
+                .map_err(|error| Failure::plain(exit::TASKS_FAILED, error))?;
         }
     }
     let missed = bench.figures.iter().filter(|figure| figure.is_far_off()).count();
@@ -102,13 +108,27 @@ fn leave_nothing_when_ended(folder: PathBuf) {
     });
 }
 
-fn measure(bench: &mut Bench<'_>, section: Section) -> io::Result<()> {
+/// The hosts to measure, if any were named.
+fn cluster(args: &BenchArgs) -> Result<Option<Cluster>, Failure> {
+    let place = args.place();
+    if place.cluster.is_some() || !place.hosts.is_empty() {
+        return Ok(Some(super::resolve_place(&place)?.cluster));
+    }
+    if args.sections.contains(&Section::Hosts) {
+        let hint = "say which: --hosts render1, or --cluster FILE";
+        return Err(Failure::hinted(exit::USAGE, "the section `hosts` measures hosts, and none are named", hint));
+    }
+    Ok(None)
+}
+
+fn measure(bench: &mut Bench<'_>, section: Section, cluster: Option<&Cluster>) -> io::Result<()> {
     match section {
         Section::Kernel => kernel::measure(bench),
         Section::Picture => picture::measure(bench),
         Section::Start => start::measure(bench),
         Section::Tasks => tasks::measure(bench),
         Section::Array => array::measure(bench),
+        Section::Hosts => cluster.map_or(Ok(()), |cluster| hosts::measure(bench, cluster)),
     }
 }
 

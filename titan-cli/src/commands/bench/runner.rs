@@ -105,7 +105,8 @@ impl Runner {
 
     /// titan until that holds, and is stopped then, or until its batch is over.
     pub(super) fn until(&self, words: &[&str], holds: impl Fn() -> bool) -> io::Result<Stopped> {
-        let mut child = self.batch(words).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut child =
+            self.batch(&[words, &["--json"]].concat()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let pid = Pid::from_child(&child);
         thread::scope(|scope| {
             let ended = scope.spawn(move || Self::ended(&mut child));
@@ -128,9 +129,16 @@ impl Runner {
         Ok(Stopped { peak_bytes, completed: summary["tasks"]["completed"].as_u64().unwrap_or(0) })
     }
 
-    fn batch(&self, words: &[&str]) -> Command {
+    /// titan's own executable.
+    pub(super) fn titan_file(&self) -> &Path {
+        &self.titan
+    }
+
+    /// A titan that keeps its batch in the runner's folder.
+    pub(super) fn batch(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.titan);
-        command.args(words).arg("--batch-dir").arg(self.batches()).env_remove("TITAN_CLUSTER");
+        let (name, rest) = words.split_first().expect("a titan is told what to do");
+        command.arg(name).arg("--batch-dir").arg(self.batches()).args(rest).env_remove("TITAN_CLUSTER");
         command.current_dir(&self.folder).stdin(Stdio::null());
         command
     }

@@ -1,0 +1,285 @@
+//! What titan does over ssh, against ssh alone with the same host: start-up, copies of the agent, what tasks write, files, and how
+//! soon a cancel arrives while a file or a task's output fills the link.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use wait4::Wait4 as _;
+
+use super::Bench;
+use super::figure::{Subject, Target};
+use super::runner::Runner;
+use crate::config::cluster::{Cluster, Host, Reach};
+use crate::launch::ssh_options::{Destination, SSH};
+
+/// What is sent to learn how fast the link is.
+const PROBE_BYTES: u64 = 4 << 20;
+/// About how long what is sent keeps the link busy.
+const STREAM_SPAN: Duration = Duration::from_secs(3);
+/// The most that is sent at once.
+const MOST_BYTES: u64 = 512 << 20;
+/// To so many hosts at once a file is sent.
+const BLOB_HOSTS: usize = 4;
+/// What a cancel may take longer than a round trip.
+const CANCEL_MS: f64 = 100.0;
+/// A task that fails begins to do so when the link has been full for a moment.
+const FULL_SPAN: &str = "1.5";
+
+/// The hosts, and how plain ssh and titan get there.
+struct Site<'a> {
+    cluster: &'a Cluster,
+    hosts: Vec<&'a Host>,
+    /// What titan is told of where to run, as typed.
+    place: Vec<String>,
+    /// Bytes a second, as ssh alone moves them from the first host.
+    rate: f64,
+}
+
+/// What a program that ended well has written, and what it took.
+struct Drained {
+    /// From its start to its first byte.
+    first: f64,
+    seconds: f64,
+    peak_bytes: u64,
+}
+
+/// What fills the link while a task is cancelled.
+#[derive(Clone, Copy)]
+enum Flow {
+    FileThere,
+    OutputHere,
+}
+
+pub(super) fn measure(bench: &mut Bench<'_>, cluster: &Cluster) -> io::Result<()> {
+    let hosts: Vec<&Host> =
+        cluster.hosts.iter().filter(|host| matches!(host.reach, Reach::Ssh { .. })).take(BLOB_HOSTS).collect();
+    let Some(&host) = hosts.first() else {
+        return Err(io::Error::other("none of these hosts is reached by ssh"));
+    };
+    let mut site = Site { cluster, hosts, place: bench.args.place_words(), rate: 0.0 };
+    let probe = drain(&mut site.ssh(host, &format!("head -c {PROBE_BYTES} /dev/zero")), &bench.runner)?;
+    site.rate = PROBE_BYTES as f64 / (probe.seconds - probe.first).max(1e-3);
+    start(bench, &site)?;
+    copies(bench, &site)?;
+    streams(bench, &site)?;
+    blobs(bench, &site)?;
+    cancels(bench, &site)
+}
+
+/// From the start of the command to the first byte of its first task, with the agent there already.
+fn start(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
+    let (name, bound) = ("start to first task running, agent cached".to_owned(), site.named("ssh HOST true"));
+    let target = Target::AtMost(1.3, 1.1);
+    bench.add(Subject { section: "hosts", name, unit: "ms", bound, target }, |runner| {
+        let theirs = drain(&mut site.ssh(site.first(), "true"), runner)?.seconds;
+        Ok((site.first_byte(runner)? * 1e3, theirs * 1e3))
+    })
+}
+
+/// What an agent that isn't there yet adds to the start, against copying a file as long as it.
+fn copies(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
+    let agent = bench.runner.titan_file().to_owned();
+    let bytes = fs::metadata(&agent)?.len() as f64;
+    let (name, bound) = ("copy of the agent".to_owned(), site.named("ssh HOST 'cat > f'"));
+    let target = Target::AtLeast(0.8, 1.0);
+    bench.add(Subject { section: "hosts", name, unit: "MB/s", bound, target }, |runner| {
+        let warm = site.first_byte(runner)?;
+        let login = drain(&mut site.ssh(site.first(), "true"), runner)?.seconds;
+        let mut command = site.ssh(site.first(), "cat > .titan-bench && rm .titan-bench");
+        let theirs = drain(command.stdin(File::open(&agent)?), runner)?.seconds - login;
+        drain(&mut runner.batch(&[&["clean"], &site.place_words()[..]].concat()), runner)?;
+        let ours = site.first_byte(runner)? - warm;
+        // Where either is lost in noise nothing is told of it.
+        let rate = |seconds: f64| bytes / seconds.max(1e-3) / 1e6;
+        Ok((rate(ours), rate(theirs)))
+    })
+}
+
+/// What a task writes, on its way to titan's stdout.
+fn streams(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
+    let bytes = site.bytes_for(STREAM_SPAN);
+    let source = format!("head -c {bytes} /dev/zero");
+    for (how, options) in [("", &[][..]), (", --line-buffer", &["--line-buffer"])] {
+        let (name, bound) = (format!("a task's output to stdout{how}"), site.named("ssh HOST cat"));
+        let target = Target::AtLeast(0.8, 0.95);
+        bench.add(Subject { section: "hosts", name, unit: "MB/s", bound, target }, |runner| {
+            let theirs = drain(&mut site.ssh(site.first(), &source), runner)?.seconds;
+            let command = [options, &["--", "sh", "-c", &source, ":::", "1"]].concat();
+            let ours = drain(&mut site.map_first(runner, &command), runner)?.seconds;
+            Ok((bytes as f64 / ours / 1e6, bytes as f64 / theirs / 1e6))
+        })?;
+    }
+    Ok(())
+}
+
+/// A file that all hosts are given, and the most memory that titan has meanwhile.
+fn blobs(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
+    let bytes = site.bytes_for(STREAM_SPAN);
+    let all = site.hosts.len() as f64;
+    let name = format!("a file to {} hosts", site.hosts.len());
+    let (bound, target) = ("ssh HOST 'cat > f' to all of them at once".to_owned(), Target::AtLeast(0.8, 0.95));
+    let mut peaks = Vec::new();
+    bench.add(Subject { section: "hosts", name, unit: "MB/s", bound, target }, |runner| {
+        let file = new_file(runner.folder(), bytes)?;
+        let start = Instant::now();
+        thread::scope(|scope| {
+            let copies: Vec<_> = site.hosts.iter().map(|host| scope.spawn(|| site.copy(host, &file, runner))).collect();
+            copies.into_iter().try_for_each(|copy| copy.join().expect("it calls only the system"))
+        })?;
+        let theirs = start.elapsed().as_secs_f64();
+        let base = file.to_string_lossy();
+        let base = base.replacen("/titan-bench", "/./titan-bench", 1);
+        let ours = drain(&mut site.map(runner, &["--each-host", "--base", &base, "--", "true"]), runner)?;
+        peaks.push(ours.peak_bytes as f64 / 1e6);
+        Ok((all * bytes as f64 / ours.seconds / 1e6, all * bytes as f64 / theirs / 1e6))
+    })?;
+    let (name, bound) = ("most memory of titan while it flows".to_owned(), "of titan --version".to_owned());
+    let mut peaks = peaks.into_iter();
+    bench.add(Subject { section: "hosts", name, unit: "MB", bound, target: Target::Told }, |runner| {
+        let idle = drain(Command::new(runner.titan_file()).arg("--version"), runner)?.peak_bytes as f64 / 1e6;
+        Ok((peaks.next().unwrap_or(idle), idle))
+    })
+}
+
+/// How long after a failure that halts the batch another task of that host has ended, while the link is full.
+fn cancels(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
+    let round_trip = site.round_trip_ms(&bench.runner)?;
+    for (what, flow) in [("a file flows there", Flow::FileThere), ("output flows here", Flow::OutputHere)] {
+        let (name, bound) = (format!("a cancel while {what}"), "a round trip and 100 ms".to_owned());
+        let target = Target::AtMost(1.0, 0.5);
+        bench.add(Subject { section: "hosts", name, unit: "ms", bound, target }, |runner| {
+            Ok((site.cancel(runner, flow)? * 1e3, round_trip + CANCEL_MS))
+        })?;
+    }
+    Ok(())
+}
+
+impl Site<'_> {
+    fn first(&self) -> &Host {
+        self.hosts[0]
+    }
+
+    fn named(&self, command: &str) -> String {
+        command.replace("HOST", &self.first().name)
+    }
+
+    fn place_words(&self) -> Vec<&str> {
+        self.place.iter().map(String::as_str).collect()
+    }
+
+    fn bytes_for(&self, span: Duration) -> u64 {
+        ((self.rate * span.as_secs_f64()) as u64).clamp(1 << 20, MOST_BYTES)
+    }
+
+    /// Plain ssh, with a login of its own.
+    fn ssh(&self, host: &Host, remote: &str) -> Command {
+        let mut command = Command::new(SSH);
+        command.args(["-T", "-o", "ControlPath=none"]);
+        command.args(Destination::of(host).arguments(&self.cluster.ssh)).arg(remote).stdin(Stdio::null());
+        command
+    }
+
+    /// `titan map` on all hosts.
+    fn map(&self, runner: &Runner, words: &[&str]) -> Command {
+        runner.batch(&[&["map"], &self.place_words()[..], words].concat())
+    }
+
+    /// `titan map` on the first host alone.
+    fn map_first(&self, runner: &Runner, words: &[&str]) -> Command {
+        let name = format!("name={}", self.first().name);
+        self.map(runner, &[&["--where", &name], words].concat())
+    }
+
+    fn first_byte(&self, runner: &Runner) -> io::Result<f64> {
+        let words = ["--line-buffer", "--", "echo", ":::", "1"];
+        Ok(drain(&mut self.map(runner, &words), runner)?.first)
+    }
+
+    fn copy(&self, host: &Host, file: &Path, runner: &Runner) -> io::Result<()> {
+        let mut command = self.ssh(host, "cat > .titan-bench && rm .titan-bench");
+        drain(command.stdin(File::open(file)?), runner).map(drop)
+    }
+
+    fn round_trip_ms(&self, runner: &Runner) -> io::Result<f64> {
+        let ran = runner.titan(&[&["hosts", "--json"], &self.place_words()[..]].concat(), "")?;
+        let told: Value = serde_json::from_slice(&ran.stdout).map_err(io::Error::other)?;
+        Ok(told["hosts"][0]["round_trip_seconds"].as_f64().unwrap_or_default() * 1e3)
+    }
+
+    /// Seconds from one task's failure, as titan tells it, to the end of another that it has cancelled.
+    fn cancel(&self, runner: &Runner, flow: Flow) -> io::Result<f64> {
+        let bytes = self.bytes_for(STREAM_SPAN * 3);
+        let shells = format!(
+            "case {{}} in 1) exec sleep 600;; 2) sleep {FULL_SPAN}; exit 1;; *) exec head -c {} /dev/zero;; esac",
+            if matches!(flow, Flow::OutputHere) { bytes } else { 0 },
+        );
+        let mut words = vec!["--progress", "json", "--halt", "now,fail=1", "-j3"];
+        let file = new_file(runner.folder(), if matches!(flow, Flow::FileThere) { bytes } else { 1 })?;
+        // Only the third task wants the file: it is the only one whose value names it.
+        let pattern = runner.folder().join("./blob-{}*").to_string_lossy().into_owned();
+        fs::rename(&file, runner.folder().join("blob-3"))?;
+        for other in ["blob-1", "blob-2"] {
+            fs::write(runner.folder().join(other), "")?;
+        }
+        words.extend(["-i", &pattern, "-s", &shells, ":::", "1", "2", "3"]);
+        let mut child = self.map_first(runner, &words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let told = BufReader::new(child.stderr.take().expect("it is piped"));
+        let mut failed = None;
+        let mut span = None;
+        for line in told.lines().map_while(Result::ok) {
+            let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            match (event["type"].as_str(), event["task"].as_u64(), event["state"].as_str()) {
+                (Some("task"), Some(1), Some("FAILED")) => failed = Some(Instant::now()),
+                (Some("task"), Some(0), Some("CANCELLED")) => span = failed.map(|at| at.elapsed()),
+                _ => {}
+            }
+        }
+        child.wait()?;
+        let span = span.ok_or_else(|| io::Error::other("no task was cancelled while the link was full"))?;
+        Ok(span.as_secs_f64())
+    }
+}
+
+/// A file that no host has.
+fn new_file(folder: &Path, bytes: u64) -> io::Result<PathBuf> {
+    let path = folder.join("blob");
+    let mut random = File::open("/dev/urandom")?.take(bytes);
+    io::copy(&mut random, &mut File::create(&path)?)?;
+    Ok(path)
+}
+
+/// Runs a program to its end and forgets what it writes.
+fn drain(command: &mut Command, runner: &Runner) -> io::Result<Drained> {
+    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let said = runner.folder().join(format!("said-{number}"));
+    let start = Instant::now();
+    let mut child = command.stdout(Stdio::piped()).stderr(File::create(&said)?).spawn()?;
+    let first = read_all(&mut child, start)?;
+    let usage = child.wait4()?;
+    let seconds = start.elapsed().as_secs_f64();
+    let text = fs::read_to_string(&said)?;
+    fs::remove_file(&said)?;
+    if !usage.status.success() {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let last = text.lines().last().unwrap_or("it said nothing").to_owned();
+        return Err(io::Error::other(format!("{name}: {}: {last}", usage.status)));
+    }
+    Ok(Drained { first, seconds, peak_bytes: usage.rusage.maxrss })
+}
+
+/// Seconds until its first byte, or its end.
+fn read_all(child: &mut Child, start: Instant) -> io::Result<f64> {
+    let mut stdout = child.stdout.take().expect("it is piped");
+    let mut buffer = vec![0; 256 << 10];
+    let mut first = None;
+    while stdout.read(&mut buffer)? > 0 {
+        first.get_or_insert_with(|| start.elapsed());
+    }
+    Ok(first.unwrap_or_else(|| start.elapsed()).as_secs_f64())
+}
