@@ -21,7 +21,7 @@ struct Link {
 const LINKS: [Link; 5] = [
     Link { name: "loopback", delay: Duration::ZERO, kbit_per_second: None, hosts: 1 },
     Link { name: "gigabit", delay: Duration::ZERO, kbit_per_second: Some(1_000_000), hosts: 1 },
-    Link { name: "200-mbit", delay: Duration::ZERO, kbit_per_second: Some(200_000), hosts: 4 },
+    Link { name: "100-mbit", delay: Duration::ZERO, kbit_per_second: Some(100_000), hosts: 4 },
     Link { name: "20-ms", delay: Duration::from_millis(20), kbit_per_second: Some(100_000), hosts: 1 },
     Link { name: "50-ms-10-mbit", delay: Duration::from_millis(50), kbit_per_second: Some(10_000), hosts: 1 },
 ];

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use super::LaunchError;
+use super::parcel::Parcel;
 
 /// An agent's executable, as it is sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Binary {
-    pub(crate) bytes: Arc<Vec<u8>>,
+    pub(crate) parcel: Parcel,
     /// SHA-256 in hexadecimal: its name on hosts.
     pub(crate) hash: String,
     /// What `uname -sm` says where it runs: `Linux x86_64`.
@@ -118,7 +118,7 @@ fn read_binary(path: &Path) -> Result<Binary, LaunchError> {
         return Err(failed("it is no Linux executable for x86-64 or aarch64".to_owned()));
     };
     let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Binary { bytes: Arc::new(bytes), hash, uname: target.uname })
+    Ok(Binary { parcel: Parcel::new(bytes), hash, uname: target.uname })
 }
 
 /// The target of a 64-bit little-endian ELF file.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::binaries::{Binaries, Binary};
+use super::parcel::Packing;
 use super::{LaunchError, Launching, Link, Shell, Story, script};
 use crate::config::cluster::Host;
 
@@ -91,11 +92,16 @@ async fn converse(
         match word {
             "have" | "placed" => return Ok(sent),
             "want" => {
-                let fits = |binary: &&Binary| binary.uname == rest;
-                let missing = || Stop::Because(LaunchError::no_agent_for(rest));
+                let (packing, uname) = match rest.split_once(' ') {
+                    Some(("gzip", uname)) => (Packing::Gzip, uname),
+                    Some(("plain", uname)) => (Packing::Plain, uname),
+                    _ => return Err(Stop::Because(LaunchError::strange(&requirements.host, &line))),
+                };
+                let fits = |binary: &&Binary| binary.uname == uname;
+                let missing = || Stop::Because(LaunchError::no_agent_for(uname));
                 let binary = binaries.iter().find(fits).ok_or_else(missing)?;
-                say(shell, &binary.bytes).await;
-                sent = binary.bytes.len() as u64;
+                // Why the other end takes no more, it may have said: that is read next.
+                sent = binary.parcel.send(&mut shell.writer, packing).await.unwrap_or(0);
             }
             "target" => return Err(Stop::Because(LaunchError::no_agent_for(rest))),
             "nowhere" => return Err(Stop::Because(LaunchError::nowhere(rest))),

@@ -4,7 +4,7 @@
 //! # Layout
 //! - [`local`], [`ssh`], [`user_ssh`], [`command`]: the kinds.
 //! - [`bootstrap`] and `script`: from a shell's stdin and stdout to an agent's, for all kinds that give a shell.
-//! - [`binaries`]: which agent is for which target.
+//! - [`binaries`]: which agent is for which target. [`parcel`]: how it is sent.
 //! - [`reasons`]: what went wrong, in one line, with the remedy.
 //! - [`control`]: ssh's control sockets, and what ends our ssh processes when titan can't.
 //! - [`gate`]: how many log in to one sshd at once.
@@ -18,6 +18,7 @@ pub(crate) mod control;
 mod fuzz;
 pub(crate) mod gate;
 pub(crate) mod local;
+pub(crate) mod parcel;
 pub(crate) mod reasons;
 mod script;
 pub(crate) mod ssh;

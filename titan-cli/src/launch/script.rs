@@ -2,7 +2,7 @@
 //! read all of it before any of it runs: what follows on its stdin is the agent's.
 //!
 //! It says what it does in lines that begin with a word of our own choosing, since rc files may print anything before:
-//! `have`, `want UNAME`, `placed`, `target UNAME`, `nowhere REASONS`, `failed REASON`.
+//! `have`, `want gzip|plain UNAME`, `placed`, `target UNAME`, `nowhere REASONS`, `failed REASON`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,8 +47,10 @@ x="$d/.agent-$(uname -n)-$$"
 trap '' 13
 trap 'rm -f "$x"' 0
 trap 'exit 1' 1 2 15
-say want "$t"
-if command -v timeout >/dev/null; then timeout {seconds} head -c "$n" >"$x" 2>/dev/null; else head -c "$n" >"$x" 2>/dev/null; fi
+if command -v gzip >/dev/null; then z=gzip; f='gzip -dc'; else z=plain; f=cat; fi
+say want "$z" "$t"
+pieces='while read -r k && [ "$k" -gt 0 ]; do head -c "$k"; done'
+if command -v timeout >/dev/null; then timeout {seconds} sh -c "$pieces"; else eval "$pieces"; fi 2>/dev/null | $f >"$x" 2>/dev/null
 if [ "$(wc -c <"$x")" -ne "$n" ]; then say failed "the agent didn't arrive whole in $d"; exit 0; fi
 s=$(sha256sum "$x" 2>/dev/null || shasum -a 256 "$x" 2>/dev/null)
 if [ "${{s%% *}}" != "$h" ]; then say failed "the agent arrived damaged, or there is no sha256sum"; exit 0; fi
@@ -137,7 +139,7 @@ fn functions() -> String {
 fn prologue(marker: &str, binaries: &[Binary]) -> String {
     let cases: String = binaries
         .iter()
-        .map(|binary| format!("'{}') h={}; n={};;\n", binary.uname, binary.hash, binary.bytes.len()))
+        .map(|binary| format!("'{}') h={}; n={};;\n", binary.uname, binary.hash, binary.parcel.len()))
         .collect();
     format!(
         r#"m={marker}
@@ -174,7 +176,7 @@ done
 d=
 }
 prune() {
-find "$d" -name '.agent-*' -mmin +60 -exec rm -f {} + 2>/dev/null
+find "$d" -name blobs -prune -o -name '.agent-*' -mmin +60 -exec rm -f {} + 2>/dev/null
 ls -t "$d" 2>/dev/null | grep '^agent-' | tail -n +KEPT | while read -r f; do rm -f "$d/$f"; done
 }
 usable() {
@@ -199,18 +201,17 @@ pub(crate) fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::parcel::Parcel;
+    use super::*;
     use std::io::Write;
     use std::process::{Command, Output, Stdio};
-    use std::sync::Arc;
-
-    use super::*;
 
     const SPAN: Duration = Duration::from_secs(10);
 
     fn binary(bytes: &[u8]) -> Binary {
         use sha2::{Digest, Sha256};
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Binary { bytes: Arc::new(bytes.to_vec()), hash, uname: "Linux x86_64" }
+        Binary { parcel: Parcel::new(bytes.to_vec()), hash, uname: "Linux x86_64" }
     }
 
     /// Runs a script with that home; what follows it on stdin is written in one go, as nothing would in truth.

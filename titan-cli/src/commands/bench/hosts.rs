@@ -34,8 +34,9 @@ const FULL_SPAN: &str = "1.5";
 struct Site<'a> {
     cluster: &'a Cluster,
     hosts: Vec<&'a Host>,
-    /// What titan is told of where to run, as typed.
+    /// What titan is told of where to run, as typed: all of them, and the first alone.
     place: Vec<String>,
+    first_place: Vec<String>,
     /// Bytes a second, as ssh alone moves them from the first host.
     rate: f64,
 }
@@ -61,7 +62,8 @@ pub(super) fn measure(bench: &mut Bench<'_>, cluster: &Cluster) -> io::Result<()
     let Some(&host) = hosts.first() else {
         return Err(io::Error::other("none of these hosts is reached by ssh"));
     };
-    let mut site = Site { cluster, hosts, place: bench.args.place_words(), rate: 0.0 };
+    let (place, first_place) = (bench.args.place_words(), bench.args.first_place_words(&host.name));
+    let mut site = Site { cluster, hosts, place, first_place, rate: 0.0 };
     let probe = drain(&mut site.ssh(host, &format!("head -c {PROBE_BYTES} /dev/zero")), &bench.runner)?;
     site.rate = PROBE_BYTES as f64 / (probe.seconds - probe.first).max(1e-3);
     start(bench, &site)?;
@@ -92,7 +94,7 @@ fn copies(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
         let login = drain(&mut site.ssh(site.first(), "true"), runner)?.seconds;
         let mut command = site.ssh(site.first(), "cat > .titan-bench && rm .titan-bench");
         let theirs = drain(command.stdin(File::open(&agent)?), runner)?.seconds - login;
-        drain(&mut runner.batch(&[&["clean"], &site.place_words()[..]].concat()), runner)?;
+        drain(&mut runner.batch(&site.words("clean", &[])), runner)?;
         let ours = site.first_byte(runner)? - warm;
         // Where either is lost in noise nothing is told of it.
         let rate = |seconds: f64| bytes / seconds.max(1e-3) / 1e6;
@@ -134,7 +136,10 @@ fn blobs(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
         let theirs = start.elapsed().as_secs_f64();
         let base = file.to_string_lossy();
         let base = base.replacen("/titan-bench", "/./titan-bench", 1);
-        let ours = drain(&mut site.map(runner, &["--each-host", "--base", &base, "--", "true"]), runner)?;
+        let mut words = vec!["map"];
+        words.extend(site.place.iter().map(String::as_str));
+        words.extend(["--each-host", "--base", &base, "--", "true"]);
+        let ours = drain(&mut runner.batch(&words), runner)?;
         peaks.push(ours.peak_bytes as f64 / 1e6);
         Ok((all * bytes as f64 / ours.seconds / 1e6, all * bytes as f64 / theirs / 1e6))
     })?;
@@ -168,10 +173,6 @@ impl Site<'_> {
         command.replace("HOST", &self.first().name)
     }
 
-    fn place_words(&self) -> Vec<&str> {
-        self.place.iter().map(String::as_str).collect()
-    }
-
     fn bytes_for(&self, span: Duration) -> u64 {
         ((self.rate * span.as_secs_f64()) as u64).clamp(1 << 20, MOST_BYTES)
     }
@@ -184,20 +185,19 @@ impl Site<'_> {
         command
     }
 
-    /// `titan map` on all hosts.
-    fn map(&self, runner: &Runner, words: &[&str]) -> Command {
-        runner.batch(&[&["map"], &self.place_words()[..], words].concat())
+    /// A command of titan's that has to do with the first host alone.
+    fn words<'a>(&'a self, command: &'a str, words: &[&'a str]) -> Vec<&'a str> {
+        [command].into_iter().chain(self.first_place.iter().map(String::as_str)).chain(words.iter().copied()).collect()
     }
 
     /// `titan map` on the first host alone.
     fn map_first(&self, runner: &Runner, words: &[&str]) -> Command {
-        let name = format!("name={}", self.first().name);
-        self.map(runner, &[&["--where", &name], words].concat())
+        runner.batch(&self.words("map", words))
     }
 
     fn first_byte(&self, runner: &Runner) -> io::Result<f64> {
         let words = ["--line-buffer", "--", "echo", ":::", "1"];
-        Ok(drain(&mut self.map(runner, &words), runner)?.first)
+        Ok(drain(&mut self.map_first(runner, &words), runner)?.first)
     }
 
     fn copy(&self, host: &Host, file: &Path, runner: &Runner) -> io::Result<()> {
@@ -206,7 +206,7 @@ impl Site<'_> {
     }
 
     fn round_trip_ms(&self, runner: &Runner) -> io::Result<f64> {
-        let ran = runner.titan(&[&["hosts", "--json"], &self.place_words()[..]].concat(), "")?;
+        let ran = runner.titan(&self.words("hosts", &["--json"]), "")?;
         let told: Value = serde_json::from_slice(&ran.stdout).map_err(io::Error::other)?;
         Ok(told["hosts"][0]["round_trip_seconds"].as_f64().unwrap_or_default() * 1e3)
     }
