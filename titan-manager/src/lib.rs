@@ -16,7 +16,7 @@
 //!   - `stragglers`: second attempts at the tail.
 //!   - `view`: what can be asked; `check`: every cross-reference, for tests.
 //!   - `commit`: files that a task has left; `resume`: what an earlier manager had given.
-//! - `task`, `tasks`, `worker`, `queue`, `room`, `pace`: the state's parts.
+//! - `task`, `tasks`, `worker`, `roster`, `queue`, `room`, `pace`: the state's parts.
 
 #![forbid(unsafe_code)]
 
@@ -30,6 +30,7 @@ mod pace;
 pub mod policy;
 mod queue;
 mod room;
+mod roster;
 mod task;
 mod tasks;
 mod worker;

@@ -1,6 +1,7 @@
 //! Hosts and workers as the manager sees them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
 
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::time::Timestamp;
@@ -29,6 +30,42 @@ pub(crate) enum HostState {
     Absent,
     /// Given up for this batch.
     Down,
+}
+
+/// All hosts.
+#[derive(Debug, Default)]
+pub(crate) struct Hosts {
+    states: BTreeMap<HostId, HostState>,
+    /// Those that are there, or may be.
+    expected: u64,
+}
+
+impl Hosts {
+    /// What it was before.
+    pub(crate) fn set(&mut self, host: HostId, state: HostState) -> Option<HostState> {
+        let before = self.states.insert(host, state);
+        self.expected += u64::from(state.is_expected());
+        self.expected -= u64::from(before.is_some_and(HostState::is_expected));
+        before
+    }
+
+    pub(crate) fn expected(&self) -> u64 {
+        self.expected
+    }
+}
+
+impl Deref for Hosts {
+    type Target = BTreeMap<HostId, HostState>;
+
+    fn deref(&self) -> &BTreeMap<HostId, HostState> {
+        &self.states
+    }
+}
+
+impl HostState {
+    pub(crate) fn is_expected(self) -> bool {
+        matches!(self, Self::Starting | Self::Up(_))
+    }
 }
 
 /// One running agent.

@@ -42,13 +42,16 @@ impl Manager {
     /// Called now and then: who is away for too long, and whether anybody is up.
     pub(super) fn review_absences(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         let patience = self.config.wait_for_hosts;
-        for worker in self.workers.values_mut().filter(|worker| worker.health == Health::Unhealthy) {
-            worker.is_absent |= now.since(worker.last_heard) >= patience;
+        let is_late = |worker: &Worker| {
+            worker.health == Health::Unhealthy && !worker.is_absent && now.since(worker.last_heard) >= patience
+        };
+        let late: Vec<WorkerId> = self.workers.iter().filter(|(_, worker)| is_late(worker)).map(|(id, _)| id).collect();
+        for worker in late {
+            self.workers.change(worker, |worker| worker.is_absent = true);
         }
-        for (host, away) in &self.away {
-            let state = self.hosts.get_mut(host).expect("only hosts are away");
-            if *state == HostState::Starting && away.has_failed && now.since(away.since) >= patience {
-                *state = HostState::Absent;
+        for (&host, away) in &self.away {
+            if self.hosts[&host] == HostState::Starting && away.has_failed && now.since(away.since) >= patience {
+                self.hosts.set(host, HostState::Absent);
                 self.recheck = true;
             }
         }
@@ -57,7 +60,7 @@ impl Manager {
 
     /// Says once that no host is up, and for how long yet one is waited for.
     fn notice_absence(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let is_up = self.workers.values().any(|worker| worker.health == Health::Healthy);
+        let is_up = self.workers.healthy() > 0;
         let heard = self.workers.values().map(|worker| worker.last_heard);
         let last = heard.chain(self.away.values().map(|away| away.since)).max();
         let Some(absent) = last.filter(|_| !is_up).map(|last| now.since(last)) else {
@@ -75,7 +78,7 @@ impl Manager {
 
     /// Nobody waits any more for what workers hold. Those that are there still get their goodbye.
     pub(super) fn give_up_workers(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let holds = |(&id, worker): (&WorkerId, &Worker)| (worker.held() > 0).then_some(id);
+        let holds = |(id, worker): (WorkerId, &Worker)| (worker.held() > 0).then_some(id);
         for worker in self.workers.iter().filter_map(holds).collect::<Vec<WorkerId>>() {
             let is_silent = self.workers[&worker].health == Health::Unhealthy;
             self.on_session_lost(now, worker, false, effects);

@@ -9,7 +9,7 @@ use crate::event::Rerun;
 use crate::pace::MAX_DEPTH;
 use crate::room::Used;
 use crate::task::TaskState;
-use crate::worker::{Attempt, Health, HostState, Worker};
+use crate::worker::{Attempt, Health, HostState, Phase, Worker};
 
 impl Manager {
     /// Panics, naming it, at the first thing in the state that contradicts another.
@@ -35,7 +35,7 @@ impl Manager {
 
     fn check_attempts(&self) {
         for (id, attempt) in &self.attempts {
-            let worker = self.workers.get(&attempt.worker).unwrap_or_else(|| panic!("{id} is held by nobody"));
+            let worker = self.workers.get(attempt.worker).unwrap_or_else(|| panic!("{id} is held by nobody"));
             assert!(worker.attempts.contains(id), "{id} is unknown to its worker");
             let counts = self.task(attempt.task).state.live().any(|live| live == *id);
             assert_eq!(counts, attempt.phase.is_live(), "{id} is {:?}, its task disagrees", attempt.phase);
@@ -45,12 +45,17 @@ impl Manager {
     }
 
     fn check_workers(&self) {
+        self.workers.check();
+        let expected = self.hosts.values().filter(|state| state.is_expected()).count() as u64;
+        assert_eq!(self.hosts.expected(), expected, "hosts that are there, or may be");
+        let recalling = self.attempts.values().filter(|attempt| attempt.phase == Phase::Recalling).count();
+        assert_eq!(self.recalling as usize, recalling, "attempts that were asked back");
         let mut seen: BTreeSet<AttemptId> = BTreeSet::new();
-        for (id, worker) in &self.workers {
-            assert_eq!(self.hosts[&worker.host], HostState::Up(*id), "{id:?}'s host");
+        for (id, worker) in self.workers.iter() {
+            assert_eq!(self.hosts[&worker.host], HostState::Up(id), "{id:?}'s host");
             for attempt in &worker.attempts {
                 assert!(seen.insert(*attempt), "{attempt} is held twice");
-                assert_eq!(self.attempts[attempt].worker, *id, "{attempt}");
+                assert_eq!(self.attempts[attempt].worker, id, "{attempt}");
             }
             let most = worker.capacity.slots * (1 + MAX_DEPTH);
             // What was adopted may have ended long ago.

@@ -49,7 +49,7 @@ impl Manager {
 
     pub(super) fn on_abandon(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
         self.on_cancel(effects);
-        for worker in self.workers.keys().copied().collect::<Vec<WorkerId>>() {
+        for worker in self.workers.iter().map(|(id, _)| id).collect::<Vec<WorkerId>>() {
             self.on_session_lost(now, worker, true, effects);
         }
         for task in std::mem::take(&mut self.commits).into_keys() {

@@ -164,7 +164,7 @@ impl Manager {
     fn wait_beside_silent(&mut self, task: TaskId) {
         let silent = |attempt: AttemptId| {
             let worker = self.attempts[&attempt].worker;
-            self.workers.get(&worker).is_some_and(|worker| worker.health == Health::Unhealthy)
+            self.workers.get(worker).is_some_and(|worker| worker.health == Health::Unhealthy)
         };
         let is_alone = self.task(task).state.live().count() == 1 && self.task(task).state.live().all(silent);
         if is_alone && self.may_be_helped(task) && !self.is_stopping() {

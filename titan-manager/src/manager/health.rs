@@ -16,14 +16,14 @@ impl Manager {
         if self.config.waits_at_start {
             self.wait_for_host(host, now);
         }
-        self.hosts.insert(host, HostState::Starting);
+        self.hosts.set(host, HostState::Starting);
     }
 
     pub(super) fn on_host_down(&mut self, now: Timestamp, host: HostId, effects: &mut Vec<Effect>) {
         if let Some(HostState::Up(worker)) = self.hosts.get(&host).copied() {
             self.lose(now, worker, false, effects);
         }
-        self.hosts.insert(host, HostState::Down);
+        self.hosts.set(host, HostState::Down);
         self.away.remove(&host);
         self.recheck = true;
     }
@@ -37,9 +37,9 @@ impl Manager {
         effects: &mut Vec<Effect>,
     ) {
         assert!(capacity.slots > 0, "a worker has a slot");
-        if let Some(HostState::Up(before)) = self.hosts.insert(host, HostState::Up(worker)) {
+        if let Some(HostState::Up(before)) = self.hosts.set(host, HostState::Up(worker)) {
             self.lose(now, before, false, effects);
-            self.hosts.insert(host, HostState::Up(worker));
+            self.hosts.set(host, HostState::Up(worker));
         }
         self.recheck = true;
         self.away.remove(&host);
@@ -48,8 +48,7 @@ impl Manager {
             let slot_bytes = joined.slot_bytes();
             effects.push(Effect::Report(Report::TooSmall { host, slot_bytes, task_bytes }));
         }
-        let before = self.workers.insert(worker, joined);
-        assert!(before.is_none(), "a worker's name is used once");
+        self.workers.insert(worker, joined);
     }
 
     fn smallest_task_bytes(&self) -> Option<u64> {
@@ -57,17 +56,19 @@ impl Manager {
     }
 
     pub(super) fn on_heard(&mut self, now: Timestamp, worker: WorkerId, effects: &mut Vec<Effect>) {
-        let Some(heard) = self.workers.get_mut(&worker) else { return };
-        heard.last_heard = now;
-        heard.is_absent = false;
-        if heard.health == Health::Unhealthy {
-            heard.health = Health::Healthy;
-            effects.push(Effect::Report(Report::HealthyAgain { host: heard.host }));
-            for attempt in heard.attempts.clone() {
-                let held = self.attempts[&attempt];
-                if held.phase.is_live() {
-                    self.queue.withdraw(held.task);
-                }
+        let before = self.workers.change(worker, |heard| {
+            heard.last_heard = now;
+            heard.is_absent = false;
+            std::mem::replace(&mut heard.health, Health::Healthy)
+        });
+        if before != Some(Health::Unhealthy) {
+            return;
+        }
+        let heard = &self.workers[&worker];
+        effects.push(Effect::Report(Report::HealthyAgain { host: heard.host }));
+        for held in heard.attempts.iter().map(|attempt| self.attempts[attempt]) {
+            if held.phase.is_live() {
+                self.queue.withdraw(held.task);
             }
         }
     }
@@ -78,7 +79,7 @@ impl Manager {
             .workers
             .iter()
             .filter(|(_, worker)| now.since(worker.last_heard) >= self.config.unhealthy_after)
-            .map(|(&id, _)| id)
+            .map(|(id, _)| id)
             .collect();
         for worker in silent {
             self.on_silence(now, worker, effects);
@@ -92,8 +93,8 @@ impl Manager {
         let since = self.last_tick.replace(now).map_or(self.config.tick, |last| now.since(last));
         if since > self.config.tick * 2 {
             let span = since - self.config.tick;
-            for worker in self.workers.values_mut() {
-                worker.last_heard = now.min(worker.last_heard + span);
+            for worker in self.workers.iter().map(|(id, _)| id).collect::<Vec<WorkerId>>() {
+                self.workers.change(worker, |worker| worker.last_heard = now.min(worker.last_heard + span));
             }
             self.forgive_absences(now, span);
         }
@@ -113,10 +114,9 @@ impl Manager {
 
     /// What an UNHEALTHY worker holds and may run twice, waits for another one too.
     fn give_to_others(&mut self, worker: WorkerId) -> u32 {
-        let silent = self.workers.get_mut(&worker).expect("only workers fall silent");
-        silent.health = Health::Unhealthy;
+        self.workers.change(worker, |silent| silent.health = Health::Unhealthy);
         let mut given = 0;
-        for attempt in silent.attempts.clone() {
+        for attempt in self.workers[&worker].attempts.clone() {
             let held = self.attempts[&attempt];
             let has_one_attempt = self.task(held.task).state.live().count() == 1;
             if held.phase.is_live() && has_one_attempt && self.may_be_helped(held.task) && !self.is_stopping() {
@@ -144,9 +144,9 @@ impl Manager {
         is_dead: bool,
         effects: &mut Vec<Effect>,
     ) {
-        let last_heard = self.workers.get(&worker).map(|worker| worker.last_heard);
+        let last_heard = self.workers.get(worker).map(|worker| worker.last_heard);
         if let (Some(host), Some(last_heard)) = (self.lose(now, worker, is_dead, effects), last_heard) {
-            self.hosts.insert(host, HostState::Starting);
+            self.hosts.set(host, HostState::Starting);
             self.wait_for_host(host, last_heard);
             self.count_host_fault(now, host, "its agent was lost", effects);
         } else if is_dead {
@@ -156,8 +156,8 @@ impl Manager {
 
     /// Forgets a worker and gives back what it held, at once or when it can't run there any more.
     fn lose(&mut self, now: Timestamp, worker: WorkerId, is_dead: bool, effects: &mut Vec<Effect>) -> Option<HostId> {
-        let lost: Vec<AttemptId> = self.workers.get(&worker)?.attempts.iter().copied().collect();
-        let host = self.workers.remove(&worker)?.host;
+        let lost: Vec<AttemptId> = self.workers.get(worker)?.attempts.iter().copied().collect();
+        let host = self.workers.remove(worker)?.host;
         self.recheck = true;
         let (mut given_back, mut held) = (0, BTreeSet::new());
         for attempt in lost {
@@ -183,8 +183,8 @@ impl Manager {
         if self.hosts.is_empty() || self.jobs.is_empty() {
             return false;
         }
-        let usable = self.usable_hosts();
-        usable == 0 || (!self.begun && usable < u64::from(self.config.min_workers)) || self.waits_for_nobody()
+        let needed = if self.begun { 1 } else { self.config.min_workers.max(1) as usize };
+        self.usable_hosts().take(needed).count() < needed || self.waits_for_nobody()
     }
 
     /// Whether there is a host that is up, or may be, and on which not every job's setup has failed.
@@ -197,12 +197,12 @@ impl Manager {
     }
 
     /// Hosts that may end a task yet: what a useless one holds says one after the other that it can't run there.
-    fn usable_hosts(&self) -> u64 {
+    fn usable_hosts(&self) -> impl Iterator<Item = HostId> {
         let holds_some = |state: HostState| matches!(state, HostState::Up(worker) if self.workers[&worker].held() > 0);
-        let is_left = |(host, state): &(&HostId, &HostState)| {
+        let is_left = move |(host, state): &(&HostId, &HostState)| {
             self.is_usable(**state) && (holds_some(**state) || !self.fails_all_setups(**host))
         };
-        self.hosts.iter().filter(is_left).count() as u64
+        self.hosts.iter().filter(is_left).map(|(host, _)| *host)
     }
 
     /// Whether all that is left are tasks that no host is large enough for, though some were for others.

@@ -24,12 +24,12 @@ use titan_proto::time::Timestamp;
 
 use crate::config::Config;
 use crate::effect::{Effect, Verdict};
-use crate::event::{Event, HostId, WorkerId};
+use crate::event::{Event, HostId};
 use crate::journal::past::PastTask;
-use crate::policy::Policy;
 use crate::queue::Queue;
+use crate::roster::Roster;
 use crate::task::{Job, Task, Trouble};
-use crate::worker::{Attempt, HostState, Worker};
+use crate::worker::{Attempt, Hosts, Phase};
 use absence::Away;
 use commit::Commit;
 use hold::{Hold, Holder};
@@ -43,7 +43,6 @@ pub use view::{Counts, WorkerView};
 #[derive(Debug)]
 pub struct Manager {
     config: Config,
-    policy: Box<dyn Policy>,
     jobs: Vec<Job>,
     queue: Queue,
     /// PENDING tasks that may still run on an agent that was lost.
@@ -64,9 +63,11 @@ pub struct Manager {
     /// Whether a task may wait that no host can ever take.
     recheck: bool,
     attempts: BTreeMap<AttemptId, Attempt>,
+    /// How many of them were asked back and haven't answered.
+    recalling: u32,
     next_attempt: u32,
-    hosts: BTreeMap<HostId, HostState>,
-    workers: BTreeMap<WorkerId, Worker>,
+    hosts: Hosts,
+    workers: Roster,
     /// What is held against hosts.
     faults: BTreeMap<HostId, HostFaults>,
     last_tick: Option<Timestamp>,
@@ -100,7 +101,7 @@ impl Manager {
     /// A manager to which nothing has happened yet.
     pub fn new(config: Config) -> Self {
         Self {
-            policy: config.policy.build(),
+            workers: Roster::new(config.policy),
             config,
             jobs: Vec::new(),
             queue: Queue::default(),
@@ -114,9 +115,9 @@ impl Manager {
             just_ended: Vec::new(),
             recheck: false,
             attempts: BTreeMap::new(),
+            recalling: 0,
             next_attempt: 1,
-            hosts: BTreeMap::new(),
-            workers: BTreeMap::new(),
+            hosts: Hosts::default(),
             faults: BTreeMap::new(),
             last_tick: None,
             last_start: None,
@@ -195,6 +196,13 @@ impl Manager {
 
     fn total(&self) -> u64 {
         self.jobs.iter().map(|job| job.tasks.len() as u64).sum()
+    }
+
+    fn set_phase(&mut self, attempt: AttemptId, phase: Phase) {
+        let held = self.attempts.get_mut(&attempt).expect("only held attempts have a phase");
+        self.recalling -= u32::from(held.phase == Phase::Recalling);
+        self.recalling += u32::from(phase == Phase::Recalling);
+        held.phase = phase;
     }
 
     fn job(&self, job: JobId) -> &Job {

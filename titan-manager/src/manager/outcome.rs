@@ -29,7 +29,7 @@ impl Manager {
         message: ToManager,
         effects: &mut Vec<Effect>,
     ) {
-        if !self.workers.contains_key(&worker) {
+        if !self.workers.contains(worker) {
             // What a lost worker sends last counts for nothing.
             if let ToManager::Finished { attempt, .. } = message
                 && !self.attempts.contains_key(&attempt)
@@ -48,8 +48,7 @@ impl Manager {
             // Files are the affair of who drives.
             ToManager::Want { .. } | ToManager::Holds { .. } => {}
             ToManager::Load { load_hundredths, free_memory_bytes } => {
-                let worker = self.workers.get_mut(&worker).expect("looked up above");
-                worker.load = Some(Load { load_hundredths, free_memory_bytes });
+                self.workers.change(worker, |worker| worker.load = Some(Load { load_hundredths, free_memory_bytes }));
             }
         }
     }
@@ -58,8 +57,8 @@ impl Manager {
         let Some(held) = self.held_mut(worker, attempt) else { return };
         held.since.get_or_insert(now);
         if held.phase.is_live() {
-            held.phase = Phase::Running;
             let task = held.task;
+            self.set_phase(attempt, Phase::Running);
             let host = self.workers[&worker].host;
             effects.push(Effect::Report(Report::Started { task, attempt, host }));
         }
@@ -69,7 +68,7 @@ impl Manager {
         let Some(held) = self.held_mut(worker, attempt) else { return };
         held.since.get_or_insert(now);
         if held.phase == Phase::Recalling {
-            held.phase = Phase::Running;
+            self.set_phase(attempt, Phase::Running);
         }
     }
 
@@ -228,9 +227,9 @@ impl Manager {
         self.queue.withdraw(task);
         self.release_from_holds(task);
         for attempt in before.live().filter(|&attempt| Some(attempt) != counted) {
-            let held = self.attempts.get_mut(&attempt).expect("a live attempt is held");
-            held.phase = Phase::Cancelling;
-            effects.push(Effect::Send { worker: held.worker, message: ToAgent::Cancel { attempt } });
+            self.set_phase(attempt, Phase::Cancelling);
+            let worker = self.attempts[&attempt].worker;
+            effects.push(Effect::Send { worker, message: ToAgent::Cancel { attempt } });
         }
     }
 
@@ -280,13 +279,14 @@ impl Manager {
     /// Forgets an attempt that its worker doesn't hold any more.
     pub(super) fn release(&mut self, attempt: AttemptId) -> Attempt {
         let held = self.attempts.remove(&attempt).expect("only held attempts are released");
-        if let Some(worker) = self.workers.get_mut(&held.worker) {
+        self.recalling -= u32::from(held.phase == Phase::Recalling);
+        let request = &self.jobs[held.task.job.0 as usize].spec.request;
+        self.workers.change(held.worker, |worker| {
             worker.attempts.remove(&attempt);
-            if held.has_ended {
-                return held;
+            if !held.has_ended {
+                worker.used.remove(request);
             }
-            worker.used.remove(&self.jobs[held.task.job.0 as usize].spec.request);
-        }
+        });
         held
     }
 }

@@ -15,9 +15,8 @@ use titan_proto::time::Timestamp;
 use super::Manager;
 use crate::effect::{Effect, Record};
 use crate::event::{HostId, Rerun, WorkerId};
-use crate::policy::Candidate;
 use crate::task::TaskState;
-use crate::worker::{Attempt, Health, HostState, Phase, Worker};
+use crate::worker::{Attempt, Health, Phase, Worker};
 
 /// A host that so many tasks of a job in a row say lacks what they need, gets no more of that job while others can. Fewer
 /// would give it up for one odd task, more would send it what it only turns away.
@@ -30,14 +29,10 @@ pub(super) struct Reservation {
     pub(super) worker: WorkerId,
 }
 
-/// A task, and who could take it now.
-type Placeable = (TaskId, Vec<Candidate>);
-
 impl Manager {
     /// Gives pending tasks to workers until nobody has room for any, or the next one has to wait.
     pub(super) fn place(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
-        let healthy = self.workers.values().filter(|worker| worker.health == Health::Healthy).count();
-        self.begun |= healthy as u64 >= u64::from(self.config.min_workers);
+        self.begun |= self.workers.healthy() as u64 >= u64::from(self.config.min_workers);
         self.delayed_until = None;
         while self.begun && !self.is_stopping() && !self.queue.is_empty() {
             self.delayed_until = self.last_start.map(|last| last + self.config.start_delay).filter(|&at| at > now);
@@ -51,18 +46,18 @@ impl Manager {
 
     fn next_placement(&mut self) -> Option<(TaskId, WorkerId)> {
         let prefill = self.prefill_limit();
-        let deepest = self.deepest;
-        if !self.workers.values().any(|worker| self.gets_tasks(worker) && worker.has_place(prefill, deepest)) {
+        let has_place =
+            |(_, worker): (WorkerId, &Worker)| self.gets_tasks(worker) && worker.has_place(prefill, self.deepest);
+        if !self.workers.idle().any(has_place) && !self.workers.shortest_queues(prefill, self.deepest).any(has_place) {
             return None;
         }
-        let (placeable, reservation) = self.find_placeable(prefill);
+        let (placement, reservation) = self.find_placement(prefill);
         self.reservation = reservation.or(self.reservation);
-        let (task, candidates) = placeable?;
-        Some((task, self.policy.pick(&candidates)))
+        placement
     }
 
-    /// The first task that somebody could take, and what the first one before it that nobody could take reserves.
-    fn find_placeable(&self, prefill: u32) -> (Option<Placeable>, Option<Reservation>) {
+    /// The first task that somebody could take, and who; and what the first one before it that nobody could take reserves.
+    fn find_placement(&self, prefill: u32) -> (Option<(TaskId, WorkerId)>, Option<Reservation>) {
         let mut reservation: Option<Reservation> = None;
         let mut without_room: BTreeSet<JobId> = BTreeSet::new();
         for task in self.queue.heads() {
@@ -70,9 +65,10 @@ impl Manager {
                 continue;
             }
             let reserved = reservation.map(|reservation| reservation.worker);
-            let candidates = self.candidates_or_queues(task, prefill, reserved);
-            if !candidates.is_empty() {
-                return (Some((task, candidates)), reservation);
+            let is_second_attempt = self.task(task).state != TaskState::Pending;
+            let own_prefill = if is_second_attempt { 0 } else { prefill };
+            if let Some(worker) = self.find_worker(task, own_prefill, reserved) {
+                return (Some((task, worker)), reservation);
             }
             reservation = reservation.or_else(|| self.reserve(task));
             if !self.has_room_for_others(task.job, prefill) {
@@ -82,19 +78,11 @@ impl Manager {
         (None, reservation)
     }
 
-    fn candidates_or_queues(&self, task: TaskId, prefill: u32, reserved: Option<WorkerId>) -> Vec<Candidate> {
-        let candidates = self.candidates(task, 0, reserved);
-        let is_second_attempt = self.task(task).state != TaskState::Pending;
-        if candidates.is_empty() && prefill > 0 && !is_second_attempt {
-            return self.candidates(task, prefill, reserved);
-        }
-        candidates
-    }
-
     /// Whether some worker has room for tasks of that job, whatever a single one of them has been through.
     fn has_room_for_others(&self, job: JobId, prefill: u32) -> bool {
-        let has_room = |worker: &Worker| self.has_room(job, worker, 0) || self.has_room(job, worker, prefill);
-        self.workers.values().any(|worker| self.gets_tasks(worker) && has_room(worker))
+        let has_room = |worker: &Worker, prefill| self.gets_tasks(worker) && self.has_room(job, worker, prefill);
+        self.workers.idle().any(|(_, worker)| has_room(worker, 0))
+            || self.workers.shortest_queues(prefill, self.deepest).any(|(_, worker)| has_room(worker, prefill))
     }
 
     /// The worker that lacks least of what a task asks for; the one that it had if that still makes sense.
@@ -103,10 +91,14 @@ impl Manager {
             return None;
         }
         let request = &self.job(task.job).spec.request;
-        let able = self.eligible(task).filter(|(_, worker)| !worker.is_throttled(&self.config));
-        let before = self.reservation.filter(|before| before.task == task).map(|before| before.worker);
-        let (&worker, _) =
-            able.min_by_key(|(id, worker)| (Some(**id) != before, worker.missing(request), worker.held(), **id))?;
+        let suits = self.suits(task);
+        let is_able = |worker: &Worker| suits(worker) && !worker.is_throttled(&self.config);
+        let before = self.reservation.filter(|before| before.task == task);
+        if let Some(before) = before.filter(|before| self.workers.get(before.worker).is_some_and(is_able)) {
+            return Some(before);
+        }
+        let able = self.workers.iter().filter(|(_, worker)| is_able(worker));
+        let (worker, _) = able.min_by_key(|(id, worker)| (worker.missing(request), worker.held(), *id))?;
         Some(Reservation { task, worker })
     }
 
@@ -118,36 +110,33 @@ impl Manager {
         if !config.start_delay.is_zero() || config.has_gate() || config.halt.is_some() {
             return 0;
         }
-        let expected =
-            self.hosts.values().filter(|host| !matches!(host, HostState::Absent | HostState::Down)).count().max(1);
-        u32::try_from(self.queue.len() / expected as u64).unwrap_or(u32::MAX)
+        u32::try_from(self.queue.len() / self.hosts.expected().max(1)).unwrap_or(u32::MAX)
     }
 
-    /// The workers that could take that task now, with that many attempts beyond their slots.
-    pub(super) fn candidates(&self, task: TaskId, prefill: u32, reserved: Option<WorkerId>) -> Vec<Candidate> {
-        let request = &self.job(task.job).spec.request;
-        self.eligible(task)
-            .filter(|(id, worker)| Some(**id) != reserved && self.has_room(task.job, worker, prefill))
-            .map(|(&id, worker)| Candidate {
-                worker: id,
-                slots: worker.capacity.slots,
-                held: worker.held(),
-                cores_left: worker.capacity.most_cores().saturating_sub(worker.used.cores + request.cores()),
-                memory_bytes_left: worker
-                    .capacity
-                    .memory_bytes
-                    .saturating_sub(worker.used.memory_bytes + request.memory_bytes),
-            })
-            .collect()
+    /// The worker that is to take that task now: one with a free slot, by the policy; otherwise the shortest queue, with as many beyond
+    /// its slots.
+    pub(super) fn find_worker(&self, task: TaskId, prefill: u32, reserved: Option<WorkerId>) -> Option<WorkerId> {
+        let suits = self.suits(task);
+        let could = |id: WorkerId, worker: &Worker, prefill: u32| {
+            Some(id) != reserved && self.has_room(task.job, worker, prefill) && suits(worker)
+        };
+        let idle = self.workers.idle().find(|(id, worker)| could(*id, worker, 0));
+        let queue =
+            || self.workers.shortest_queues(prefill, self.deepest).find(|(id, worker)| could(*id, worker, prefill));
+        idle.or_else(queue).map(|(id, _)| id)
     }
 
-    /// The workers that could take that task as things are, but for what else they hold.
-    fn eligible(&self, task: TaskId) -> impl Iterator<Item = (&WorkerId, &Worker)> {
-        let fit = move |(_, worker): &(&WorkerId, &Worker)| self.fits(task, worker);
+    /// Whether a worker could take that task as things are, but for what else it holds.
+    fn suits(&self, task: TaskId) -> impl Fn(&Worker) -> bool {
         // Who holds it already counts: a task isn't taken from there to go where it wouldn't have gone.
         let could = |worker: &&Worker| self.gets_tasks(worker) && self.could_take(task, worker);
-        let has_elsewhere = self.workers.values().filter(could).any(|worker| !self.avoids(task, worker.host));
-        self.workers.iter().filter(fit).filter(move |(_, worker)| !has_elsewhere || !self.avoids(task, worker.host))
+        let is_avoiding =
+            self.avoids_any(task) && self.workers.values().filter(could).any(|worker| !self.avoids(task, worker.host));
+        move |worker| self.fits(task, worker) && !(is_avoiding && self.avoids(task, worker.host))
+    }
+
+    fn avoids_any(&self, task: TaskId) -> bool {
+        self.troubles.get(&task).is_some_and(|trouble| trouble.avoid.is_some()) || !self.job(task.job).lacks.is_empty()
     }
 
     /// Whether a task shouldn't go to that host if there is another one.
@@ -182,6 +171,7 @@ impl Manager {
         self.next_attempt += 1;
         self.last_start = Some(now);
         self.queue.take(task);
+        self.workers.picked(worker);
         self.attempts.insert(attempt, Attempt { task, worker, phase: Phase::Scheduled, since: None, has_ended: false });
         let state = self.task_mut(task);
         state.state = state.state.with(attempt);
@@ -189,10 +179,12 @@ impl Manager {
         let tried = state.tried;
         let host = self.workers[&worker].host;
         let spec = &self.jobs[task.job.0 as usize].spec;
-        let holder = self.workers.get_mut(&worker).expect("a policy picks one of the candidates");
-        holder.attempts.insert(attempt);
-        holder.used.add(&spec.request);
-        if holder.jobs.insert(task.job) {
+        let is_new = self.workers.change(worker, |holder| {
+            holder.attempts.insert(attempt);
+            holder.used.add(&spec.request);
+            holder.jobs.insert(task.job)
+        });
+        if is_new.expect("who is found is there") {
             effects.push(Effect::Send { worker, message: ToAgent::Job { job: task.job, work: spec.work.clone() } });
         }
         if spec.rerun == Rerun::Lost {
@@ -206,34 +198,31 @@ impl Manager {
         if self.delayed_until.is_some() || self.is_stopping() || !self.begun {
             return;
         }
-        let idle: u32 = self.workers.values().filter(|worker| self.gets_tasks(worker)).map(Worker::free_slots).sum();
-        if idle == 0 {
+        if self.workers.longest_queues().next().is_none() {
             return;
         }
-        let asked = self.attempts.values().filter(|attempt| attempt.phase == Phase::Recalling).count() as u32;
-        for _ in asked..idle {
+        let idle = self.workers.idle().filter(|(_, worker)| self.gets_tasks(worker));
+        let idle: u32 = idle.map(|(_, worker)| worker.free_slots()).sum();
+        for _ in self.recalling..idle {
             let Some(attempt) = self.longest_queue_end() else { return };
-            let held = self.attempts.get_mut(&attempt).expect("the queue's end is an attempt");
-            held.phase = Phase::Recalling;
-            effects.push(Effect::Send { worker: held.worker, message: ToAgent::Recall { attempt } });
+            let worker = self.attempts[&attempt].worker;
+            self.set_phase(attempt, Phase::Recalling);
+            effects.push(Effect::Send { worker, message: ToAgent::Recall { attempt } });
         }
     }
 
     /// The last attempt of the longest queue that a free slot elsewhere could take.
     fn longest_queue_end(&self) -> Option<AttemptId> {
-        let queued = |worker: &Worker| {
+        let has_more_queued = |worker: &&Worker| {
             let recalled = worker.attempts.iter().filter(|id| self.attempts[id].phase == Phase::Recalling).count();
-            worker.queued().saturating_sub(recalled as u32)
+            worker.queued() as usize > recalled
         };
-        let mut donors: Vec<&Worker> =
-            self.workers.values().filter(|worker| worker.health == Health::Healthy && queued(worker) > 0).collect();
-        donors.sort_by_cached_key(|worker| std::cmp::Reverse(queued(worker)));
         let waits = |reservation: &Reservation| self.queue.contains(reservation.task);
         let reserved = self.reservation.filter(waits).map(|reservation| reservation.worker);
-        donors.into_iter().find_map(|donor| {
+        self.workers.longest_queues().filter(has_more_queued).find_map(|donor| {
             donor.attempts.iter().rev().copied().find(|id| {
                 let attempt = &self.attempts[id];
-                attempt.phase == Phase::Scheduled && !self.candidates(attempt.task, 0, reserved).is_empty()
+                attempt.phase == Phase::Scheduled && self.find_worker(attempt.task, 0, reserved).is_some()
             })
         })
     }

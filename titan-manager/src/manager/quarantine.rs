@@ -2,14 +2,13 @@
 //! fails. What only some tasks miss there is none. After some in a row a host gets no tasks for a while, if there are others;
 //! each time for longer. A task that ends well there ends the row. It is never the last one: what nobody else can do, it does.
 
-use titan_proto::id::TaskId;
-use titan_proto::message::ToAgent;
+use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::time::Timestamp;
 
 use super::Manager;
 use crate::effect::{Effect, Record, Report};
 use crate::event::HostId;
-use crate::worker::{Health, Phase, Worker};
+use crate::worker::{Health, Worker};
 
 /// So many faults in a row are no accident. Fewer would take a host away for one bad moment, more would cost more tasks their
 /// time.
@@ -97,21 +96,16 @@ impl Manager {
     pub(super) fn is_needed(&self, host: HostId) -> bool {
         let here = self.workers.values().find(|worker| worker.host == host && worker.health == Health::Healthy);
         let Some(here) = here else { return false };
-        let others: Vec<&Worker> = self.workers.values().filter(self.works_elsewhere(host)).collect();
+        let others = || self.workers.values().filter(self.works_elsewhere(host));
         let only_here =
-            |task: TaskId| self.could_take(task, here) && !others.iter().any(|worker| self.could_take(task, worker));
+            |task: TaskId| self.could_take(task, here) && !others().any(|worker| self.could_take(task, worker));
         self.queue.heads().any(only_here)
     }
 
     /// What hasn't begun there goes elsewhere.
     fn take_back_from(&mut self, host: HostId, effects: &mut Vec<Effect>) {
-        let workers = &self.workers;
-        let is_there = |worker| workers.get(&worker).is_some_and(|worker| worker.host == host);
-        for (&attempt, held) in &mut self.attempts {
-            if held.phase == Phase::Scheduled && is_there(held.worker) {
-                held.phase = Phase::Recalling;
-                effects.push(Effect::Send { worker: held.worker, message: ToAgent::Recall { attempt } });
-            }
-        }
+        let there = self.workers.iter().filter(|(_, worker)| worker.host == host);
+        let held: Vec<AttemptId> = there.flat_map(|(_, worker)| worker.attempts.iter().copied()).collect();
+        self.take_back(held, effects);
     }
 }

@@ -91,11 +91,12 @@ impl Manager {
         let (since, has_ended) = ((phase == Phase::Running).then_some(now), state == HeldState::Ended);
         self.attempts.insert(attempt, Attempt { task, worker, phase, since, has_ended });
         let request = &self.jobs[task.job.0 as usize].spec.request;
-        let holder = self.workers.get_mut(&worker).expect("it has just joined");
-        holder.attempts.insert(attempt);
-        if !has_ended {
-            holder.used.add(request);
-        }
+        self.workers.change(worker, |holder| {
+            holder.attempts.insert(attempt);
+            if !has_ended {
+                holder.used.add(request);
+            }
+        });
         effects.push(Effect::Send { worker, message: ToAgent::Adopt { attempt, task, have: 0 } });
         if phase == Phase::Cancelling {
             return effects.push(Effect::Send { worker, message: ToAgent::Cancel { attempt } });

@@ -1,7 +1,7 @@
 //! How a batch comes to its end: a person cancels it, what `--halt` waits for has happened, nobody is left to work, or all
 //! is done.
 
-use titan_proto::id::{JobId, TaskId};
+use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::ToAgent;
 use titan_proto::time::Timestamp;
 
@@ -9,7 +9,7 @@ use super::{Ended, Manager};
 use crate::config::{Halt, HaltWhy};
 use crate::effect::{Effect, End, Verdict};
 use crate::task::{Job, TaskState};
-use crate::worker::Phase;
+use crate::worker::{Attempt, Phase};
 
 /// Why no more tasks start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +68,17 @@ impl Manager {
 
     /// What waits in a worker's queue mustn't start any more.
     fn take_back_all(&mut self, effects: &mut Vec<Effect>) {
-        for (&attempt, held) in self.attempts.iter_mut().filter(|(_, held)| held.phase == Phase::Scheduled) {
-            held.phase = Phase::Recalling;
-            effects.push(Effect::Send { worker: held.worker, message: ToAgent::Recall { attempt } });
+        self.take_back(self.attempts.keys().copied().collect(), effects);
+    }
+
+    /// Asks those of these attempts back that haven't begun.
+    pub(super) fn take_back(&mut self, attempts: Vec<AttemptId>, effects: &mut Vec<Effect>) {
+        for attempt in attempts {
+            let Attempt { phase, worker, .. } = self.attempts[&attempt];
+            if phase == Phase::Scheduled {
+                self.set_phase(attempt, Phase::Recalling);
+                effects.push(Effect::Send { worker, message: ToAgent::Recall { attempt } });
+            }
         }
     }
 

@@ -20,11 +20,7 @@ impl Manager {
         let mut slow = self.stragglers(now);
         slow.sort_by_key(|(_, span)| std::cmp::Reverse(*span));
         for (task, span) in slow {
-            let candidates = self.candidates(task, 0, None);
-            if candidates.is_empty() {
-                continue;
-            }
-            let worker = self.policy.pick(&candidates);
+            let Some(worker) = self.find_worker(task, 0, None) else { continue };
             let host = self.workers[&worker].host;
             effects.push(Effect::Report(Report::Speculated { task, host, span }));
             self.queue.give_back(task);

@@ -126,8 +126,7 @@ impl Manager {
         if !self.queue.is_empty() && up.peek().is_some() && up.all(|worker| worker.is_throttled(&self.config)) {
             waits.push("every host is busier, or has less memory free, than it may for a new task".to_owned());
         }
-        let has_workers = self.workers.values().any(|worker| worker.health == Health::Healthy);
-        if !self.queue.is_empty() && !has_workers {
+        if !self.queue.is_empty() && self.workers.healthy() == 0 {
             waits.push("no host is up: one is waited for".to_owned());
         }
         waits

@@ -1,24 +1,18 @@
 //! The worker with the smallest share of its slots taken.
 
-use super::{Candidate, Policy};
-use crate::event::WorkerId;
+use super::{Policy, Rank, Room};
 
-/// Keeps all workers equally full, in proportion to their slots; among equals the first that joined.
+/// Shares are compared as fixed-point numbers with so many bits behind the point.
+const FRACTION_BITS: u32 = 32;
+
+/// Keeps all workers equally full, in proportion to their slots; among equals the larger, then the first that joined.
 #[derive(Debug, Default)]
 pub struct LeastLoaded;
 
 impl Policy for LeastLoaded {
-    fn pick(&mut self, candidates: &[Candidate]) -> WorkerId {
-        let mut best = &candidates[0];
-        for candidate in &candidates[1..] {
-            // held/slots compared without division; at equal shares the larger worker has more room.
-            let (left, right) =
-                (u64::from(candidate.held) * u64::from(best.slots), u64::from(best.held) * u64::from(candidate.slots));
-            if left < right || (left == right && candidate.slots > best.slots) {
-                best = candidate;
-            }
-        }
-        best.worker
+    fn rank(&self, room: &Room) -> Rank {
+        // At equal shares the larger worker has more room.
+        Rank((u64::from(room.held) << FRACTION_BITS) / u64::from(room.slots), u64::MAX - u64::from(room.slots))
     }
 }
 
@@ -28,15 +22,10 @@ mod tests {
 
     #[test]
     fn shares_count_and_not_numbers() {
-        let candidate = |number, slots, held| Candidate {
-            worker: WorkerId(number),
-            slots,
-            held,
-            cores_left: 0,
-            memory_bytes_left: 0,
-        };
-        assert_eq!(LeastLoaded.pick(&[candidate(1, 2, 1), candidate(2, 8, 3)]), WorkerId(2));
-        assert_eq!(LeastLoaded.pick(&[candidate(1, 2, 0), candidate(2, 8, 0)]), WorkerId(2));
-        assert_eq!(LeastLoaded.pick(&[candidate(1, 4, 1), candidate(2, 4, 1)]), WorkerId(1));
+        let rank = |slots, held| LeastLoaded.rank(&Room { slots, held, cores_left: 0, memory_bytes_left: 0 });
+        assert!(rank(8, 3) < rank(2, 1));
+        assert!(rank(8, 0) < rank(2, 0));
+        assert!(rank(6, 2) < rank(3, 1), "the same share of the larger one");
+        assert_eq!(rank(4, 1), rank(4, 1));
     }
 }

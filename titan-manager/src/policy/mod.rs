@@ -12,25 +12,41 @@ pub use bin_packing::BinPacking;
 pub use least_loaded::LeastLoaded;
 pub use round_robin::RoundRobin;
 
-/// A worker that could take the task now: HEALTHY, large enough, with room.
+/// What a HEALTHY worker with a free slot has room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
-    /// The worker.
-    pub worker: WorkerId,
+pub struct Room {
     /// Its slots; at least 1.
     pub slots: u32,
-    /// Attempts that it holds, queued ones included.
+    /// Those that are taken.
     pub held: u32,
-    /// Cores that would still be free with the task; 0 too where it would be queued.
+    /// Cores that are free.
     pub cores_left: u32,
-    /// Memory that would still be free with the task, in bytes.
+    /// Memory that is free, in bytes.
     pub memory_bytes_left: u64,
 }
 
-/// Picks a worker. May keep state, but must be deterministic.
+/// A place in an order: the lowest comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank(pub u64, pub u64);
+
+impl Rank {
+    /// The first of all.
+    pub const MIN: Self = Self(0, 0);
+}
+
+/// In which order workers with a free slot are asked: the first that can take a task does. Whoever ranks is deterministic, and looks at
+/// one worker alone, so that thousands can be kept in order. Where no slot is free the shortest queue is asked first, whatever the policy.
 pub trait Policy: fmt::Debug + Send {
-    /// The worker that takes the task; `candidates` is ordered by worker and not empty.
-    fn pick(&mut self, candidates: &[Candidate]) -> WorkerId;
+    /// Where a worker stands; among equals the one that joined first comes first.
+    fn rank(&self, room: &Room) -> Rank;
+
+    /// The worker after which the next one is looked for; None: at the lowest rank.
+    fn last(&self) -> Option<WorkerId> {
+        None
+    }
+
+    /// A worker was picked.
+    fn picked(&mut self, _worker: WorkerId) {}
 }
 
 /// The policies by name.

@@ -9,7 +9,7 @@ use titan_proto::time::Timestamp;
 
 use super::*;
 use crate::effect::{End, Kept, Record, Report, TaskEnd};
-use crate::event::{Capacity, Dependency, JobSpec, Request, Rerun};
+use crate::event::{Capacity, Dependency, JobSpec, Request, Rerun, WorkerId};
 use crate::journal::Entry;
 use crate::policy::PolicyKind;
 use crate::task::Lifecycle;
