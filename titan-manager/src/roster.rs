@@ -19,7 +19,7 @@ pub(crate) struct Roster {
     healthy: usize,
     /// Healthy ones with a free slot.
     idle: BTreeSet<(Rank, WorkerId)>,
-    /// Healthy ones without: what they hold beyond their slots, for each of these.
+    /// Healthy ones without: what they hold beyond their slots and wasn't asked back, for each of these.
     full: BTreeSet<(u64, WorkerId)>,
     /// How many workers have so many slots.
     slots: BTreeMap<u32, usize>,
@@ -126,7 +126,7 @@ impl Roster {
         self.full.iter().take_while(move |(length, _)| may_have_room(*length)).map(|(_, id)| (*id, &self.workers[id]))
     }
 
-    /// The healthy workers that hold more than their slots, the longest queue first.
+    /// The healthy workers that hold more than their slots and what was asked back, the longest queue first.
     pub(crate) fn longest_queues(&self) -> impl Iterator<Item = &Worker> {
         self.full.iter().rev().take_while(|(length, _)| *length > 0).map(|(_, id)| &self.workers[id])
     }
@@ -136,7 +136,9 @@ impl Roster {
             return Place::Nowhere;
         }
         if !worker.has_slot() {
-            return Place::Full((u64::from(worker.queued()) << FRACTION_BITS) / u64::from(worker.capacity.slots));
+            return Place::Full(
+                (u64::from(worker.left_in_queue()) << FRACTION_BITS) / u64::from(worker.capacity.slots),
+            );
         }
         Place::Idle(self.policy.rank(&Room {
             slots: worker.capacity.slots,
@@ -238,6 +240,11 @@ mod tests {
         let mut turns = roster(PolicyKind::RoundRobin, &[4, 4, 4]);
         turns.picked(WorkerId(0));
         assert_eq!(order(&turns), [1, 2, 0]);
+        turns.picked(WorkerId(2));
+        assert_eq!(order(&turns), [0, 1, 2], "after the last comes the first");
+        turns.picked(WorkerId(1));
+        turns.remove(WorkerId(1));
+        assert_eq!(order(&turns), [2, 0], "after one that has gone the next");
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub(crate) struct Worker {
     pub(crate) is_absent: bool,
     /// Every attempt that it may hold, cancelled ones included.
     pub(crate) attempts: BTreeSet<AttemptId>,
+    /// How many of them were asked back and haven't answered.
+    pub(crate) recalled: u32,
     /// What these take of its capacity.
     pub(crate) used: Used,
     /// How busy it said it was last.
@@ -103,6 +105,7 @@ impl Worker {
             last_heard: now,
             is_absent: false,
             attempts: BTreeSet::new(),
+            recalled: 0,
             used: Used::default(),
             load: None,
             jobs: BTreeSet::new(),
@@ -120,6 +123,11 @@ impl Worker {
     /// Attempts beyond its slots.
     pub(crate) fn queued(&self) -> u32 {
         self.held().saturating_sub(self.capacity.slots)
+    }
+
+    /// Those of them that weren't asked back.
+    pub(crate) fn left_in_queue(&self) -> u32 {
+        self.queued().saturating_sub(self.recalled)
     }
 
     pub(crate) fn slot_bytes(&self) -> u64 {

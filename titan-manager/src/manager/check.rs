@@ -53,6 +53,9 @@ impl Manager {
         let mut seen: BTreeSet<AttemptId> = BTreeSet::new();
         for (id, worker) in self.workers.iter() {
             assert_eq!(self.hosts[&worker.host], HostState::Up(id), "{id:?}'s host");
+            let is_recalled = |attempt: &&AttemptId| self.attempts[attempt].phase == Phase::Recalling;
+            let recalled = worker.attempts.iter().filter(is_recalled).count();
+            assert_eq!(worker.recalled as usize, recalled, "what {id:?} was asked for");
             for attempt in &worker.attempts {
                 assert!(seen.insert(*attempt), "{attempt} is held twice");
                 assert_eq!(self.attempts[attempt].worker, id, "{attempt}");

@@ -200,9 +200,12 @@ impl Manager {
 
     fn set_phase(&mut self, attempt: AttemptId, phase: Phase) {
         let held = self.attempts.get_mut(&attempt).expect("only held attempts have a phase");
-        self.recalling -= u32::from(held.phase == Phase::Recalling);
-        self.recalling += u32::from(phase == Phase::Recalling);
-        held.phase = phase;
+        let before = std::mem::replace(&mut held.phase, phase);
+        let (was, is) = (u32::from(before == Phase::Recalling), u32::from(phase == Phase::Recalling));
+        if was != is {
+            self.recalling = self.recalling + is - was;
+            self.workers.change(held.worker, |worker| worker.recalled = worker.recalled + is - was);
+        }
     }
 
     fn job(&self, job: JobId) -> &Job {

@@ -279,10 +279,12 @@ impl Manager {
     /// Forgets an attempt that its worker doesn't hold any more.
     pub(super) fn release(&mut self, attempt: AttemptId) -> Attempt {
         let held = self.attempts.remove(&attempt).expect("only held attempts are released");
-        self.recalling -= u32::from(held.phase == Phase::Recalling);
+        let was_recalled = u32::from(held.phase == Phase::Recalling);
+        self.recalling -= was_recalled;
         let request = &self.jobs[held.task.job.0 as usize].spec.request;
         self.workers.change(held.worker, |worker| {
             worker.attempts.remove(&attempt);
+            worker.recalled -= was_recalled;
             if !held.has_ended {
                 worker.used.remove(request);
             }

@@ -213,13 +213,9 @@ impl Manager {
 
     /// The last attempt of the longest queue that a free slot elsewhere could take.
     fn longest_queue_end(&self) -> Option<AttemptId> {
-        let has_more_queued = |worker: &&Worker| {
-            let recalled = worker.attempts.iter().filter(|id| self.attempts[id].phase == Phase::Recalling).count();
-            worker.queued() as usize > recalled
-        };
         let waits = |reservation: &Reservation| self.queue.contains(reservation.task);
         let reserved = self.reservation.filter(waits).map(|reservation| reservation.worker);
-        self.workers.longest_queues().filter(has_more_queued).find_map(|donor| {
+        self.workers.longest_queues().find_map(|donor| {
             donor.attempts.iter().rev().copied().find(|id| {
                 let attempt = &self.attempts[id];
                 attempt.phase == Phase::Scheduled && self.find_worker(attempt.task, 0, reserved).is_some()

@@ -8,7 +8,7 @@ use titan_proto::time::Timestamp;
 use super::Manager;
 use crate::effect::{Effect, Record, Report};
 use crate::event::HostId;
-use crate::worker::{Health, Worker};
+use crate::worker::{Health, HostState, Worker};
 
 /// So many faults in a row are no accident. Fewer would take a host away for one bad moment, more would cost more tasks their
 /// time.
@@ -94,8 +94,11 @@ impl Manager {
 
     /// Whether something waits that it could do, and nobody else.
     pub(super) fn is_needed(&self, host: HostId) -> bool {
-        let here = self.workers.values().find(|worker| worker.host == host && worker.health == Health::Healthy);
-        let Some(here) = here else { return false };
+        let Some(HostState::Up(worker)) = self.hosts.get(&host) else { return false };
+        let here = &self.workers[worker];
+        if here.health != Health::Healthy {
+            return false;
+        }
         let others = || self.workers.values().filter(self.works_elsewhere(host));
         let only_here =
             |task: TaskId| self.could_take(task, here) && !others().any(|worker| self.could_take(task, worker));
