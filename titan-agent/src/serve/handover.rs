@@ -1,5 +1,6 @@
 //! How a bridge gives its own streams to the agent, so that bytes pass through one process less: it sends the descriptors and then only
-//! waits. Either side ends a connection by closing the socket between them.
+//! waits. Either side ends a connection by closing the socket between them. As a bridge may meet an agent of another build, this stays as
+//! it is: one byte, with the bridge's stdin and stdout.
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
     recvmsg, sendmsg,
@@ -48,7 +50,7 @@ pub(super) fn take(bridge: &UnixStream) -> io::Result<(Handed, Handed)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut descriptors = RecvAncillaryBuffer::new(&mut space);
     let mut word = [0; WORD.len()];
-    recvmsg(bridge, &mut [IoSliceMut::new(&mut word)], &mut descriptors, RecvFlags::CMSG_CLOEXEC)?;
+    retry_on_intr(|| recvmsg(bridge, &mut [IoSliceMut::new(&mut word)], &mut descriptors, RecvFlags::CMSG_CLOEXEC))?;
     let mut streams = descriptors.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(streams) => streams.collect::<Vec<_>>(),
         _ => Vec::new(),
@@ -69,7 +71,7 @@ impl Handed {
     /// Waits until it is ready. False: the bridge has ended before.
     fn wait(&self, ready: PollFlags) -> io::Result<bool> {
         let mut both = [PollFd::new(&self.stream, ready), PollFd::new(&self.bridge, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut both, None))?;
+        retry_on_intr(|| poll(&mut both, None))?;
         Ok(!both[0].revents().is_empty())
     }
 }

@@ -69,7 +69,13 @@ pub(super) fn serve_all(listener: UnixListener, options: &Options) -> Result<Exi
     let accepted = sender.clone();
     spawn("listener", move || {
         for bridge in listener.incoming().flatten().filter(meeting::is_own) {
-            let Ok(streams) = handover::take(&bridge) else { continue };
+            let streams = match handover::take(&bridge) {
+                Ok(streams) => streams,
+                Err(error) => {
+                    eprintln!("titan-agent: a connection without streams: {error}");
+                    continue;
+                }
+            };
             if accepted.send(Happening::Accepted { streams, bridge }).is_err() {
                 return;
             }
