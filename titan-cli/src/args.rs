@@ -352,20 +352,4 @@ impl BenchArgs {
     pub(crate) fn place(&self) -> PlaceOptions {
         PlaceOptions { cluster: self.cluster.clone(), hosts: self.hosts.clone(), local: None, jobs: None }
     }
-
-    /// The first of them alone, which has that name, as it is typed in another folder.
-    pub(crate) fn first_place_words(&self, name: &str) -> Vec<String> {
-        let typed = self.hosts.first().and_then(|list| list.split(',').next());
-        let mut words = self.place_words();
-        words.retain(|word| !word.starts_with("--hosts"));
-        words.push(format!("--hosts={}", typed.unwrap_or(name)));
-        words
-    }
-
-    /// All of them, as they are typed in another folder.
-    pub(crate) fn place_words(&self) -> Vec<String> {
-        let absolute = |file: &PathBuf| std::path::absolute(file).unwrap_or_else(|_| file.clone());
-        let cluster = self.cluster.iter().map(|file| format!("--cluster={}", absolute(file).display()));
-        cluster.chain(self.hosts.iter().map(|list| format!("--hosts={list}"))).collect()
-    }
 }

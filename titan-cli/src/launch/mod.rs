@@ -20,7 +20,7 @@ pub(crate) mod gate;
 pub(crate) mod local;
 pub(crate) mod parcel;
 pub(crate) mod reasons;
-mod script;
+pub(crate) mod script;
 pub(crate) mod ssh;
 pub(crate) mod ssh_options;
 pub(crate) mod user_ssh;

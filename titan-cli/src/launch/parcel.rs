@@ -1,5 +1,4 @@
-//! An agent's executable as it is sent: in pieces, each compressed if the host can expand it. They are compressed side by side while the
-//! first is on its way, and once for all hosts.
+//! An agent's executable as it is sent: compressed, if the host can expand it. Its pieces are compressed side by side, once for all hosts.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -8,11 +7,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::OnceCell;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Compressed at once.
 const PIECE_BYTES: usize = 1 << 20;
-/// Half the size in a tenth of a second of one core; more effort gives a twentieth less and takes three times as long.
+/// Half the size in a fifth of a second of one core; more effort gives a twentieth less and takes three times as long.
 const LEVEL: Compression = Compression::new(2);
 
 /// How a host takes it.
@@ -26,13 +25,13 @@ pub(super) enum Packing {
 #[derive(Debug, Clone)]
 pub(crate) struct Parcel {
     bytes: Arc<Vec<u8>>,
-    compressed: Arc<[OnceCell<Vec<u8>>]>,
+    /// What each piece became; expanded one after the other they are the whole.
+    compressed: Arc<OnceCell<Vec<Vec<u8>>>>,
 }
 
 impl Parcel {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        let compressed = bytes.chunks(PIECE_BYTES).map(|_| OnceCell::new()).collect();
-        Self { bytes: Arc::new(bytes), compressed }
+        Self { bytes: Arc::new(bytes), compressed: Arc::default() }
     }
 
     /// Its size, unpacked.
@@ -40,44 +39,49 @@ impl Parcel {
         self.bytes.len()
     }
 
-    /// Sends it as the script of the start takes it: before each piece a line with its length, and a line with 0 after the last. How
-    /// many bytes that were.
+    /// Sends it as the script of the start takes it: a line with its length, then the bytes. How many bytes that were.
     ///
     /// # Errors
     /// The other end takes no more.
     pub(super) async fn send(&self, to: &mut (impl AsyncWrite + Unpin + ?Sized), packing: Packing) -> io::Result<u64> {
-        if packing == Packing::Gzip {
-            self.compress_ahead();
-        }
-        let mut sent = 0;
-        for (number, plain) in self.bytes.chunks(PIECE_BYTES).enumerate() {
-            let piece = match packing {
-                Packing::Gzip => self.compressed(number).await,
-                Packing::Plain => plain,
-            };
-            to.write_all(format!("{}\n", piece.len()).as_bytes()).await?;
-            to.write_all(piece).await?;
-            sent += piece.len() as u64;
-        }
-        to.write_all(b"0\n").await?;
-        to.flush().await.map(|()| sent)
-    }
-
-    /// Begins with all pieces: as many at once as there are threads.
-    fn compress_ahead(&self) {
-        for number in 0..self.compressed.len() {
-            let parcel = self.clone();
-            tokio::spawn(async move { parcel.compressed(number).await.len() });
-        }
-    }
-
-    async fn compressed(&self, number: usize) -> &[u8] {
-        let compress = || async {
-            let bytes = Arc::clone(&self.bytes);
-            let piece = spawn_blocking(move || gzip(bytes.chunks(PIECE_BYTES).nth(number).unwrap_or_default()));
-            piece.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        let pieces: Vec<&[u8]> = match packing {
+            Packing::Gzip => self.compressed().await.iter().map(Vec::as_slice).collect(),
+            Packing::Plain => vec![&self.bytes],
         };
-        self.compressed[number].get_or_init(compress).await
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        to.write_all(format!("{length}\n").as_bytes()).await?;
+        for piece in pieces {
+            to.write_all(piece).await?;
+        }
+        to.flush().await.map(|()| length as u64)
+    }
+
+    async fn compressed(&self) -> &[Vec<u8>] {
+        self.compressed
+            .get_or_init(|| async {
+                let pieces = 0..self.bytes.len().div_ceil(PIECE_BYTES);
+                let begun: Vec<JoinHandle<Vec<u8>>> = pieces.map(|number| self.compress(number)).collect();
+                let mut compressed = Vec::new();
+                for piece in begun {
+                    compressed.push(ended(piece).await);
+                }
+                compressed
+            })
+            .await
+    }
+
+    fn compress(&self, number: usize) -> JoinHandle<Vec<u8>> {
+        let bytes = Arc::clone(&self.bytes);
+        spawn_blocking(move || gzip(bytes.chunks(PIECE_BYTES).nth(number).unwrap_or_default()))
+    }
+}
+
+/// What came of it; nothing ever, if titan is ending.
+async fn ended(piece: JoinHandle<Vec<u8>>) -> Vec<u8> {
+    match piece.await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(piece) => piece,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => std::future::pending().await,
     }
 }
 
@@ -94,19 +98,12 @@ mod tests {
 
     use super::*;
 
-    /// What was sent, without the lines of lengths.
-    fn unpacked(mut sent: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        loop {
-            let end = sent.iter().position(|byte| *byte == b'\n').unwrap();
-            let length: usize = std::str::from_utf8(&sent[..end]).unwrap().parse().unwrap();
-            if length == 0 {
-                assert_eq!(&sent[end..], b"\n");
-                return bytes;
-            }
-            bytes.extend_from_slice(&sent[end + 1..][..length]);
-            sent = &sent[end + 1 + length..];
-        }
+    /// What follows the line with its length.
+    fn taken(sent: &[u8]) -> &[u8] {
+        let end = sent.iter().position(|byte| *byte == b'\n').unwrap();
+        let length: usize = std::str::from_utf8(&sent[..end]).unwrap().parse().unwrap();
+        assert_eq!(sent.len(), end + 1 + length);
+        &sent[end + 1..]
     }
 
     #[tokio::test]
@@ -115,12 +112,12 @@ mod tests {
         let parcel = Parcel::new(bytes.clone());
         let mut plain = Vec::new();
         assert_eq!(parcel.send(&mut plain, Packing::Plain).await.unwrap(), bytes.len() as u64);
-        assert!(unpacked(&plain) == bytes);
+        assert!(taken(&plain) == bytes);
         let mut packed = Vec::new();
         let sent = parcel.send(&mut packed, Packing::Gzip).await.unwrap();
         assert!(sent < bytes.len() as u64 / 2, "{sent}");
         let mut expanded = Vec::new();
-        MultiGzDecoder::new(&unpacked(&packed)[..]).read_to_end(&mut expanded).unwrap();
+        MultiGzDecoder::new(taken(&packed)).read_to_end(&mut expanded).unwrap();
         assert!(expanded == bytes);
     }
 }

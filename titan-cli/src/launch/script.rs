@@ -19,7 +19,8 @@ const KEPT: usize = 5;
 /// The directories that an agent may be cached in, as the shell spells them; the first that works is taken.
 const CANDIDATES: &str = r#""${XDG_CACHE_HOME:-$HOME/.cache}/titan" "/var/tmp/titan-$u" "/tmp/titan-$u" "/dev/shm/titan-$u" "/run/user/$u/titan""#;
 
-/// What starts an agent. If it doesn't arrive within `upload_span`, because whoever sends it is gone, the host gives up.
+/// What starts an agent. One that is missing comes as a line with a length and as many bytes: nothing follows them until the agent has
+/// said hello, since some `head`s read ahead. If it doesn't arrive within `upload_span`, because whoever sends it is gone, the host gives up.
 pub(crate) fn start(
     marker: &str,
     meeting: &str,
@@ -47,10 +48,9 @@ x="$d/.agent-$(uname -n)-$$"
 trap '' 13
 trap 'rm -f "$x"' 0
 trap 'exit 1' 1 2 15
-if command -v gzip >/dev/null; then z=gzip; f='gzip -dc'; else z=plain; f=cat; fi
+if command -v gzip >/dev/null; then z=gzip; else z=plain; fi
 say want "$z" "$t"
-pieces='while read -r k && [ "$k" -gt 0 ]; do head -c "$k"; done'
-if command -v timeout >/dev/null; then timeout {seconds} sh -c "$pieces"; else eval "$pieces"; fi 2>/dev/null | $f >"$x" 2>/dev/null
+take | unpack >"$x" 2>/dev/null
 if [ "$(wc -c <"$x")" -ne "$n" ]; then say failed "the agent didn't arrive whole in $d"; exit 0; fi
 s=$(sha256sum "$x" 2>/dev/null || shasum -a 256 "$x" 2>/dev/null)
 if [ "${{s%% *}}" != "$h" ]; then say failed "the agent arrived damaged, or there is no sha256sum"; exit 0; fi
@@ -58,6 +58,13 @@ chmod 700 "$x" && mv -f "$x" "$d/agent-$h" || {{ say failed "the agent can't be 
 trap - 0 1 2 13 15
 say placed
 become "$d/agent-$h"
+}}
+take() {{
+parcel='read -r k && exec head -c "$k"'
+if command -v timeout >/dev/null; then timeout {seconds} sh -c "$parcel"; else sh -c "$parcel"; fi 2>/dev/null
+}}
+unpack() {{
+if [ "$z" = gzip ]; then gzip -dc; else cat; fi
 }}
 become() {{
 umask "$um"
@@ -95,6 +102,11 @@ titan_probe; }}
         prologue = prologue(marker, binaries).replace("say target \"$t\"; exit 0", "h=none; n=0"),
         functions = functions(),
     )
+}
+
+/// What takes the agent of that hash away, as if it had never been there.
+pub(crate) fn forget(hash: &str) -> String {
+    format!(r#"u=$(id -u); for d in {CANDIDATES}; do rm -f "$d/agent-{hash}"; done"#)
 }
 
 /// What tells of everything that titan keeps on a host, and with `removes` takes it away: `fact cacheN KIB PATH`, then `end`. Only
@@ -201,9 +213,10 @@ pub(crate) fn quote(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::parcel::Parcel;
+    use super::super::parcel::{Packing, Parcel};
     use super::*;
-    use std::io::Write;
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Output, Stdio};
 
     const SPAN: Duration = Duration::from_secs(10);
@@ -228,21 +241,78 @@ mod tests {
         child.wait_with_output().unwrap()
     }
 
+    /// An agent: a script that says what it was told.
+    const AGENT: &[u8] = b"#!/bin/sh\necho runs \"$@\"\n";
+
+    /// Runs the script of a start in that shell and sends the agent when it is wanted; all that was said.
+    fn start_in(shell: &[&str], home: &Path, path: Option<&Path>) -> String {
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).env("HOME", home).env_remove("XDG_CACHE_HOME");
+        if let Some(path) = path {
+            let usual = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{}:{usual}", path.display()));
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let agent = binary(AGENT);
+        let script = start("mark", "meet", std::slice::from_ref(&agent), &BTreeMap::new(), None, SPAN);
+        stdin.write_all(script.as_bytes()).unwrap();
+        let mut text = String::new();
+        while !text.contains("mark want ") && said.read_line(&mut text).unwrap() > 0 {}
+        if !text.contains("mark want ") {
+            return text;
+        }
+        let packing = if text.contains("mark want gzip") { Packing::Gzip } else { Packing::Plain };
+        let mut sent = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(agent.parcel.send(&mut sent, packing)).unwrap();
+        stdin.write_all(&sent).unwrap();
+        said.read_to_string(&mut text).unwrap();
+        child.wait().unwrap();
+        text
+    }
+
     #[test]
-    fn every_shell_that_is_here_understands_the_script() {
-        let home = tempfile::tempdir().unwrap();
-        for shell in ["sh", "dash", "bash", "zsh", "busybox"] {
-            let script = start("mark", "meet", &[binary(b"x")], &BTreeMap::new(), None, SPAN);
-            if Command::new(shell).arg("-c").arg("exit 0").output().is_err() || shell == "busybox" {
+    fn every_shell_that_is_here_takes_an_agent() {
+        for shell in [&["sh"][..], &["dash"], &["bash"], &["zsh"], &["busybox", "sh"]] {
+            if Command::new(shell[0]).args(&shell[1..]).args(["-c", "exit 0"]).output().is_err() {
                 continue;
             }
-            let output = run(shell, &script, home.path());
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            assert!(text.contains("mark want "), "{shell}: {output:?}");
-            assert!(text.contains("mark failed the agent didn't arrive whole"), "{shell}: {output:?}");
-            let left = std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count();
-            assert_eq!(left, 0, "{shell} left something behind");
+            let home = tempfile::tempdir().unwrap();
+            let text = start_in(shell, home.path(), None);
+            assert!(text.ends_with("mark placed\nruns agent meet\n"), "{shell:?}: {text}");
+            let text = start_in(shell, home.path(), None);
+            assert!(text.starts_with("mark have") && text.ends_with("runs agent meet\n"), "{shell:?}: {text}");
         }
+    }
+
+    /// As that of BusyBox does.
+    #[test]
+    fn a_head_that_reads_ahead_takes_it_too() {
+        let (home, bin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let head = "#!/bin/sh\nexec dd bs=1048576 2>/dev/null | (/usr/bin/head -c \"$2\"; cat >/dev/null)\n";
+        std::fs::write(bin.path().join("head"), head.replace("dd bs=1048576", "dd bs=1048576 count=1")).unwrap();
+        std::fs::set_permissions(bin.path().join("head"), PermissionsExt::from_mode(0o755)).unwrap();
+        let text = start_in(&["sh"], home.path(), Some(bin.path()));
+        assert!(text.ends_with("mark placed\nruns agent meet\n"), "{text}");
+    }
+
+    #[test]
+    fn an_agent_that_does_not_arrive_whole_is_told_and_goes() {
+        let home = tempfile::tempdir().unwrap();
+        let output = run("sh", &start("mark", "meet", &[binary(b"x")], &BTreeMap::new(), None, SPAN), home.path());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("mark failed the agent didn't arrive whole"), "{output:?}");
+        assert_eq!(std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count(), 0, "it left something behind");
+    }
+
+    #[test]
+    fn an_agent_can_be_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        start_in(&["sh"], home.path(), None);
+        run("sh", &forget(&binary(AGENT).hash), home.path());
+        assert_eq!(std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count(), 0);
     }
 
     #[test]
@@ -255,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_cache_that_is_a_link_or_open_to_others_is_passed_over() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
+        use std::os::unix::fs::symlink;
         let home = tempfile::tempdir().unwrap();
         let elsewhere = home.path().join("elsewhere");
         std::fs::create_dir_all(home.path().join(".cache")).unwrap();
@@ -281,7 +351,6 @@ mod tests {
 
     #[test]
     fn cleaning_takes_what_titan_has_put_there_and_nothing_else() {
-        use std::os::unix::fs::PermissionsExt;
         let home = tempfile::tempdir().unwrap();
         let cache = home.path().join(".cache/titan");
         std::fs::create_dir_all(cache.join("blobs/ab")).unwrap();

@@ -15,7 +15,9 @@ use super::Bench;
 use super::figure::{Subject, Target};
 use super::runner::Runner;
 use crate::config::cluster::{Cluster, Host, Reach};
+use crate::config::place::Place;
 use crate::launch::ssh_options::{Destination, SSH};
+use crate::launch::{binaries, script};
 
 /// What is sent to learn how fast the link is.
 const PROBE_BYTES: u64 = 4 << 20;
@@ -56,13 +58,19 @@ enum Flow {
     OutputHere,
 }
 
-pub(super) fn measure(bench: &mut Bench<'_>, cluster: &Cluster) -> io::Result<()> {
+pub(super) fn measure(bench: &mut Bench<'_>, place: &Place) -> io::Result<()> {
+    let cluster = &place.cluster;
     let hosts: Vec<&Host> =
         cluster.hosts.iter().filter(|host| matches!(host.reach, Reach::Ssh { .. })).take(BLOB_HOSTS).collect();
     let Some(&host) = hosts.first() else {
         return Err(io::Error::other("none of these hosts is reached by ssh"));
     };
-    let (place, first_place) = (bench.args.place_words(), bench.args.first_place_words(&host.name));
+    let file = bench.args.cluster.as_ref().or(place.found.as_ref().map(|(file, _)| file));
+    let file = file.map(|file| Ok::<_, io::Error>(format!("--cluster={}", std::path::absolute(file)?.display())));
+    let file: Vec<String> = file.transpose()?.into_iter().collect();
+    let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+    let words = |names: &[&str]| [&file[..], &[format!("--hosts={}", names.join(","))]].concat();
+    let (place, first_place) = (words(&names), words(&names[..1]));
     let mut site = Site { cluster, hosts, place, first_place, rate: 0.0 };
     let probe = drain(&mut site.ssh(host, &format!("head -c {PROBE_BYTES} /dev/zero")), &bench.runner)?;
     site.rate = PROBE_BYTES as f64 / (probe.seconds - probe.first).max(1e-3);
@@ -87,6 +95,8 @@ fn start(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
 fn copies(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
     let agent = bench.runner.titan_file().to_owned();
     let bytes = fs::metadata(&agent)?.len() as f64;
+    let hash = binaries::own_hash().ok_or_else(|| io::Error::other("titan can't read itself"))?;
+    let forget = format!("exec /bin/sh -c {}", script::quote(&script::forget(&hash)));
     let (name, bound) = ("copy of the agent".to_owned(), site.named("ssh HOST 'cat > f'"));
     let target = Target::AtLeast(0.8, 1.0);
     bench.add(Subject { section: "hosts", name, unit: "MB/s", bound, target }, |runner| {
@@ -94,7 +104,7 @@ fn copies(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
         let login = drain(&mut site.ssh(site.first(), "true"), runner)?.seconds;
         let mut command = site.ssh(site.first(), "cat > .titan-bench && rm .titan-bench");
         let theirs = drain(command.stdin(File::open(&agent)?), runner)?.seconds - login;
-        drain(&mut runner.batch(&site.words("clean", &[])), runner)?;
+        drain(&mut site.ssh(site.first(), &forget), runner)?;
         let ours = site.first_byte(runner)? - warm;
         // Where either is lost in noise nothing is told of it.
         let rate = |seconds: f64| bytes / seconds.max(1e-3) / 1e6;

@@ -22,7 +22,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use crate::args::BenchArgs;
-use crate::config::cluster::Cluster;
+use crate::config::place::Place;
 use crate::driver::signals::Signals;
 use crate::exit::{self, Failure};
 use crate::json::line;
@@ -74,15 +74,14 @@ impl Bench<'_> {
 
 /// Measures, and prints what came of it.
 pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
-    let cluster = cluster(args)?;
+    let place = place(args)?;
     let runner = Runner::new().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
     leave_nothing_when_ended(runner.folder().to_owned());
     let mut bench = Bench { args, runner, figures: Vec::new() };
     let wanted = |section| args.sections.is_empty() || args.sections.contains(&section);
     for &section in Section::value_variants() {
         if wanted(section) {
-            measure(&mut bench, section, cluster.as_ref())
-                .map_err(|error| Failure::plain(exit::TASKS_FAILED, error))?;
+            measure(&mut bench, section, place.as_ref()).map_err(|error| Failure::plain(exit::TASKS_FAILED, error))?;
         }
     }
     let missed = bench.figures.iter().filter(|figure| figure.is_far_off()).count();
@@ -109,10 +108,10 @@ fn leave_nothing_when_ended(folder: PathBuf) {
 }
 
 /// The hosts to measure, if any were named.
-fn cluster(args: &BenchArgs) -> Result<Option<Cluster>, Failure> {
-    let place = args.place();
-    if place.cluster.is_some() || !place.hosts.is_empty() {
-        return Ok(Some(super::resolve_place(&place)?.cluster));
+fn place(args: &BenchArgs) -> Result<Option<Place>, Failure> {
+    let options = args.place();
+    if options.cluster.is_some() || !options.hosts.is_empty() {
+        return Ok(Some(super::resolve_place(&options)?));
     }
     if args.sections.contains(&Section::Hosts) {
         let hint = "say which: --hosts render1, or --cluster FILE";
@@ -121,14 +120,14 @@ fn cluster(args: &BenchArgs) -> Result<Option<Cluster>, Failure> {
     Ok(None)
 }
 
-fn measure(bench: &mut Bench<'_>, section: Section, cluster: Option<&Cluster>) -> io::Result<()> {
+fn measure(bench: &mut Bench<'_>, section: Section, place: Option<&Place>) -> io::Result<()> {
     match section {
         Section::Kernel => kernel::measure(bench),
         Section::Picture => picture::measure(bench),
         Section::Start => start::measure(bench),
         Section::Tasks => tasks::measure(bench),
         Section::Array => array::measure(bench),
-        Section::Hosts => cluster.map_or(Ok(()), |cluster| hosts::measure(bench, cluster)),
+        Section::Hosts => place.map_or(Ok(()), |place| hosts::measure(bench, place)),
     }
 }
 
