@@ -333,7 +333,7 @@ pub(crate) struct BenchArgs {
     /// Measure other programs as well: xargs, GNU parallel, as far as they are installed
     #[arg(long)]
     pub(crate) peers: bool,
-    /// Measure these hosts as well, against plain ssh: [USER@]HOST[:PORT], separated by commas
+    /// Measure these hosts as well, against plain ssh; separated by commas, as for the other commands
     #[arg(short = 'S', long, value_name = "LIST")]
     pub(crate) hosts: Vec<String>,
     /// Measure the hosts of this file as well; with --hosts those of them

@@ -178,8 +178,12 @@ mod tests {
         let budget = Arc::new(Budget::default());
         let (sender, receiver) = mpsc::channel();
         let chunk = move |bytes| sender.send(bytes).is_ok();
-        let scratch = Arc::new(ScratchRoot::named(&format!("{word}-{}", std::process::id())));
+        let scratch = Arc::new(ScratchRoot::named(&scratch_word(word)));
         (Sink::new(Arc::clone(&budget), scratch, Box::new(chunk)), receiver, budget)
+    }
+
+    fn scratch_word(word: &str) -> String {
+        format!("{word}-{}", std::process::id())
     }
 
     fn piece(number: u8) -> Vec<u8> {
@@ -215,6 +219,7 @@ mod tests {
         let numbers: Vec<u8> = bytes.chunks(MAX_RECORD_BYTES).map(|record| record[HEADER_BYTES]).collect();
         assert_eq!(numbers, (0..200).collect::<Vec<_>>());
         assert_eq!(budget.shelf.bytes(), 0);
+        ScratchRoot::named(&scratch_word("waits")).remove_all();
     }
 
     #[test]

@@ -59,21 +59,8 @@ enum Flow {
 }
 
 pub(super) fn measure(bench: &mut Bench<'_>, place: &Place) -> io::Result<()> {
-    let cluster = &place.cluster;
-    let hosts: Vec<&Host> =
-        cluster.hosts.iter().filter(|host| matches!(host.reach, Reach::Ssh { .. })).take(BLOB_HOSTS).collect();
-    let Some(&host) = hosts.first() else {
-        return Err(io::Error::other("none of these hosts is reached by ssh"));
-    };
-    let file = bench.args.cluster.as_ref().or(place.found.as_ref().map(|(file, _)| file));
-    let file = file.map(|file| Ok::<_, io::Error>(format!("--cluster={}", std::path::absolute(file)?.display())));
-    let file: Vec<String> = file.transpose()?.into_iter().collect();
-    let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-    let words = |names: &[&str]| [&file[..], &[format!("--hosts={}", names.join(","))]].concat();
-    let (place, first_place) = (words(&names), words(&names[..1]));
-    let mut site = Site { cluster, hosts, place, first_place, rate: 0.0 };
-    let probe = drain(&mut site.ssh(host, &format!("head -c {PROBE_BYTES} /dev/zero")), &bench.runner)?;
-    site.rate = PROBE_BYTES as f64 / (probe.seconds - probe.first).max(1e-3);
+    let file = bench.args.cluster.as_deref().or(place.found.as_ref().map(|(file, _)| file.as_path()));
+    let site = Site::new(&place.cluster, file, &bench.runner)?;
     start(bench, &site)?;
     copies(bench, &site)?;
     streams(bench, &site)?;
@@ -174,7 +161,28 @@ fn cancels(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
     Ok(())
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
+    /// Those hosts of a cluster that are reached by ssh, and its file, if it has one.
+    fn new(cluster: &'a Cluster, file: Option<&Path>, runner: &Runner) -> io::Result<Self> {
+        let by_ssh = cluster.hosts.iter().filter(|host| matches!(host.reach, Reach::Ssh { .. }));
+        let hosts: Vec<&Host> = by_ssh.take(BLOB_HOSTS).collect();
+        if hosts.is_empty() {
+            return Err(io::Error::other("none of these hosts is reached by ssh"));
+        }
+        let mut place = Vec::new();
+        if let Some(file) = file {
+            place.push(format!("--cluster={}", std::path::absolute(file)?.display()));
+        }
+        let mut first_place = place.clone();
+        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+        first_place.push(format!("--hosts={}", names[0]));
+        place.push(format!("--hosts={}", names.join(",")));
+        let mut site = Self { cluster, hosts, place, first_place, rate: 0.0 };
+        let probe = drain(&mut site.ssh(site.first(), &format!("head -c {PROBE_BYTES} /dev/zero")), runner)?;
+        site.rate = PROBE_BYTES as f64 / (probe.seconds - probe.first).max(1e-3);
+        Ok(site)
+    }
+
     fn first(&self) -> &Host {
         self.hosts[0]
     }
@@ -196,7 +204,7 @@ impl Site<'_> {
     }
 
     /// A command of titan's that has to do with the first host alone.
-    fn words<'a>(&'a self, command: &'a str, words: &[&'a str]) -> Vec<&'a str> {
+    fn words<'w>(&'w self, command: &'w str, words: &[&'w str]) -> Vec<&'w str> {
         [command].into_iter().chain(self.first_place.iter().map(String::as_str)).chain(words.iter().copied()).collect()
     }
 
