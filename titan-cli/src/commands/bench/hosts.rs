@@ -9,10 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wait4::Wait4 as _;
 
 use super::Bench;
 use super::figure::{Subject, Target};
+use super::memory::Memory;
 use super::runner::Runner;
 use crate::config::cluster::{Cluster, Host, Reach};
 use crate::config::place::Place;
@@ -278,17 +278,18 @@ fn drain(command: &mut Command, runner: &Runner) -> io::Result<Drained> {
     let said = runner.folder().join(format!("said-{number}"));
     let start = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(File::create(&said)?).spawn()?;
+    let memory = Memory::watch(&child);
     let first = read_all(&mut child, start)?;
-    let usage = child.wait4()?;
+    let status = child.wait()?;
     let seconds = start.elapsed().as_secs_f64();
     let text = fs::read_to_string(&said)?;
     fs::remove_file(&said)?;
-    if !usage.status.success() {
+    if !status.success() {
         let name = command.get_program().to_string_lossy().into_owned();
         let last = text.lines().last().unwrap_or("it said nothing").to_owned();
-        return Err(io::Error::other(format!("{name}: {}: {last}", usage.status)));
+        return Err(io::Error::other(format!("{name}: {status}: {last}")));
     }
-    Ok(Drained { first, seconds, peak_bytes: usage.rusage.maxrss })
+    Ok(Drained { first, seconds, peak_bytes: memory.peak_bytes() })
 }
 
 /// Seconds until its first byte, or its end.

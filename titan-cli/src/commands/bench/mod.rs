@@ -3,12 +3,14 @@
 //! # Layout
 //! `figure` is a ratio with its target, measured several times, and prints; `samples` are what that gave. The sections: `kernel` (shares of the
 //! floating-point limit), `picture` (a whole command, and PNG), `start` (start-up, one task), `tasks` (processes and
-//! kernel tasks a second, and the peers), `array` (a million tasks), `hosts` (all that goes over ssh). `runner` runs titan and others as a user would.
+//! kernel tasks a second, and the peers), `array` (a million tasks), `hosts` (all that goes over ssh). `runner` runs titan and others as a user would, and `memory`
+//! watches what they take.
 
 mod array;
 mod figure;
 mod hosts;
 mod kernel;
+mod memory;
 mod picture;
 mod runner;
 mod samples;

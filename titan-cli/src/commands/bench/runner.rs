@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use wait4::Wait4 as _;
+
+use super::memory::Memory;
 
 /// What runs programs.
 #[derive(Debug)]
@@ -94,13 +95,19 @@ impl Runner {
         let start = Instant::now();
         let mut child = self.batch(words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        let said = lines.by_ref().map_while(Result::ok).any(|line| line.contains(what));
+        let mut last = String::new();
+        let mut is_it = |line: String| {
+            last = line;
+            last.contains(what)
+        };
+        let said = lines.by_ref().map_while(Result::ok).any(&mut is_it);
         let seconds = start.elapsed().as_secs_f64();
         kill_process(Pid::from_child(&child), Signal::INT)?;
         // What it says while it stops is read, or it would wait for that.
         lines.for_each(drop);
         child.wait()?;
-        said.then_some(seconds).ok_or_else(|| io::Error::other(format!("titan {} never began", words.join(" "))))
+        said.then_some(seconds)
+            .ok_or_else(|| io::Error::other(format!("titan {} never began: {last}", words.join(" "))))
     }
 
     /// titan until that holds, and is stopped then, or until its batch is over.
@@ -108,7 +115,8 @@ impl Runner {
         let mut child =
             self.batch(&[words, &["--json"]].concat()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let pid = Pid::from_child(&child);
-        thread::scope(|scope| {
+        let memory = Memory::watch(&child);
+        let mut stopped = thread::scope(|scope| {
             let ended = scope.spawn(move || Self::ended(&mut child));
             while !ended.is_finished() {
                 if holds() {
@@ -118,15 +126,17 @@ impl Runner {
                 thread::sleep(LOOK_SPAN);
             }
             ended.join().expect("it only waits")
-        })
+        })?;
+        stopped.peak_bytes = memory.peak_bytes();
+        Ok(stopped)
     }
 
     fn ended(child: &mut Child) -> io::Result<Stopped> {
         let mut text = Vec::new();
         child.stdout.take().expect("it is piped").read_to_end(&mut text)?;
-        let peak_bytes = child.wait4()?.rusage.maxrss;
+        child.wait()?;
         let summary: Value = serde_json::from_slice(&text).map_err(io::Error::other)?;
-        Ok(Stopped { peak_bytes, completed: summary["tasks"]["completed"].as_u64().unwrap_or(0) })
+        Ok(Stopped { peak_bytes: 0, completed: summary["tasks"]["completed"].as_u64().unwrap_or(0) })
     }
 
     /// titan's own executable.
