@@ -102,7 +102,7 @@ impl Runner {
         };
         let said = lines.by_ref().map_while(Result::ok).any(&mut is_it);
         let seconds = start.elapsed().as_secs_f64();
-        kill_process(Pid::from_child(&child), Signal::INT)?;
+        kill_process(Pid::from_child(&child), Signal::TERM)?;
         // What it says while it stops is read, or it would wait for that.
         lines.for_each(drop);
         child.wait()?;
@@ -120,7 +120,7 @@ impl Runner {
             let ended = scope.spawn(move || Self::ended(&mut child));
             while !ended.is_finished() {
                 if holds() {
-                    kill_process(pid, Signal::INT)?;
+                    kill_process(pid, Signal::TERM)?;
                     break;
                 }
                 thread::sleep(LOOK_SPAN);
