@@ -5,18 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Index;
 
 use crate::event::WorkerId;
-use crate::policy::{Policy, PolicyKind, Rank, Room};
+use crate::policy::{Policy, PolicyKind, Rank, Room, SHARE_BITS, share};
 use crate::worker::{Health, Worker};
-
-/// A queue's length for each slot, with so many bits behind the point.
-const FRACTION_BITS: u32 = 32;
 
 /// All workers.
 #[derive(Debug)]
 pub(crate) struct Roster {
     workers: BTreeMap<WorkerId, Worker>,
     policy: Box<dyn Policy>,
-    healthy: usize,
     /// Healthy ones with a free slot.
     idle: BTreeSet<(Rank, WorkerId)>,
     /// Healthy ones without: what they hold beyond their slots and wasn't asked back, for each of these.
@@ -38,7 +34,6 @@ impl Roster {
         Self {
             workers: BTreeMap::new(),
             policy: policy.build(),
-            healthy: 0,
             idle: BTreeSet::new(),
             full: BTreeSet::new(),
             slots: BTreeMap::new(),
@@ -68,12 +63,12 @@ impl Roster {
 
     /// How many are HEALTHY.
     pub(crate) fn healthy(&self) -> usize {
-        self.healthy
+        self.idle.len() + self.full.len()
     }
 
     pub(crate) fn insert(&mut self, id: WorkerId, worker: Worker) {
         *self.slots.entry(worker.capacity.slots).or_default() += 1;
-        self.enter(id, &worker);
+        self.enter(id, self.place_of(&worker));
         let before = self.workers.insert(id, worker);
         assert!(before.is_none(), "a worker's name is used once");
     }
@@ -98,7 +93,7 @@ impl Roster {
         let after = self.place_of(&self.workers[&id]);
         if before != after {
             self.leave(id, before);
-            self.enter_at(id, after);
+            self.enter(id, after);
         }
         Some(changed)
     }
@@ -120,8 +115,8 @@ impl Roster {
     pub(crate) fn shortest_queues(&self, beyond: u32, depth: u32) -> impl Iterator<Item = (WorkerId, &Worker)> {
         let fewest_slots = u128::from(self.slots.keys().next().copied().unwrap_or(1));
         let may_have_room = move |length: u64| {
-            length >> FRACTION_BITS < u64::from(depth)
-                && (u128::from(length) * fewest_slots) >> FRACTION_BITS < u128::from(beyond)
+            length >> SHARE_BITS < u64::from(depth)
+                && (u128::from(length) * fewest_slots) >> SHARE_BITS < u128::from(beyond)
         };
         self.full.iter().take_while(move |(length, _)| may_have_room(*length)).map(|(_, id)| (*id, &self.workers[id]))
     }
@@ -136,9 +131,7 @@ impl Roster {
             return Place::Nowhere;
         }
         if !worker.has_slot() {
-            return Place::Full(
-                (u64::from(worker.left_in_queue()) << FRACTION_BITS) / u64::from(worker.capacity.slots),
-            );
+            return Place::Full(share(worker.left_in_queue(), worker.capacity.slots));
         }
         Place::Idle(self.policy.rank(&Room {
             slots: worker.capacity.slots,
@@ -148,13 +141,7 @@ impl Roster {
         }))
     }
 
-    fn enter(&mut self, id: WorkerId, worker: &Worker) {
-        let place = self.place_of(worker);
-        self.enter_at(id, place);
-    }
-
-    fn enter_at(&mut self, id: WorkerId, place: Place) {
-        self.healthy += usize::from(place != Place::Nowhere);
+    fn enter(&mut self, id: WorkerId, place: Place) {
         match place {
             Place::Nowhere => {}
             Place::Idle(rank) => drop(self.idle.insert((rank, id))),
@@ -163,7 +150,6 @@ impl Roster {
     }
 
     fn leave(&mut self, id: WorkerId, place: Place) {
-        self.healthy -= usize::from(place != Place::Nowhere);
         match place {
             Place::Nowhere => {}
             Place::Idle(rank) => drop(self.idle.remove(&(rank, id))),
@@ -184,7 +170,7 @@ impl Roster {
             };
             assert!(is_there, "{id:?} isn't where it belongs: {place:?}");
         }
-        assert_eq!((self.healthy, self.idle.len() + self.full.len()), (healthy, healthy), "healthy workers");
+        assert_eq!(self.healthy(), healthy, "healthy workers");
         assert_eq!(self.slots.values().sum::<usize>(), self.workers.len(), "workers by slots");
     }
 }

@@ -1,9 +1,6 @@
 //! The worker with the smallest share of its slots taken.
 
-use super::{Policy, Rank, Room};
-
-/// Shares are compared as fixed-point numbers with so many bits behind the point.
-const FRACTION_BITS: u32 = 32;
+use super::{Policy, Rank, Room, share};
 
 /// Keeps all workers equally full, in proportion to their slots; among equals the larger, then the first that joined.
 #[derive(Debug, Default)]
@@ -12,7 +9,7 @@ pub struct LeastLoaded;
 impl Policy for LeastLoaded {
     fn rank(&self, room: &Room) -> Rank {
         // At equal shares the larger worker has more room.
-        Rank((u64::from(room.held) << FRACTION_BITS) / u64::from(room.slots), u64::MAX - u64::from(room.slots))
+        Rank(share(room.held, room.slots), u64::MAX - u64::from(room.slots))
     }
 }
 

@@ -25,6 +25,9 @@ pub struct Room {
     pub memory_bytes_left: u64,
 }
 
+/// How finely shares are compared.
+pub(crate) const SHARE_BITS: u32 = 32;
+
 /// A place in an order: the lowest comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank(pub u64, pub u64);
@@ -32,6 +35,11 @@ pub struct Rank(pub u64, pub u64);
 impl Rank {
     /// The first of all.
     pub const MIN: Self = Self(0, 0);
+}
+
+/// `part` of `whole` as a fixed-point number, with [`SHARE_BITS`] bits behind the point.
+pub(crate) fn share(part: u32, whole: u32) -> u64 {
+    (u64::from(part) << SHARE_BITS) / u64::from(whole)
 }
 
 /// In which order workers with a free slot are asked: the first that can take a task does. Whoever ranks is deterministic, and looks at
