@@ -2,7 +2,7 @@
 //! fails. What only some tasks miss there is none. After some in a row a host gets no tasks for a while, if there are others;
 //! each time for longer. A task that ends well there ends the row. It is never the last one: what nobody else can do, it does.
 
-use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::id::TaskId;
 use titan_proto::time::Timestamp;
 
 use super::Manager;
@@ -83,6 +83,13 @@ impl Manager {
         self.faults.get(&host).is_some_and(|faults| faults.until.is_some())
     }
 
+    fn worker_on(&self, host: HostId) -> Option<&Worker> {
+        match self.hosts.get(&host) {
+            Some(HostState::Up(worker)) => self.workers.get(*worker),
+            _ => None,
+        }
+    }
+
     /// A worker that gets tasks, on another host than that.
     fn works_elsewhere(&self, host: HostId) -> impl Fn(&&Worker) -> bool {
         move |worker| worker.host != host && self.gets_tasks(worker)
@@ -94,11 +101,8 @@ impl Manager {
 
     /// Whether something waits that it could do, and nobody else.
     pub(super) fn is_needed(&self, host: HostId) -> bool {
-        let Some(HostState::Up(worker)) = self.hosts.get(&host) else { return false };
-        let here = &self.workers[worker];
-        if here.health != Health::Healthy {
-            return false;
-        }
+        let here = self.worker_on(host).filter(|worker| worker.health == Health::Healthy);
+        let Some(here) = here else { return false };
         let others = || self.workers.values().filter(self.works_elsewhere(host));
         let only_here =
             |task: TaskId| self.could_take(task, here) && !others().any(|worker| self.could_take(task, worker));
@@ -107,8 +111,7 @@ impl Manager {
 
     /// What hasn't begun there goes elsewhere.
     fn take_back_from(&mut self, host: HostId, effects: &mut Vec<Effect>) {
-        let there = self.workers.iter().filter(|(_, worker)| worker.host == host);
-        let held: Vec<AttemptId> = there.flat_map(|(_, worker)| worker.attempts.iter().copied()).collect();
-        self.take_back(held, effects);
+        let held = self.worker_on(host).map(|worker| worker.attempts.iter().copied().collect());
+        self.take_back(held.unwrap_or_default(), effects);
     }
 }
