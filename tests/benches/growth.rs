@@ -12,7 +12,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use titan_manager::{Capacity, Config, Effect, Event, HostId, JobSpec, Manager, Request, Rerun, WorkerId};
+use titan_manager::{Capacity, Config, Effect, Event, HostId, JobSpec, Manager, WorkerId};
 use titan_proto::id::AttemptId;
 use titan_proto::message::{Outcome, ResultSummary, ToAgent, ToManager, Work};
 use titan_proto::time::Timestamp;
@@ -216,20 +216,8 @@ impl World {
 }
 
 fn job(tasks: u32) -> JobSpec {
-    JobSpec {
-        name: "noop".to_owned(),
-        work: Work::Kernel { name: "noop".to_owned(), params: Vec::new(), timeout_ms: 0 },
-        tasks,
-        closed: true,
-        retries: 2,
-        slot_memory_bytes: 0,
-        request: Request::default(),
-        rerun: Rerun::Anytime,
-        priority: 0,
-        group: 1,
-        after: Vec::new(),
-        commits: false,
-    }
+    let work = Work::Kernel { name: "noop".to_owned(), params: Vec::new(), timeout_ms: 0 };
+    JobSpec::new("noop", work, tasks)
 }
 
 fn micros(span: Duration) -> f64 {

@@ -102,6 +102,26 @@ pub struct JobSpec {
     pub commits: bool,
 }
 
+impl JobSpec {
+    /// A whole job of that many tasks, which may run twice, are tried once, ask for nothing but a slot, and wait for nobody.
+    pub fn new(name: impl Into<String>, work: Work, tasks: u32) -> Self {
+        Self {
+            name: name.into(),
+            work,
+            tasks,
+            closed: true,
+            retries: 0,
+            slot_memory_bytes: 0,
+            request: Request::default(),
+            rerun: Rerun::Anytime,
+            priority: 0,
+            group: 1,
+            after: Vec::new(),
+            commits: false,
+        }
+    }
+}
+
 /// Something that happened. Jobs are numbered from 0 in the order of their submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

@@ -151,20 +151,7 @@ impl Scenario {
         let memory_bytes = SLOT_BYTES * u64::from(slots);
         let joins_after = Some(Duration::from_millis(300));
         let host = HostPlan { slots, memory_bytes, cores: slots, gpus: 0, joins_after, speed, gives_up_percent: 0 };
-        let spec = JobSpec {
-            name: "job".to_owned(),
-            work: work(),
-            tasks,
-            closed: true,
-            retries: 2,
-            slot_memory_bytes: 0,
-            request: Request::default(),
-            rerun: Rerun::Anytime,
-            priority: 0,
-            group: 1,
-            after: Vec::new(),
-            commits: false,
-        };
+        let spec = JobSpec { retries: 2, ..JobSpec::new("job", work(), tasks) };
         let manners = Manners {
             seed: 1,
             longest_ms: 1_000,

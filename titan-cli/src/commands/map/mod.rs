@@ -88,18 +88,12 @@ pub(crate) fn run(args: &MapArgs, mut start: Start) -> Result<u8, Failure> {
     let directory = &begun.directory;
     let in_scratch = job.workdir == Workdir::Scratch;
     let spec = JobSpec {
-        name: "map".to_owned(),
-        tasks: 0,
         closed: false,
         retries: cluster.scheduler.retries.unwrap_or(0),
-        slot_memory_bytes: 0,
         request: request(&args.process),
         rerun: rerun(&job, &asked.files),
-        work: TaskWork::Command(job.clone()),
-        priority: 0,
-        group: 1,
-        after: Vec::new(),
         commits: asked.files.has_outputs(),
+        ..JobSpec::new("map", TaskWork::Command(job.clone()), 0)
     };
     let Asked { template, mut files, values, total, .. } = asked;
     if args.process.stdin.as_deref() == Some(OsStr::new("-")) {

@@ -9,7 +9,7 @@ pub(crate) use dry_run::show_slots;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use titan_manager::{JobSpec, Request, Rerun};
+use titan_manager::JobSpec;
 use titan_proto::id::JobId;
 use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
@@ -59,19 +59,11 @@ pub(crate) fn run(args: &RunArgs, mut start: Start) -> Result<u8, Failure> {
     let directory = &begun.directory;
     space::check(&*plan, directory.path(), &targets)?;
     let outputs = Outputs::new(targets, directory.id().to_string(), directory.temporaries());
+    let work = TaskWork::Kernel { name: name.to_owned(), params: plan.params(), timeout_ms: 0 };
     let spec = JobSpec {
-        name: name.to_owned(),
-        work: TaskWork::Kernel { name: name.to_owned(), params: plan.params(), timeout_ms: 0 },
-        tasks: plan.tasks(),
-        closed: true,
         retries: cluster.scheduler.retries.unwrap_or(KERNEL_RETRIES),
         slot_memory_bytes: plan.task_memory_bytes(),
-        request: Request::default(),
-        rerun: Rerun::Anytime,
-        priority: 0,
-        group: 1,
-        after: Vec::new(),
-        commits: false,
+        ..JobSpec::new(name, work, plan.tasks())
     };
     let batch = Batch {
         name,

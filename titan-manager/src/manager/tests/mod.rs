@@ -167,20 +167,7 @@ impl Cluster {
 
 fn spec(tasks: u32) -> JobSpec {
     let work = Work::Kernel { name: "test".into(), params: vec![], timeout_ms: 0 };
-    JobSpec {
-        name: "job".to_owned(),
-        work,
-        tasks,
-        closed: true,
-        retries: 2,
-        slot_memory_bytes: 0,
-        request: Request::default(),
-        rerun: Rerun::Anytime,
-        priority: 0,
-        group: 1,
-        after: vec![],
-        commits: false,
-    }
+    JobSpec { retries: 2, ..JobSpec::new("job", work, tasks) }
 }
 
 fn capacity(slots: u32) -> Capacity {
