@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use super::Bench;
 use super::figure::{Subject, Target};
-use super::memory::Memory;
 use super::runner::Runner;
 use crate::config::cluster::{Cluster, Host, Reach};
 use crate::config::place::Place;
@@ -43,14 +42,6 @@ struct Site<'a> {
     rate: f64,
 }
 
-/// What a program that ended well has written, and what it took.
-struct Drained {
-    /// From its start to its first byte.
-    first: f64,
-    seconds: f64,
-    peak_bytes: u64,
-}
-
 /// What fills the link while a task is cancelled.
 #[derive(Clone, Copy)]
 enum Flow {
@@ -73,7 +64,7 @@ fn start(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
     let (name, bound) = ("start to first task running, agent cached".to_owned(), site.named("ssh HOST true"));
     let target = Target::AtMost(1.3, 1.1);
     bench.add(Subject { section: "hosts", name, unit: "ms", bound, target }, |runner| {
-        let theirs = drain(&mut site.ssh(site.first(), "true"), runner)?.seconds;
+        let theirs = runner.drain(&mut site.ssh(site.first(), "true"))?.seconds;
         Ok((site.first_byte(runner)? * 1e3, theirs * 1e3))
     })
 }
@@ -88,10 +79,10 @@ fn copies(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
     let target = Target::AtLeast(0.8, 1.0);
     bench.add(Subject { section: "hosts", name, unit: "MB/s", bound, target }, |runner| {
         let warm = site.first_byte(runner)?;
-        let login = drain(&mut site.ssh(site.first(), "true"), runner)?.seconds;
+        let login = runner.drain(&mut site.ssh(site.first(), "true"))?.seconds;
         let mut command = site.ssh(site.first(), "cat > .titan-bench && rm .titan-bench");
-        let theirs = drain(command.stdin(File::open(&agent)?), runner)?.seconds - login;
-        drain(&mut site.ssh(site.first(), &forget), runner)?;
+        let theirs = runner.drain(command.stdin(File::open(&agent)?))?.seconds - login;
+        runner.drain(&mut site.ssh(site.first(), &forget))?;
         let ours = site.first_byte(runner)? - warm;
         // Where either is lost in noise nothing is told of it.
         let rate = |seconds: f64| bytes / seconds.max(1e-3) / 1e6;
@@ -107,9 +98,9 @@ fn streams(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
         let (name, bound) = (format!("a task's output to stdout{how}"), site.named("ssh HOST cat"));
         let target = Target::AtLeast(0.8, 0.95);
         bench.add(Subject { section: "hosts", name, unit: "MB/s", bound, target }, |runner| {
-            let theirs = drain(&mut site.ssh(site.first(), &source), runner)?.seconds;
+            let theirs = runner.drain(&mut site.ssh(site.first(), &source))?.seconds;
             let command = [options, &["--", "sh", "-c", &source, ":::", "1"]].concat();
-            let ours = drain(&mut site.map_first(runner, &command), runner)?.seconds;
+            let ours = runner.drain(&mut site.map_first(runner, &command))?.seconds;
             Ok((bytes as f64 / ours / 1e6, bytes as f64 / theirs / 1e6))
         })?;
     }
@@ -136,14 +127,14 @@ fn blobs(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
         let mut words = vec!["map"];
         words.extend(site.place.iter().map(String::as_str));
         words.extend(["--each-host", "--base", &base, "--", "true"]);
-        let ours = drain(&mut runner.batch(&words), runner)?;
+        let ours = runner.drain(&mut runner.batch(&words))?;
         peaks.push(ours.peak_bytes as f64 / 1e6);
         Ok((all * bytes as f64 / ours.seconds / 1e6, all * bytes as f64 / theirs / 1e6))
     })?;
     let (name, bound) = ("most memory of titan while it flows".to_owned(), "of titan --version".to_owned());
     let mut peaks = peaks.into_iter();
     bench.add(Subject { section: "hosts", name, unit: "MB", bound, target: Target::Told }, |runner| {
-        let idle = drain(Command::new(runner.titan_file()).arg("--version"), runner)?.peak_bytes as f64 / 1e6;
+        let idle = runner.drain(Command::new(runner.titan_file()).arg("--version"))?.peak_bytes as f64 / 1e6;
         Ok((peaks.next().unwrap_or(idle), idle))
     })
 }
@@ -178,7 +169,7 @@ impl<'a> Site<'a> {
         first_place.push(format!("--hosts={}", names[0]));
         place.push(format!("--hosts={}", names.join(",")));
         let mut site = Self { cluster, hosts, place, first_place, rate: 0.0 };
-        let probe = drain(&mut site.ssh(site.first(), &format!("head -c {PROBE_BYTES} /dev/zero")), runner)?;
+        let probe = runner.drain(&mut site.ssh(site.first(), &format!("head -c {PROBE_BYTES} /dev/zero")))?;
         site.rate = PROBE_BYTES as f64 / (probe.seconds - probe.first).max(1e-3);
         Ok(site)
     }
@@ -215,12 +206,12 @@ impl<'a> Site<'a> {
 
     fn first_byte(&self, runner: &Runner) -> io::Result<f64> {
         let words = ["--line-buffer", "--", "echo", ":::", "1"];
-        Ok(drain(&mut self.map_first(runner, &words), runner)?.first)
+        Ok(runner.drain(&mut self.map_first(runner, &words))?.first)
     }
 
     fn copy(&self, host: &Host, file: &Path, runner: &Runner) -> io::Result<()> {
         let mut command = self.ssh(host, "cat > .titan-bench && rm .titan-bench");
-        drain(command.stdin(File::open(file)?), runner).map(drop)
+        runner.drain(command.stdin(File::open(file)?)).map(drop)
     }
 
     fn round_trip_ms(&self, runner: &Runner) -> io::Result<f64> {
@@ -238,8 +229,8 @@ impl<'a> Site<'a> {
         );
         let mut words = vec!["--progress", "json", "--halt", "now,fail=1", "-j3"];
         let file = new_file(runner.folder(), if matches!(flow, Flow::FileThere) { bytes } else { 1 })?;
-        // Only the third task wants the file: it is the only one whose value names it.
-        let pattern = runner.folder().join("./blob-{}*").to_string_lossy().into_owned();
+        // The files of the other two are empty.
+        let pattern = runner.folder().join("./blob-{}").to_string_lossy().into_owned();
         fs::rename(&file, runner.folder().join("blob-3"))?;
         for other in ["blob-1", "blob-2"] {
             fs::write(runner.folder().join(other), "")?;
@@ -269,36 +260,4 @@ fn new_file(folder: &Path, bytes: u64) -> io::Result<PathBuf> {
     let mut random = File::open("/dev/urandom")?.take(bytes);
     io::copy(&mut random, &mut File::create(&path)?)?;
     Ok(path)
-}
-
-/// Runs a program to its end and forgets what it writes.
-fn drain(command: &mut Command, runner: &Runner) -> io::Result<Drained> {
-    static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let said = runner.folder().join(format!("said-{number}"));
-    let start = Instant::now();
-    let mut child = command.stdout(Stdio::piped()).stderr(File::create(&said)?).spawn()?;
-    let memory = Memory::watch(&child);
-    let first = read_all(&mut child, start)?;
-    let status = child.wait()?;
-    let seconds = start.elapsed().as_secs_f64();
-    let text = fs::read_to_string(&said)?;
-    fs::remove_file(&said)?;
-    if !status.success() {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let last = text.lines().last().unwrap_or("it said nothing").to_owned();
-        return Err(io::Error::other(format!("{name}: {status}: {last}")));
-    }
-    Ok(Drained { first, seconds, peak_bytes: memory.peak_bytes() })
-}
-
-/// Seconds until its first byte, or its end.
-fn read_all(child: &mut Child, start: Instant) -> io::Result<f64> {
-    let mut stdout = child.stdout.take().expect("it is piped");
-    let mut buffer = vec![0; 256 << 10];
-    let mut first = None;
-    while stdout.read(&mut buffer)? > 0 {
-        first.get_or_insert_with(|| start.elapsed());
-    }
-    Ok(first.unwrap_or_else(|| start.elapsed()).as_secs_f64())
 }

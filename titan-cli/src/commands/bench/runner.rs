@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,15 @@ pub(super) struct Ran {
     pub(super) stdout: Vec<u8>,
 }
 
+/// What a program that ended well took, whatever it wrote.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drained {
+    /// From its start to its first byte, or its end.
+    pub(super) first: f64,
+    pub(super) seconds: f64,
+    pub(super) peak_bytes: u64,
+}
+
 /// What a titan that was stopped has come to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stopped {
@@ -37,6 +46,8 @@ pub(super) struct Stopped {
     pub(super) completed: u64,
 }
 
+/// Bytes read at once.
+const READ_BYTES: usize = 256 << 10;
 /// Whoever waits for something looks this often.
 const LOOK_SPAN: Duration = Duration::from_millis(20);
 
@@ -65,7 +76,7 @@ impl Runner {
 
     /// A batch of titan's; its summary.
     pub(super) fn summary(&self, words: &[&str]) -> io::Result<(Ran, Value)> {
-        let batches = self.folder.join("batches");
+        let batches = self.batches();
         let mut all = words.to_vec();
         let batches = batches.to_string_lossy();
         all.extend(["--local", "--json", "--batch-dir", &batches]);
@@ -116,7 +127,7 @@ impl Runner {
             self.batch(&[words, &["--json"]].concat()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let pid = Pid::from_child(&child);
         let memory = Memory::watch(&child);
-        let mut stopped = thread::scope(|scope| {
+        let completed = thread::scope(|scope| {
             let ended = scope.spawn(move || Self::ended(&mut child));
             while !ended.is_finished() {
                 if holds() {
@@ -127,16 +138,16 @@ impl Runner {
             }
             ended.join().expect("it only waits")
         })?;
-        stopped.peak_bytes = memory.peak_bytes();
-        Ok(stopped)
+        Ok(Stopped { peak_bytes: memory.peak_bytes(), completed })
     }
 
-    fn ended(child: &mut Child) -> io::Result<Stopped> {
+    /// The tasks that are COMPLETED when it ends.
+    fn ended(child: &mut Child) -> io::Result<u64> {
         let mut text = Vec::new();
         child.stdout.take().expect("it is piped").read_to_end(&mut text)?;
         child.wait()?;
         let summary: Value = serde_json::from_slice(&text).map_err(io::Error::other)?;
-        Ok(Stopped { peak_bytes: 0, completed: summary["tasks"]["completed"].as_u64().unwrap_or(0) })
+        Ok(summary["tasks"]["completed"].as_u64().unwrap_or(0))
     }
 
     /// titan's own executable.
@@ -171,6 +182,31 @@ impl Runner {
         }
     }
 
+    /// Runs a program to its end and forgets what it writes.
+    pub(super) fn drain(&self, command: &mut Command) -> io::Result<Drained> {
+        let name = command.get_program().to_owned();
+        let start = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let memory = Memory::watch(&child);
+        let (mut stdout, mut stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take());
+        // Its own thread: the other stream may be long.
+        let listener = thread::spawn(move || {
+            let mut said = Vec::new();
+            stderr.as_mut().map(|stream| stream.read_to_end(&mut said));
+            said
+        });
+        let (mut buffer, mut first) = (vec![0; READ_BYTES], None);
+        while stdout.read(&mut buffer)? > 0 {
+            first.get_or_insert_with(|| start.elapsed());
+        }
+        let status = child.wait()?;
+        let seconds = start.elapsed().as_secs_f64();
+        let said = listener.join().expect("it only reads");
+        check(&name, status, &said)?;
+        let first = first.map_or(seconds, |first| first.as_secs_f64());
+        Ok(Drained { first, seconds, peak_bytes: memory.peak_bytes() })
+    }
+
     fn run(&self, mut command: Command, stdin: &str) -> io::Result<Ran> {
         let name = command.get_program().to_owned();
         command.current_dir(&self.folder).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -183,12 +219,8 @@ impl Runner {
         let output = child.wait_with_output()?;
         let seconds = start.elapsed().as_secs_f64();
         let _ = writer.join();
-        if output.status.success() {
-            return Ok(Ran { seconds, stdout: output.stdout });
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().last().unwrap_or("it said nothing");
-        Err(named(&name, &io::Error::other(format!("{}: {last}", output.status))))
+        check(&name, output.status, &output.stderr)?;
+        Ok(Ran { seconds, stdout: output.stdout })
     }
 }
 
@@ -196,6 +228,16 @@ impl Drop for Runner {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Whether it ended well; otherwise the last that it said is why.
+fn check(program: &OsStr, status: ExitStatus, said: &[u8]) -> io::Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(said);
+    let last = said.lines().last().unwrap_or("it said nothing");
+    Err(named(program, &io::Error::other(format!("{status}: {last}"))))
 }
 
 fn named(program: &OsStr, error: &io::Error) -> io::Error {
