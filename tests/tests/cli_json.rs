@@ -122,6 +122,15 @@ fn what_titan_bench_prints_is_as_the_document_says() {
 }
 
 #[test]
+fn titan_bench_measures_the_hosts_that_are_named_and_no_others() {
+    let desk = Desk::new();
+    let outcome = desk.run("bench hosts").expect(2);
+    assert!(outcome.stderr.contains("--hosts render1, or --cluster FILE"), "{}", outcome.stderr);
+    let outcome = desk.run("bench hosts --hosts :").expect(1);
+    assert!(outcome.stderr.contains("none of these hosts is reached by ssh"), "{}", outcome.stderr);
+}
+
+#[test]
 fn every_event_is_as_the_document_says() {
     let (contract, desk) = (Contract::read(), Desk::new());
     let mut seen = BTreeSet::new();

@@ -89,6 +89,22 @@ fn progress_json_is_events_and_nothing_else() {
 }
 
 #[test]
+fn progress_json_tells_the_end_of_a_task_that_is_stopped_and_nothing_of_one_that_never_ran() {
+    let (contract, desk) = (Contract::read(), Desk::new());
+    desk.write("go.sh", "case $1 in 1) exec sleep 600;; 2) sleep 0.2; exit 1;; esac");
+    let outcome = desk.run("map -j2 --progress json --halt now,fail=1 -- sh go.sh ::: 1 2 3").expect(1);
+    let events: Vec<serde_json::Value> =
+        outcome.stderr.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    events.iter().for_each(|event| contract.check(event));
+    let of = |task: u32| -> Vec<&str> {
+        let of_task = events.iter().filter(|event| event["type"] == "task" && event["task"] == task);
+        of_task.map(|event| event["state"].as_str().unwrap()).collect()
+    };
+    assert_eq!([of(0), of(1)], [["RUNNING", "CANCELLED"].to_vec(), ["RUNNING", "PENDING", "FAILED"].to_vec()]);
+    assert!(of(2).is_empty(), "{:?}", of(2));
+}
+
+#[test]
 fn progress_json_keeps_lines_for_people_away_from_programs() {
     let (contract, desk) = (Contract::read(), Desk::new());
     let outcome = desk.run(&format!("{SMALL} --progress json")).expect(0);
