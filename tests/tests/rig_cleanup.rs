@@ -197,6 +197,8 @@ fn start_with_a_broken_upload(scene: &Scene) -> Option<Run> {
         let _ = rig::availability::skipped_for("slow links need tbf", Err("the kernel has none".to_owned()));
         return None;
     }
+    // Only beta's agent is to be on its way: alpha has it already.
+    scene.run(&ClusterText::of(&["alpha"], "slow:1")).assert_whole();
     let run = scene.start(&ClusterText::of(&TWO, "slow:150").hasty().ssh("start_timeout = '3s'"));
     let uploading = || host.processes().iter().any(|process| process.line().starts_with("head -c"));
     rig::wait_until(PATIENCE, "the upload is under way", uploading);
