@@ -111,6 +111,7 @@ const ROWS: &[Row] = &[
             drop(stage.end_titan(Some(130)));
             stage.resume();
             stage.run().wait_for("alpha is reached", |events| events.was("alpha", "healthy"));
+            stage.run().wait_for("beta is tried in vain", |events| events.was("beta", "starting"));
             heal(stage);
         })
     },

@@ -123,7 +123,9 @@ impl Past {
                 } else if boot != self.boot || boot.is_empty() {
                     self.may_lack = true;
                 }
-                let has_parted = self.ended.is_some_and(|ended| ended.verdict.end != End::NoWorkers);
+                // An agent that couldn't be reached at the end has heard no goodbye; its attempts aren't over.
+                let has_parted =
+                    self.ended.is_some_and(|ended| ended.verdict.end != End::NoWorkers) && self.given.is_empty();
                 self.may_have_agents = self.epoch != Epoch::default() && !has_parted;
                 (self.epoch, self.boot, self.hosts, self.names, self.ended) = (epoch, boot, hosts, jobs, None);
                 self.plan.get_or_insert(plan);
@@ -426,6 +428,28 @@ mod tests {
         let given = |number| record(Record::Given { task: TASK, attempt: attempt(number), host: HostId(0) });
         let past = Past::of([given(1), given(2), record(Record::Over { attempt: attempt(1) })]);
         assert_eq!(past.given.keys().copied().collect::<Vec<_>>(), [attempt(2)]);
+    }
+
+    #[test]
+    fn an_agent_that_heard_no_goodbye_is_waited_for() {
+        let attempt = AttemptId { epoch: Epoch(1), number: 1 };
+        let given = record(Record::Given { task: TASK, attempt, host: HostId(0) });
+        let ended = |end| Entry::Ended {
+            verdict: Verdict { end, completed: 0, failed: 0, cancelled: 1 },
+            exit_code: 130,
+            is_final: false,
+            at_ms: 5,
+        };
+        let may_have_agents =
+            |entries: &[Entry]| Past::of([began(1, false)].into_iter().chain(entries.iter().cloned())).may_have_agents;
+        let resumed = || began(2, false);
+        assert!(!may_have_agents(&[]), "it is the first manager");
+        assert!(may_have_agents(&[resumed()]), "the first one has crashed");
+        assert!(may_have_agents(&[ended(End::NoWorkers), resumed()]));
+        assert!(!may_have_agents(&[ended(End::Cancelled), resumed()]));
+        assert!(may_have_agents(&[given.clone(), ended(End::Cancelled), resumed()]), "its host was out of reach");
+        let over = record(Record::Over { attempt });
+        assert!(!may_have_agents(&[given, over, ended(End::Cancelled), resumed()]));
     }
 
     #[test]
