@@ -91,6 +91,8 @@ fn a_host_that_is_down_from_the_start_holds_nobody_up() {
     }
     let rig = Rig::builder().host(HostSpec::new("alpha")).host(HostSpec::new("beta").powered_off()).start();
     let scene = Scene::on(rig);
+    // A first start takes as long as an agent's way there: alpha has it already.
+    scene.run(&ClusterText::of(&["alpha"], "slow:1")).assert_whole();
     let mut run = scene.start(&ClusterText::of(&["alpha", "beta"], "slow:200").ssh("connect_timeout = '4s'"));
     run.wait_for("alpha works before beta is given up", |events| {
         events.completed_on("alpha").len() > 1 && !events.was("beta", "down")
