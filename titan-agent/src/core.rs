@@ -22,6 +22,8 @@ const MAX_QUEUED: usize = 1 << 20;
 const QUICK: Duration = Duration::from_micros(100);
 /// So many of those are begun together for each slot.
 const TOGETHER: usize = 32;
+/// So many attempts for each slot are enough for a while.
+const PLENTY: usize = 8;
 /// Between two ticks there shouldn't be more than this; if there is, this side slept.
 pub const MAX_TICK: Duration = Duration::from_secs(1);
 
@@ -533,6 +535,12 @@ impl Agent {
     /// When the manager was heard last, and how long the agent works on from then; 0: as long as its channel is there.
     pub fn lease(&self) -> (Timestamp, Duration) {
         (self.last_heard, self.lease)
+    }
+
+    /// Whether commands run in all slots, and more wait for each: nobody waits for what is said of those that end.
+    pub fn has_plenty(&self) -> bool {
+        let slots = self.slots as usize;
+        self.slotted.len() == slots && self.queue.len() >= slots * PLENTY
     }
 
     /// Attempts that run.

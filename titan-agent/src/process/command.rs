@@ -1,6 +1,7 @@
 //! Words, environment and folder → a program that can be spawned the fast way: resolved here, so that the environment can be
 //! another one, and without anything to run between fork and exec.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -10,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use titan_proto::command::Workdir;
 use titan_proto::message::Outcome;
@@ -25,8 +27,82 @@ const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Of a file's first line so much is looked at.
 const FIRST_LINE_BYTES: u64 = 256;
 
-/// Everything that a task sees in its environment.
+/// Variables of an environment.
 pub(super) type Variables = BTreeMap<OsString, OsString>;
+
+/// Everything that a task sees in its environment.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    /// What it starts from; None: what this process has.
+    inherited: Option<Arc<Variables>>,
+    /// What is set for it, whatever it starts from.
+    set: Variables,
+}
+
+impl Environment {
+    /// The environment of an attempt: what the agent or the setup has, then the job's, the task's, and titan's own.
+    pub(super) fn of(attempt: &Attempt, inherited: Option<Arc<Variables>>) -> Self {
+        let mut environment = Self { inherited, set: Variables::new() };
+        for (name, value) in attempt.job.spec.env.iter().chain(&attempt.command.env) {
+            environment.set(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
+        }
+        for (name, value) in own(attempt) {
+            environment.set(name, value);
+        }
+        environment
+    }
+
+    pub(super) fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
+        self.set.insert(name.into(), value.into());
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<Cow<'_, OsStr>> {
+        let name = OsStr::new(name);
+        let own = || std::env::var_os(name).filter(|_| !OWN_VARIABLES.iter().any(|own| name == *own)).map(Cow::Owned);
+        match (self.set.get(name), &self.inherited) {
+            (Some(value), _) => Some(Cow::Borrowed(value)),
+            (None, Some(inherited)) => inherited.get(name).map(|value| Cow::Borrowed(value.as_os_str())),
+            (None, None) => own(),
+        }
+    }
+
+    /// What `command` runs gets this environment.
+    pub(super) fn give(&self, command: &mut Command) {
+        if let Some(inherited) = &self.inherited {
+            command.env_clear().envs(inherited.iter());
+        }
+        for name in OWN_VARIABLES {
+            command.env_remove(name);
+        }
+        command.envs(&self.set);
+    }
+}
+
+/// Where a job's program was found last: tasks that follow each other run the same one.
+#[derive(Debug, Default)]
+pub(crate) struct Found(Mutex<Option<FoundProgram>>);
+
+#[derive(Debug)]
+struct FoundProgram {
+    name: OsString,
+    path: OsString,
+    program: PathBuf,
+}
+
+impl Found {
+    /// The file that a name means: as the shell would find it there.
+    fn find(&self, name: &OsStr, path: Cow<'_, OsStr>) -> Option<PathBuf> {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = found.as_ref().filter(|last| last.name == name && last.path == path)
+            && is_program(&last.program)
+        {
+            return Some(last.program.clone());
+        }
+        let program = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))?;
+        *found = Some(FoundProgram { name: name.to_owned(), path: path.into_owned(), program: program.clone() });
+        Some(program)
+    }
+}
 
 /// The attempt's program, ready to be spawned in that folder; `by_shell`: as a script that doesn't name its interpreter.
 ///
@@ -34,7 +110,7 @@ pub(super) type Variables = BTreeMap<OsString, OsString>;
 /// It can't be: the outcome says whose fault that is.
 pub(super) fn build(
     attempt: &Attempt,
-    variables: &Variables,
+    environment: &Environment,
     folder: Option<&Path>,
     by_shell: bool,
 ) -> Result<Command, Outcome> {
@@ -46,7 +122,8 @@ pub(super) fn build(
     let Some((name, arguments)) = words.split_first() else {
         return Err(Outcome::failed("it has no words"));
     };
-    let program = find(name, variables, folder).ok_or_else(|| not_found(name, variables, &attempt.here.host))?;
+    let program =
+        find(attempt, name, environment, folder).ok_or_else(|| not_found(name, environment, &attempt.here.host))?;
     let mut command = match by_shell {
         true => Command::new("/bin/sh"),
         false => Command::new(&program),
@@ -55,7 +132,8 @@ pub(super) fn build(
         true => command.arg(&program),
         false => command.arg0(name),
     };
-    command.args(arguments).env_clear().envs(variables).process_group(0).stdin(stdin(attempt, folder)?);
+    environment.give(&mut command);
+    command.args(arguments).process_group(0).stdin(stdin(attempt, folder)?);
     if let Some(folder) = folder {
         command.current_dir(folder);
     }
@@ -94,22 +172,6 @@ pub(super) fn folder(attempt: &Attempt) -> Result<Option<PathBuf>, Outcome> {
     }
 }
 
-/// The environment of the attempt: what the agent or the setup has, then the job's, the task's, and titan's own.
-pub(super) fn variables(attempt: &Attempt, inherited: Variables) -> Variables {
-    let mut variables = inherited;
-    for name in OWN_VARIABLES {
-        variables.remove(OsStr::new(name));
-    }
-    let given = attempt.job.spec.env.iter().chain(&attempt.command.env);
-    for (name, value) in given {
-        variables.insert(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
-    }
-    for (name, value) in own(attempt) {
-        variables.insert(name.into(), value.into());
-    }
-    variables
-}
-
 fn own(attempt: &Attempt) -> [(&'static str, String); 6] {
     [
         ("TITAN_BATCH_ID", attempt.here.batch.clone()),
@@ -129,13 +191,13 @@ pub(super) fn marks(attempt: &Attempt) -> Vec<Vec<u8>> {
 }
 
 /// The file that a name means: as the shell would find it, in the task's own PATH.
-fn find(name: &OsStr, variables: &Variables, folder: Option<&Path>) -> Option<PathBuf> {
+fn find(attempt: &Attempt, name: &OsStr, environment: &Environment, folder: Option<&Path>) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         let path = folder.unwrap_or(Path::new("")).join(name);
         return path.exists().then_some(path);
     }
-    let path = variables.get(OsStr::new("PATH")).cloned().unwrap_or_else(|| USUAL_PATH.into());
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))
+    let path = environment.get("PATH").unwrap_or_else(|| OsStr::new(USUAL_PATH).into());
+    attempt.job.found.find(name, path)
 }
 
 /// Whether a file is text as far as its first line, as shells ask before they take it for a script: a program for another
@@ -151,11 +213,11 @@ fn is_program(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
-fn not_found(name: &OsStr, variables: &Variables, host: &str) -> Outcome {
+fn not_found(name: &OsStr, environment: &Environment, host: &str) -> Outcome {
     let name = name.display();
     if name.to_string().contains('/') {
         return Outcome::failed_by_host(format!("{name} isn't found on {host}"));
     }
-    let path = variables.get(OsStr::new("PATH")).map(|path| path.display().to_string());
+    let path = environment.get("PATH").map(|path| path.display().to_string());
     Outcome::failed_by_host(format!("{name} isn't found on {host} (PATH={})", path.unwrap_or_default()))
 }

@@ -12,7 +12,7 @@ use titan_proto::command::CommandJob;
 
 use super::Attempt;
 use super::cgroup::{Cgroups, TaskCgroup};
-use super::command::Variables;
+use super::command::Environment;
 use super::exhaustion::Exhaustion;
 
 /// How easily the kernel takes this process.
@@ -75,6 +75,11 @@ impl Shares {
         cgroups.as_ref()?.make(attempt.id, most).ok()
     }
 
+    /// What is to be looked at now and then.
+    pub(super) fn look_around(&self) {
+        self.sacrifice.end();
+    }
+
     /// Whether the kernel has just ended something because the machine had no memory left.
     pub(super) fn was_memory_exhausted(&self) -> bool {
         self.exhaustion.was_just_now()
@@ -94,19 +99,24 @@ fn free_cores(taken: &BTreeSet<usize>, count: usize) -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|core| usable.is_set(*core) && !taken.contains(core)).take(count).collect()
 }
 
+/// Whether a job's attempts leave something set for their threads.
+pub(super) fn mark_thread(job: &CommandJob) -> bool {
+    job.cpus > 0 || job.nice != 0
+}
+
 impl Share {
     /// Tells the task what it has.
-    pub(super) fn tell(&self, variables: &mut Variables) {
-        if !self.cores.is_empty() {
-            variables.entry("OMP_NUM_THREADS".into()).or_insert_with(|| self.cores.len().to_string().into());
+    pub(super) fn tell(&self, environment: &mut Environment) {
+        if !self.cores.is_empty() && environment.get("OMP_NUM_THREADS").is_none() {
+            environment.set("OMP_NUM_THREADS", self.cores.len().to_string());
         }
         for (name, numbers) in &self.resources {
             let list = numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
             if name == "gpu" {
-                variables.insert("CUDA_VISIBLE_DEVICES".into(), list.clone().into());
+                environment.set("CUDA_VISIBLE_DEVICES", &list);
             }
             let name: String = name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-            variables.insert(format!("TITAN_RESOURCE_{name}").into(), list.into());
+            environment.set(format!("TITAN_RESOURCE_{name}"), list);
         }
     }
 
@@ -140,34 +150,50 @@ impl Drop for Share {
 }
 
 /// When the machine's memory ends, the kernel is to take tasks before the agent. A process has what its parent had when it was
-/// made, and can be made easier to take without a privilege, and as hard as it was again: so this is set while tasks are spawned.
+/// made, and can be made easier to take without a privilege, and as hard as it was again: so this is set when a task is spawned,
+/// and taken back when the agent looks around next, so that tasks which follow each other don't pay for it.
 #[derive(Debug, Default)]
 struct Sacrifice {
-    /// How many threads are spawning.
-    spawning: Mutex<u32>,
+    state: Mutex<Sacrificing>,
+}
+
+#[derive(Debug, Default)]
+struct Sacrificing {
+    /// Threads that are spawning.
+    spawning: u32,
+    is_set: bool,
 }
 
 impl Sacrifice {
     fn while_spawning<T>(&self, spawn: impl FnOnce() -> T) -> T {
-        self.count(|spawning| std::mem::replace(spawning, *spawning + 1) == 0, OOM_SCORE_ABOVE);
+        let mut state = self.lock();
+        state.spawning += 1;
+        if !std::mem::replace(&mut state.is_set, true) {
+            set_oom_score(OOM_SCORE_ABOVE);
+        }
+        drop(state);
         let spawned = spawn();
-        self.count(
-            |spawning| {
-                *spawning -= 1;
-                *spawning == 0
-            },
-            0,
-        );
+        self.lock().spawning -= 1;
         spawned
     }
 
-    fn count(&self, sets: impl FnOnce(&mut u32) -> bool, above: i32) {
-        let mut spawning = self.spawning.lock().unwrap_or_else(PoisonError::into_inner);
-        if sets(&mut spawning) {
-            // Where there is no such file tasks are as hard to take as the agent, and larger.
-            let _ = fs::write(OOM_SCORE_FILE, (own_oom_score() + above).min(MOST_OOM_SCORE).to_string());
+    /// Takes it back, unless a task is being spawned.
+    fn end(&self) {
+        let mut state = self.lock();
+        if state.is_set && state.spawning == 0 {
+            state.is_set = false;
+            set_oom_score(0);
         }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Sacrificing> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn set_oom_score(above: i32) {
+    // Where there is no such file tasks are as hard to take as the agent, and larger.
+    let _ = fs::write(OOM_SCORE_FILE, (own_oom_score() + above).min(MOST_OOM_SCORE).to_string());
 }
 
 /// As it was when the first task came.
@@ -191,6 +217,8 @@ pub(super) fn human_bytes(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
@@ -209,10 +237,10 @@ mod tests {
         assert_eq!((&first.resources[0].1, &second.resources[0].1), (&vec![0, 1], &vec![2, 3]));
         drop(first);
         assert_eq!(shares.take(&job).resources[0].1, [0, 1]);
-        let mut variables = Variables::new();
-        second.tell(&mut variables);
-        assert_eq!(variables[std::ffi::OsStr::new("CUDA_VISIBLE_DEVICES")], "2,3");
-        assert_eq!(variables[std::ffi::OsStr::new("TITAN_RESOURCE_GPU")], "2,3");
+        let mut environment = Environment::default();
+        second.tell(&mut environment);
+        assert_eq!(environment.get("CUDA_VISIBLE_DEVICES").as_deref(), Some(OsStr::new("2,3")));
+        assert_eq!(environment.get("TITAN_RESOURCE_GPU").as_deref(), Some(OsStr::new("2,3")));
     }
 
     fn job() -> CommandJob {

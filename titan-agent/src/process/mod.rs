@@ -3,6 +3,7 @@
 //!
 //! # Layout
 //! - this file: which jobs and attempts there are; one thread for each running attempt.
+//! - [`crew`]: the threads.
 //! - [`run`]: one attempt from its spawn to its end.
 //! - [`command`]: words, environment and folder → a program that can be spawned.
 //! - [`tree`]: who belongs to a task, and how all of it is ended.
@@ -16,6 +17,7 @@
 
 mod cgroup;
 mod command;
+mod crew;
 mod exhaustion;
 pub(crate) mod lease;
 mod limits;
@@ -31,7 +33,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, PipeWriter};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use titan_proto::command::{CommandJob, CommandTask};
 use titan_proto::id::{AttemptId, JobId, TaskId};
@@ -40,13 +41,11 @@ use titan_proto::message::Outcome;
 use crate::core::Computed;
 use crate::descriptors;
 use crate::files::Staged;
+use crew::Crew;
 use limits::Shares;
 use output::{Budget, Sink};
 pub(crate) use scratch::ScratchRoot;
 pub(crate) use tree::{end_everything, reap_orphans};
-
-/// Stack of an attempt's thread: it reads two pipes.
-const STACK_BYTES: usize = 256 << 10;
 
 /// What a running attempt has open: two pipes of its output, both ends of the one that stops it, its process, and while it is
 /// spawned the ends that become its own.
@@ -63,7 +62,8 @@ pub(crate) struct Here {
 #[derive(Debug)]
 pub(crate) struct LoadedJob {
     pub(crate) spec: CommandJob,
-    pub(crate) environment: Mutex<Option<Result<setup::Environment, String>>>,
+    pub(crate) environment: Mutex<Option<Result<Arc<command::Variables>, String>>>,
+    pub(crate) found: command::Found,
 }
 
 /// Everything that an attempt's thread needs.
@@ -97,6 +97,7 @@ pub(crate) struct Processes {
     here: Here,
     jobs: BTreeMap<JobId, Arc<LoadedJob>>,
     running: BTreeMap<AttemptId, Running>,
+    crew: Crew,
     slots: BTreeSet<u32>,
     scratch: Arc<ScratchRoot>,
     shares: Arc<Shares>,
@@ -118,16 +119,18 @@ impl Processes {
         let told = std::env::var(descriptors::VARIABLE).ok().and_then(|limit| limit.parse().ok());
         let open_files = told.or(before).filter(|own| Some(*own) != descriptors::limit());
         let (jobs, running, slots) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { here, jobs, running, slots, scratch, shares: Arc::default(), budget, open_files }
+        let crew = Crew::default();
+        Self { here, jobs, running, crew, slots, scratch, shares: Arc::default(), budget, open_files }
     }
 
     /// Notes what a job's tasks share.
     pub(crate) fn prepare(&mut self, job: JobId, spec: CommandJob) {
-        self.jobs.insert(job, Arc::new(LoadedJob { spec, environment: Mutex::default() }));
+        self.jobs
+            .insert(job, Arc::new(LoadedJob { spec, environment: Mutex::default(), found: command::Found::default() }));
     }
 
     #[expect(clippy::too_many_arguments, reason = "an attempt and its two ways back")]
-    /// Starts an attempt on a thread of its own. `chunk` is called there with what it writes, `done` when it has ended.
+    /// Starts an attempt on a thread that it has for itself. `chunk` is called there with what it writes, `done` when it has ended.
     ///
     /// # Errors
     /// It can't begin: neither is called.
@@ -164,13 +167,17 @@ impl Processes {
             open_files: self.open_files,
             sink: Sink::new(Arc::clone(&self.budget), Arc::clone(&self.scratch), Box::new(chunk)),
         };
-        let body = move || {
+        let leaves = limits::mark_thread(&attempt.job.spec);
+        let work = move |turn: &crew::Turn<'_>| {
             let ended = panic::catch_unwind(AssertUnwindSafe(|| run::run(attempt, &stopped)));
+            drop(stopped);
+            if !leaves {
+                turn.over();
+            }
             done(ended.unwrap_or_else(|_| Computed::failed("a bug of titan's agent: its thread panicked")));
         };
         self.running.insert(id, Running { slot, stop: Some(stop) });
-        let started = thread::Builder::new().name(format!("task-{slot}")).stack_size(STACK_BYTES).spawn(body);
-        started.map(drop).map_err(|error| {
+        self.crew.run(work).map_err(|error| {
             self.ended(id);
             lacks("thread", &error)
         })
@@ -188,6 +195,7 @@ impl Processes {
         if !self.running.is_empty() {
             self.shares.was_memory_exhausted();
         }
+        self.shares.look_around();
     }
 
     /// Whether that attempt is a command's, and runs.

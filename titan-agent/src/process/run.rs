@@ -84,18 +84,18 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
         setup::Unset::Stopped => Outcome::Cancelled,
         setup::Unset::Failed(reason) => Outcome::setup_failed(reason),
     })?;
-    let mut variables = command::variables(attempt, inherited);
+    let mut environment = command::Environment::of(attempt, inherited);
     let share = attempt.shares.take(&attempt.job.spec);
-    share.tell(&mut variables);
-    let mut program = command::build(attempt, &variables, folder.as_deref(), false)?;
-    // This thread is the attempt's own: what is set for it is inherited, and goes with it.
+    share.tell(&mut environment);
+    let mut program = command::build(attempt, &environment, folder.as_deref(), false)?;
+    // This thread is the attempt's own: what is set for it is inherited, and it ends with the attempt.
     share.apply(attempt.job.spec.nice);
     // Before the spawn: the agent may move for it, and only what is born beside it may be moved on.
     let cgroup = attempt.shares.bound_memory(attempt);
     let mut child = match spawn(&mut program, attempt) {
         // As shells do it with a script that begins with no interpreter.
         Err(Unspawned::NoFormat(_)) => {
-            spawn(&mut command::build(attempt, &variables, folder.as_deref(), true)?, attempt)
+            spawn(&mut command::build(attempt, &environment, folder.as_deref(), true)?, attempt)
         }
         spawned => spawned,
     }?;

@@ -9,18 +9,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use titan_proto::command::SETUP_CHECK;
 
 use super::Attempt;
-use super::command::Variables;
+use super::command::{Environment, Variables};
 use super::run::wait;
-
-/// What a setup has left in the environment.
-pub(crate) type Environment = Variables;
 
 /// How long a setup may take.
 const SETUP_SPAN: Duration = Duration::from_secs(600);
@@ -31,24 +28,24 @@ const SAID_BYTES: usize = 8 << 10;
 /// Lines of its stderr that are told when it fails.
 const TOLD_LINES: usize = 3;
 
-/// The environment that tasks of the attempt's job start from.
+/// The environment that tasks of the attempt's job start from; None: what this process has.
 ///
 /// # Errors
 /// The setup failed here: a sentence.
-pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Environment, Unset> {
-    let Some(setup) = &attempt.job.spec.setup else { return Ok(std::env::vars_os().collect()) };
+pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Option<Arc<Variables>>, Unset> {
+    let Some(setup) = &attempt.job.spec.setup else { return Ok(None) };
     // Held while it runs: whoever else needs it waits.
     let mut kept = attempt.job.environment.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(environment) = &*kept {
-        return environment.clone().map_err(Unset::Failed);
+        return environment.clone().map(Some).map_err(Unset::Failed);
     }
     let environment = match run(attempt, &setup.0, stopped) {
-        Ok(environment) => Ok(environment),
+        Ok(environment) => Ok(Arc::new(environment)),
         Err(Unset::Failed(reason)) => Err(reason),
         // Whoever comes next tries again.
         Err(Unset::Stopped) => return Err(Unset::Stopped),
     };
-    kept.insert(environment).clone().map_err(Unset::Failed)
+    kept.insert(environment).clone().map(Some).map_err(Unset::Failed)
 }
 
 /// Why there is no environment.
@@ -101,7 +98,7 @@ enum Overdue {
     TooLong,
 }
 
-fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Environment, Unset> {
+fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Variables, Unset> {
     if wait([Some(stopped.as_fd()), None, None, None], Duration::ZERO)[0] {
         return Err(Unset::Stopped);
     }
@@ -111,9 +108,10 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Environm
     // In a file: everybody on the host can read a command line.
     let script = attempt.scratch.file(&format!("setup-{}", attempt.task.job.0)).map_err(cannot)?;
     write(&script, &[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()).map_err(cannot)?;
-    let mut child = Command::new("/bin/sh")
+    let mut command = Command::new("/bin/sh");
+    Environment::of(attempt, None).give(&mut command);
+    let mut child = command
         .arg(&script)
-        .envs(super::command::variables(attempt, std::env::vars_os().collect()))
         .env("TITAN_SETUP_FILE", &file)
         .process_group(0)
         .stdin(Stdio::null())
@@ -153,7 +151,7 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(text)
 }
 
-fn parse(environment: &[u8]) -> Environment {
+fn parse(environment: &[u8]) -> Variables {
     let variables = environment.split(|byte| *byte == 0).filter_map(|variable| {
         let at = variable.iter().position(|byte| *byte == b'=')?;
         let (name, value) = (&variable[..at], &variable[at + 1..]);

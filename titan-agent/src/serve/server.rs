@@ -2,8 +2,9 @@
 //! computes. Whatever blocks, the deciding thread doesn't.
 
 mod conversation;
+mod starts;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
@@ -13,11 +14,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use titan_proto::codec;
 use titan_proto::frame::Received;
-use titan_proto::id::{AttemptId, TaskId};
+use titan_proto::id::AttemptId;
 use titan_proto::message::{Part, ToManager, Work};
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
+use self::starts::{Start, Starts};
 use super::handover::{self, Handed};
 use super::line::{Line, LineId, LineNews, Stage, spawn};
 use super::{Options, meeting};
@@ -35,6 +37,11 @@ use crate::process::{Here, Processes, ScratchRoot, end_everything, reap_orphans}
 const MAX_WAITING: usize = 256;
 /// How often a load is told.
 const LOAD_SPAN: Duration = Duration::from_secs(1);
+/// Where tasks end one after the other, what is said of them is said together this often: each time that the manager is woken
+/// takes as long as a short task.
+const GATHERING_SPAN: Duration = Duration::from_millis(4);
+/// Output that is more than this is sent at once.
+const GATHERED_BYTES: u64 = 16 << 10;
 /// The heartbeat before a manager has set one.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -84,14 +91,6 @@ pub(super) fn serve_all(listener: UnixListener, options: &Options) -> Result<Exi
     Server::new(options, sender, true).run(&happenings)
 }
 
-/// An attempt that is to begin as soon as that has been said.
-struct Start {
-    attempt: AttemptId,
-    task: TaskId,
-    tried: u32,
-    part: Part,
-}
-
 /// The deciding thread.
 struct Server {
     agent: Agent,
@@ -129,9 +128,9 @@ struct Server {
     handed: BTreeMap<AttemptId, u64>,
     /// Attempts of an earlier manager of which nobody has said yet that they go on, and what that one hasn't acknowledged.
     unadopted: BTreeMap<AttemptId, Vec<u8>>,
-    /// Computations whose announcement hasn't left yet; the first `announced` of them are in the write under way.
-    starts: VecDeque<Start>,
-    announced: usize,
+    starts: Starts,
+    /// Nothing that can wait is sent before.
+    gathers_until: Timestamp,
     exit: Option<Exit>,
 }
 
@@ -162,8 +161,8 @@ impl Server {
             sender,
             handed: BTreeMap::new(),
             unadopted: BTreeMap::new(),
-            starts: VecDeque::new(),
-            announced: 0,
+            starts: Starts::default(),
+            gathers_until: Timestamp::default(),
             exit: None,
         }
     }
@@ -198,7 +197,8 @@ impl Server {
             },
             LineNews::Written => {
                 line.is_busy = false;
-                self.compute_announced()
+                self.starts.have_left();
+                Ok(())
             }
             LineNews::ReadEnded | LineNews::WriteFailed => self.close_line(),
         }
@@ -230,9 +230,14 @@ impl Server {
             if let Some(exit) = self.exit.take() {
                 return Ok(exit);
             }
+            self.start_ready()?;
             self.transmit();
             // While a write is under way nothing is added to it, so a heartbeat that is due has to wait.
-            let wake = if self.can_write() { self.session.next_deadline().min(next_tick) } else { next_tick };
+            let wake = match self.can_write() {
+                true if self.can_gather() => self.gathers_until.min(next_tick),
+                true => self.session.next_deadline().min(next_tick),
+                false => next_tick,
+            };
             match happenings.recv_timeout(wake.since(self.now())) {
                 Ok(happening) => {
                     self.on_happening(happening)?;
@@ -246,8 +251,8 @@ impl Server {
             }
             if self.now() >= next_tick {
                 // A channel that takes nothing is no reason to be idle.
-                self.announced = self.starts.len();
-                self.compute_announced()?;
+                self.starts.leave();
+                self.starts.have_left();
                 self.decide(Event::Tick)?;
                 self.look_around()?;
                 next_tick = self.now() + MAX_TICK / 4;
@@ -340,20 +345,27 @@ impl Server {
     fn transmit(&mut self) {
         let unadopted: usize = self.unadopted.values().map(Vec::len).sum();
         self.budget.set_sent(self.session.bulk_bytes() + unadopted as u64);
-        if !self.can_write() {
+        if !self.can_write() || self.can_gather() {
             return;
         }
-        let bytes = self.session.poll_transmit(self.now());
+        let now = self.now();
+        let bytes = self.session.poll_transmit(now);
         if let (Some(bytes), Some(line)) = (bytes, &mut self.line) {
             line.write(bytes);
-            self.announced = self.starts.len();
+            self.starts.leave();
+            self.gathers_until = now + GATHERING_SPAN;
         }
     }
 
-    /// Starts what has been announced: if it takes the agent down, the manager knows which it was.
-    fn compute_announced(&mut self) -> Result<(), String> {
-        let mut failed = Vec::new();
-        for Start { attempt, task, tried, part } in self.starts.drain(..std::mem::take(&mut self.announced)) {
+    /// Whether nobody waits for what there is to say: the slots are busy, and have more to do.
+    fn can_gather(&self) -> bool {
+        let is_little = self.session.bulk_bytes() < GATHERED_BYTES;
+        !self.starts.wait() && self.agent.has_plenty() && is_little && self.now() < self.gathers_until
+    }
+
+    /// Begins what may.
+    fn start_ready(&mut self) -> Result<(), String> {
+        while let Some(Start { attempt, task, tried, part }) = self.starts.next() {
             let sender = self.sender.clone();
             let to_chunk = self.sender.clone();
             let done = move |end| drop(sender.send(Happening::Computed(attempt, end)));
@@ -362,7 +374,8 @@ impl Server {
                     let chunk = move |bytes| to_chunk.send(Happening::Chunk(attempt, bytes)).is_ok();
                     let staged = self.staged.remove(&attempt).unwrap_or_default();
                     if let Err(outcome) = processes.start(attempt, task, tried, *command, staged, chunk, done) {
-                        failed.push((attempt, outcome));
+                        // Told here and not through the channel: this thread is the one that empties it.
+                        self.decide(Event::Computed { attempt, end: Computed::ended(outcome) })?;
                     }
                 }
                 (Part::OfJob, Some(pool), _) => pool.start(attempt, task, done),
@@ -372,22 +385,13 @@ impl Server {
                 _ => {}
             }
         }
-        // Told here and not through the channel: this thread is the one that empties it.
-        for (attempt, outcome) in failed {
-            self.decide(Event::Computed { attempt, end: Computed::ended(outcome) })?;
-        }
         Ok(())
     }
 
     fn stop(&mut self, attempt: AttemptId) -> Result<(), String> {
         if let Some(processes) = self.processes.as_mut().filter(|processes| processes.runs(attempt)) {
             processes.stop(attempt);
-        } else if let Some(place) =
-            self.starts.iter().position(|start| start.attempt == attempt && matches!(start.part, Part::Command(_)))
-        {
-            // It hasn't begun, and never will.
-            self.starts.remove(place);
-            self.announced -= usize::from(place < self.announced);
+        } else if self.starts.withdraw(attempt) {
             return self.decide(Event::Computed { attempt, end: Computed::Cancelled });
         } else if let Some(pool) = &mut self.pool {
             pool.stop(attempt);
@@ -492,7 +496,7 @@ impl Server {
                 self.handed.remove(&attempt);
             }
             Effect::Compute { attempt, task, tried, part } => {
-                self.starts.push_back(Start { attempt, task, tried, part });
+                self.starts.add(Start { attempt, task, tried, part });
             }
             Effect::Stop { attempt } => self.stop(attempt)?,
             Effect::Files { set, entries } => self.order(Order::Files { set, entries }),
