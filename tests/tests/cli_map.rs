@@ -161,7 +161,7 @@ fn many_slots_need_more_open_files_than_the_user_has() {
 fn when_memory_ends_tasks_go_before_the_agent() {
     let desk = Desk::new();
     let scores = "cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj";
-    let outcome = sh(&desk, &format!("$titan map -j1 -n0 -s 'sleep 0.6; {scores}' ::: a")).expect(0);
+    let outcome = sh(&desk, &format!("$titan map -j1 -n0 -s 'sleep 0.1; {scores}' ::: a")).expect(0);
     let scores: Vec<i32> = outcome.text().split_whitespace().map(|score| score.parse().unwrap()).collect();
     assert!(scores[0] > scores[1] || scores[0] == 1000, "{scores:?}");
     desk.wait_until_tidy();

@@ -350,6 +350,11 @@ impl Session {
         self.bulk_bytes
     }
 
+    /// Whether every message has been handed out to be sent.
+    pub fn has_sent_control(&self) -> bool {
+        self.control.is_empty() && self.on_wire == self.sent.len()
+    }
+
     /// Messages that wait to go out, or for an acknowledgement.
     pub fn queued(&self) -> usize {
         self.control.len() + self.sent.len()

@@ -12,6 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use titan_proto::command::Workdir;
 use titan_proto::message::Outcome;
@@ -23,6 +24,9 @@ const OWN_VARIABLES: [&str; 4] =
     [crate::faults::VARIABLE, super::watcher::VARIABLE, super::lease::VARIABLE, crate::descriptors::VARIABLE];
 /// Where programs are looked for if there is no PATH.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// A program that was found is looked for again after this: another one may have come before it.
+const FOUND_SPAN: Duration = Duration::from_secs(1);
 
 /// Of a file's first line so much is looked at.
 const FIRST_LINE_BYTES: u64 = 256;
@@ -52,17 +56,18 @@ impl Environment {
         environment
     }
 
+    /// Sets a variable, whatever it was.
     pub(super) fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
         self.set.insert(name.into(), value.into());
     }
 
+    /// What a variable is, for the task; titan's own ones for its agent aren't asked for.
     pub(super) fn get(&self, name: &str) -> Option<Cow<'_, OsStr>> {
         let name = OsStr::new(name);
-        let own = || std::env::var_os(name).filter(|_| !OWN_VARIABLES.iter().any(|own| name == *own)).map(Cow::Owned);
         match (self.set.get(name), &self.inherited) {
             (Some(value), _) => Some(Cow::Borrowed(value)),
             (None, Some(inherited)) => inherited.get(name).map(|value| Cow::Borrowed(value.as_os_str())),
-            (None, None) => own(),
+            (None, None) => std::env::var_os(name).map(Cow::Owned),
         }
     }
 
@@ -78,7 +83,7 @@ impl Environment {
     }
 }
 
-/// Where a job's program was found last: tasks that follow each other run the same one.
+/// Where a job's program was found a moment ago: tasks that follow each other run the same one.
 #[derive(Debug, Default)]
 pub(crate) struct Found(Mutex<Option<FoundProgram>>);
 
@@ -87,19 +92,20 @@ struct FoundProgram {
     name: OsString,
     path: OsString,
     program: PathBuf,
+    at: Instant,
 }
 
 impl Found {
-    /// The file that a name means: as the shell would find it there.
+    /// The file that a name means: as the shell would find it there, now or a moment ago.
     fn find(&self, name: &OsStr, path: Cow<'_, OsStr>) -> Option<PathBuf> {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = found.as_ref().filter(|last| last.name == name && last.path == path)
-            && is_program(&last.program)
-        {
+        let is_it = |last: &&FoundProgram| last.name == name && last.path == path && last.at.elapsed() < FOUND_SPAN;
+        if let Some(last) = found.as_ref().filter(is_it).filter(|last| is_program(&last.program)) {
             return Some(last.program.clone());
         }
         let program = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))?;
-        *found = Some(FoundProgram { name: name.to_owned(), path: path.into_owned(), program: program.clone() });
+        let (name, path) = (name.to_owned(), path.into_owned());
+        *found = Some(FoundProgram { name, path, program: program.clone(), at: Instant::now() });
         Some(program)
     }
 }

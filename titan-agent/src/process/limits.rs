@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
-use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use titan_proto::command::CommandJob;
 
@@ -15,8 +14,6 @@ use super::cgroup::{Cgroups, TaskCgroup};
 use super::command::Environment;
 use super::exhaustion::Exhaustion;
 
-/// How easily the kernel takes this process.
-const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
 /// How much sooner than the agent a task is to be taken when memory ends: by half of the machine's memory.
 const OOM_SCORE_ABOVE: i32 = 500;
 /// The kernel's largest.
@@ -28,7 +25,6 @@ pub(crate) struct Shares {
     taken: Mutex<Taken>,
     /// Looked for by the first task that asks for memory.
     cgroups: OnceLock<Option<Cgroups>>,
-    sacrifice: Sacrifice,
     exhaustion: Exhaustion,
 }
 
@@ -63,21 +59,11 @@ impl Shares {
         Share { shares: Arc::clone(self), cores, resources }
     }
 
-    /// Spawns a task's process.
-    pub(super) fn spawn(&self, program: &mut Command) -> io::Result<Child> {
-        self.sacrifice.while_spawning(|| program.spawn())
-    }
-
     /// A cgroup that bounds the attempt's memory, if it asked for that and the host lets us make one.
     pub(super) fn bound_memory(&self, attempt: &Attempt) -> Option<TaskCgroup> {
         let most = attempt.job.spec.memory_bytes;
         let cgroups = (most > 0).then(|| self.cgroups.get_or_init(|| Cgroups::find(attempt.scratch.word())))?;
         cgroups.as_ref()?.make(attempt.id, most).ok()
-    }
-
-    /// What is to be looked at now and then.
-    pub(super) fn look_around(&self) {
-        self.sacrifice.end();
     }
 
     /// Whether the kernel has just ended something because the machine had no memory left.
@@ -100,7 +86,7 @@ fn free_cores(taken: &BTreeSet<usize>, count: usize) -> Vec<usize> {
 }
 
 /// Whether a job's attempts leave something set for their threads.
-pub(super) fn mark_thread(job: &CommandJob) -> bool {
+pub(super) fn marks_thread(job: &CommandJob) -> bool {
     job.cpus > 0 || job.nice != 0
 }
 
@@ -149,57 +135,14 @@ impl Drop for Share {
     }
 }
 
-/// When the machine's memory ends, the kernel is to take tasks before the agent. A process has what its parent had when it was
-/// made, and can be made easier to take without a privilege, and as hard as it was again: so this is set when a task is spawned,
-/// and taken back when the agent looks around next, so that tasks which follow each other don't pay for it.
-#[derive(Debug, Default)]
-struct Sacrifice {
-    state: Mutex<Sacrificing>,
-}
-
-#[derive(Debug, Default)]
-struct Sacrificing {
-    /// Threads that are spawning.
-    spawning: u32,
-    is_set: bool,
-}
-
-impl Sacrifice {
-    fn while_spawning<T>(&self, spawn: impl FnOnce() -> T) -> T {
-        let mut state = self.lock();
-        state.spawning += 1;
-        if !std::mem::replace(&mut state.is_set, true) {
-            set_oom_score(OOM_SCORE_ABOVE);
-        }
-        drop(state);
-        let spawned = spawn();
-        self.lock().spawning -= 1;
-        spawned
-    }
-
-    /// Takes it back, unless a task is being spawned.
-    fn end(&self) {
-        let mut state = self.lock();
-        if state.is_set && state.spawning == 0 {
-            state.is_set = false;
-            set_oom_score(0);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Sacrificing> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn set_oom_score(above: i32) {
-    // Where there is no such file tasks are as hard to take as the agent, and larger.
-    let _ = fs::write(OOM_SCORE_FILE, (own_oom_score() + above).min(MOST_OOM_SCORE).to_string());
-}
-
-/// As it was when the first task came.
-fn own_oom_score() -> i32 {
-    static SCORE: OnceLock<i32> = OnceLock::new();
-    *SCORE.get_or_init(|| fs::read_to_string(OOM_SCORE_FILE).ok().and_then(|own| own.trim().parse().ok()).unwrap_or(0))
+/// When the machine's memory ends, the kernel is to take that process, and what it starts from now on, before the agent. A process can
+/// be made easier to take without a privilege.
+pub(super) fn sacrifice(task: Pid) {
+    static OWN: OnceLock<i32> = OnceLock::new();
+    let own = || fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|own| own.trim().parse().ok());
+    let score = *OWN.get_or_init(|| own().unwrap_or(0)) + OOM_SCORE_ABOVE;
+    // Where there is no such file tasks are as hard to take as the agent, and larger; one that has ended needs none.
+    let _ = fs::write(format!("/proc/{task}/oom_score_adj"), score.min(MOST_OOM_SCORE).to_string());
 }
 
 /// `3.1 GiB`.

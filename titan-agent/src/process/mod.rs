@@ -167,11 +167,11 @@ impl Processes {
             open_files: self.open_files,
             sink: Sink::new(Arc::clone(&self.budget), Arc::clone(&self.scratch), Box::new(chunk)),
         };
-        let leaves = limits::mark_thread(&attempt.job.spec);
+        let marks_thread = limits::marks_thread(&attempt.job.spec);
         let work = move |turn: &crew::Turn<'_>| {
             let ended = panic::catch_unwind(AssertUnwindSafe(|| run::run(attempt, &stopped)));
             drop(stopped);
-            if !leaves {
+            if ended.is_ok() && !marks_thread {
                 turn.over();
             }
             done(ended.unwrap_or_else(|_| Computed::failed("a bug of titan's agent: its thread panicked")));
@@ -195,7 +195,6 @@ impl Processes {
         if !self.running.is_empty() {
             self.shares.was_memory_exhausted();
         }
-        self.shares.look_around();
     }
 
     /// Whether that attempt is a command's, and runs.

@@ -88,7 +88,7 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
     let share = attempt.shares.take(&attempt.job.spec);
     share.tell(&mut environment);
     let mut program = command::build(attempt, &environment, folder.as_deref(), false)?;
-    // This thread is the attempt's own: what is set for it is inherited, and it ends with the attempt.
+    // This thread is the attempt's own: what is set for it is inherited, and if anything is it ends with the attempt.
     share.apply(attempt.job.spec.nice);
     // Before the spawn: the agent may move for it, and only what is born beside it may be moved on.
     let cgroup = attempt.shares.bound_memory(attempt);
@@ -100,8 +100,10 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
         spawned => spawned,
     }?;
     let pid = Pid::from_child(&child);
+    limits::sacrifice(pid);
     let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
         let _ = child.kill();
+        let _ = child.wait();
         Outcome::failed_by_machine(format!("cannot watch a process on {}: {error}", attempt.here.host))
     })?;
     let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
@@ -147,7 +149,7 @@ fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child
         String::from_utf8_lossy(first).into_owned()
     };
     for _ in 0..BUSY_TRIES {
-        match attempt.shares.spawn(program) {
+        match program.spawn() {
             Ok(child) => return Ok(child),
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                 std::thread::sleep(Duration::from_millis(10));

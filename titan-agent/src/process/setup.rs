@@ -120,7 +120,11 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Variable
         .spawn()
         .map_err(cannot)?;
     let mut said = Vec::new();
-    let overdue = watch(&mut child, stopped, &mut said).map_err(cannot)?;
+    let overdue = watch(&mut child, stopped, &mut said).map_err(|error| {
+        let _ = child.kill();
+        let _ = child.wait();
+        cannot(error)
+    })?;
     let status = child.wait().map_err(cannot)?;
     let environment = fs::read(&file).unwrap_or_default();
     let _ = fs::remove_file(&file);

@@ -40,7 +40,7 @@ const LOAD_SPAN: Duration = Duration::from_secs(1);
 /// Where tasks end one after the other, what is said of them is said together this often: each time that the manager is woken
 /// takes as long as a short task.
 const GATHERING_SPAN: Duration = Duration::from_millis(4);
-/// Output that is more than this is sent at once.
+/// With more output than this on its way nothing waits.
 const GATHERED_BYTES: u64 = 16 << 10;
 /// The heartbeat before a manager has set one.
 const FIRST_HEARTBEAT: Duration = Duration::from_secs(10);
@@ -231,13 +231,7 @@ impl Server {
                 return Ok(exit);
             }
             self.start_ready()?;
-            self.transmit();
-            // While a write is under way nothing is added to it, so a heartbeat that is due has to wait.
-            let wake = match self.can_write() {
-                true if self.can_gather() => self.gathers_until.min(next_tick),
-                true => self.session.next_deadline().min(next_tick),
-                false => next_tick,
-            };
+            let wake = self.transmit().map_or(next_tick, |again| again.min(next_tick));
             match happenings.recv_timeout(wake.since(self.now())) {
                 Ok(happening) => {
                     self.on_happening(happening)?;
@@ -342,28 +336,35 @@ impl Server {
         matches!(&self.line, Some(Line { stage: Stage::Talking(_), is_busy: false, .. }))
     }
 
-    fn transmit(&mut self) {
+    /// Sends what is to be sent now. When to look again, if nothing happens before; None: while a write is under way nothing is
+    /// added to it, so a heartbeat that is due has to wait.
+    fn transmit(&mut self) -> Option<Timestamp> {
         let unadopted: usize = self.unadopted.values().map(Vec::len).sum();
         self.budget.set_sent(self.session.bulk_bytes() + unadopted as u64);
-        if !self.can_write() || self.can_gather() {
-            return;
+        if !self.can_write() {
+            return None;
         }
         let now = self.now();
-        let bytes = self.session.poll_transmit(now);
-        if let (Some(bytes), Some(line)) = (bytes, &mut self.line) {
-            line.write(bytes);
-            self.starts.leave();
-            self.gathers_until = now + GATHERING_SPAN;
+        if now < self.gathers_until && self.can_gather() {
+            return Some(self.gathers_until);
         }
+        let bytes = self.session.poll_transmit(now);
+        let (Some(bytes), Some(line)) = (bytes, &mut self.line) else { return Some(self.session.next_deadline()) };
+        line.write(bytes);
+        if self.session.has_sent_control() {
+            self.starts.leave();
+        }
+        self.gathers_until = now + GATHERING_SPAN;
+        None
     }
 
     /// Whether nobody waits for what there is to say: the slots are busy, and have more to do.
     fn can_gather(&self) -> bool {
         let is_little = self.session.bulk_bytes() < GATHERED_BYTES;
-        !self.starts.wait() && self.agent.has_plenty() && is_little && self.now() < self.gathers_until
+        !self.starts.has_unannounced() && self.agent.has_plenty() && is_little
     }
 
-    /// Begins what may.
+    /// Begins what may. When one can't, for want of a pipe or a thread, the next ones wait: others may end meanwhile.
     fn start_ready(&mut self) -> Result<(), String> {
         while let Some(Start { attempt, task, tried, part }) = self.starts.next() {
             let sender = self.sender.clone();
@@ -375,7 +376,7 @@ impl Server {
                     let staged = self.staged.remove(&attempt).unwrap_or_default();
                     if let Err(outcome) = processes.start(attempt, task, tried, *command, staged, chunk, done) {
                         // Told here and not through the channel: this thread is the one that empties it.
-                        self.decide(Event::Computed { attempt, end: Computed::ended(outcome) })?;
+                        return self.decide(Event::Computed { attempt, end: Computed::ended(outcome) });
                     }
                 }
                 (Part::OfJob, Some(pool), _) => pool.start(attempt, task, done),

@@ -123,13 +123,15 @@ impl Past {
                 } else if boot != self.boot || boot.is_empty() {
                     self.may_lack = true;
                 }
-                // An agent that couldn't be reached at the end has heard no goodbye; its attempts aren't over.
-                let has_parted =
-                    self.ended.is_some_and(|ended| ended.verdict.end != End::NoWorkers) && self.given.is_empty();
-                self.may_have_agents = self.epoch != Epoch::default() && !has_parted;
+                let has_parted = self.ended.is_some_and(|ended| ended.verdict.end != End::NoWorkers);
+                let is_first = self.epoch == Epoch::default();
                 (self.epoch, self.boot, self.hosts, self.names, self.ended) = (epoch, boot, hosts, jobs, None);
                 self.plan.get_or_insert(plan);
                 self.reopen_stopped(retries_failed);
+                // An agent that couldn't be reached at the end has heard no goodbye: what it runs isn't over.
+                let is_open = |task| self.tasks.get(task).is_none_or(|past| past.state == PastState::Open);
+                let may_run = self.given.values().any(|(task, _)| is_open(task));
+                self.may_have_agents = !is_first && (!has_parted || may_run);
             }
             Entry::Manager { record, .. } => self.add_record(record, is_sure),
             Entry::Taken { task, values } => drop(self.values.insert(task, values)),
@@ -434,7 +436,7 @@ mod tests {
     fn an_agent_that_heard_no_goodbye_is_waited_for() {
         let attempt = AttemptId { epoch: Epoch(1), number: 1 };
         let given = record(Record::Given { task: TASK, attempt, host: HostId(0) });
-        let ended = |end| Entry::Ended {
+        let over_by = |end| Entry::Ended {
             verdict: Verdict { end, completed: 0, failed: 0, cancelled: 1 },
             exit_code: 130,
             is_final: false,
@@ -445,11 +447,13 @@ mod tests {
         let resumed = || began(2, false);
         assert!(!may_have_agents(&[]), "it is the first manager");
         assert!(may_have_agents(&[resumed()]), "the first one has crashed");
-        assert!(may_have_agents(&[ended(End::NoWorkers), resumed()]));
-        assert!(!may_have_agents(&[ended(End::Cancelled), resumed()]));
-        assert!(may_have_agents(&[given.clone(), ended(End::Cancelled), resumed()]), "its host was out of reach");
+        assert!(may_have_agents(&[over_by(End::NoWorkers), resumed()]));
+        assert!(!may_have_agents(&[over_by(End::Cancelled), resumed()]));
+        assert!(may_have_agents(&[given.clone(), over_by(End::Cancelled), resumed()]), "its host was out of reach");
         let over = record(Record::Over { attempt });
-        assert!(!may_have_agents(&[given, over, ended(End::Cancelled), resumed()]));
+        assert!(!may_have_agents(&[given.clone(), over, over_by(End::Cancelled), resumed()]));
+        let elsewhere = [given, ended(Lifecycle::Completed), over_by(End::Cancelled), resumed()];
+        assert!(!may_have_agents(&elsewhere), "another attempt has brought its task to its end");
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub(super) struct Start {
 }
 
 impl Start {
-    /// Whether it may be this agent's end: then the manager has to know before that it has begun. A command is a process of its own;
-    /// of one that was tried before that is no comfort.
+    /// Whether it may be this agent's end: then the manager has to know before that it has begun, to count the loss. A command is a
+    /// process of its own; of one that was tried before that is no comfort.
     fn may_take_agent_down(&self) -> bool {
         !self.is_command() || self.tried > 1
     }
@@ -36,17 +36,18 @@ pub(super) struct Starts {
 }
 
 impl Starts {
+    /// One more.
     pub(super) fn add(&mut self, start: Start) {
         let queue = if start.may_take_agent_down() { &mut self.unannounced } else { &mut self.ready };
         queue.push_back(start);
     }
 
     /// Whether one waits until the manager has been told.
-    pub(super) fn wait(&self) -> bool {
+    pub(super) fn has_unannounced(&self) -> bool {
         !self.unannounced.is_empty()
     }
 
-    /// All that there is to say is being written.
+    /// All of their announcements are being written.
     pub(super) fn leave(&mut self) {
         self.leaving = self.unannounced.len();
     }
@@ -112,7 +113,7 @@ mod tests {
         starts.add(start(4, 1, false));
         starts.have_left();
         assert_eq!(begun(&mut starts), [2, 3]);
-        assert!(starts.wait());
+        assert!(starts.has_unannounced());
     }
 
     #[test]

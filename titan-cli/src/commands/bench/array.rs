@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use super::Bench;
 use super::figure::{Subject, Target};
+use super::hyperqueue::{self, HyperQueue};
 use super::runner::{Runner, Stopped};
 
 /// Tasks of the array, and of the one that shows what titan takes without any.
-const MANY: &str = "1000000";
-const ONE: &str = "1";
+const MANY: u32 = 1_000_000;
+const ONE: u32 = 1;
 /// Bytes of the journal at which about half of the tasks are done.
 const HALF_JOURNAL_BYTES: u64 = 18_500_000;
 /// What HyperQueue takes, as it was measured elsewhere: seconds until a million tasks are accepted, and bytes for each.
@@ -24,19 +25,29 @@ const STARTS: &str = " starts on ";
 
 pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
     let first = "a million tasks, until the first begins";
-    let hyperqueue = |what: &str| format!("HyperQueue's {what}, measured elsewhere");
-    bench.add(subject(first, "s", hyperqueue("acceptance"), Target::AtMost(1.0, 0.3)), |runner| {
-        Ok((runner.until_said(&run(MANY, &["-v"]), STARTS)?, HYPERQUEUE_SECONDS))
+    let elsewhere = |what: &str| format!("HyperQueue's {what}, measured elsewhere");
+    bench.add(subject(first, "s", elsewhere("acceptance"), Target::AtMost(1.0, 0.3)), |runner| {
+        Ok((first_of_many(runner)?, HYPERQUEUE_SECONDS))
     })?;
-    bench.add(
-        subject("memory of titan for each of them", "bytes", hyperqueue("bytes"), Target::AtMost(0.875, 0.44)),
-        |runner| {
-            let (many, _) = half(runner)?;
-            let base = runner.until(&run(ONE, &[]), || false)?;
-            let bytes = many.peak_bytes.saturating_sub(base.peak_bytes) as f64;
-            Ok((bytes / MANY.parse::<f64>().expect("a number"), HYPERQUEUE_BYTES))
-        },
-    )?;
+    let memory = "memory of titan for each of them";
+    bench.add(subject(memory, "bytes", elsewhere("bytes"), Target::AtMost(0.875, 0.44)), |runner| {
+        Ok((bytes_each(runner)?, HYPERQUEUE_BYTES))
+    })?;
+    if bench.args.peers && hyperqueue::is_installed() {
+        bench.add(subject(first, "s", "hq submit".to_owned(), Target::AtMost(1.0, 0.3)), |runner| {
+            let theirs = HyperQueue::start(runner)?.submit(&[], MANY, &["true"])?.seconds;
+            Ok((first_of_many(runner)?, theirs))
+        })?;
+        let bound = "HyperQueue's server, when it has just taken them".to_owned();
+        bench.add(subject(memory, "bytes", bound, Target::AtMost(0.875, 0.44)), |runner| {
+            let hyperqueue = HyperQueue::start(runner)?;
+            let base = hyperqueue.server_bytes()?;
+            hyperqueue.submit(&[], MANY, &["true"])?;
+            let theirs = hyperqueue.server_bytes()?.saturating_sub(base);
+            drop(hyperqueue);
+            Ok((bytes_each(runner)?, theirs as f64 / f64::from(MANY)))
+        })?;
+    }
     bench.add(
         subject("journal for each", "bytes", "what is promised".to_owned(), Target::AtMost(1.0, 0.8)),
         |runner| {
@@ -55,20 +66,34 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
     })
 }
 
+/// What titan takes of memory for each task, half way, in bytes.
+fn bytes_each(runner: &Runner) -> io::Result<f64> {
+    let (many, _) = half(runner)?;
+    let base = runner.until(&words(&run(ONE), &[]), || false)?;
+    Ok(many.peak_bytes.saturating_sub(base.peak_bytes) as f64 / f64::from(MANY))
+}
+
+/// Seconds until the first of them begins.
+fn first_of_many(runner: &Runner) -> io::Result<f64> {
+    runner.until_said(&words(&run(MANY), &["-v"]), STARTS)
+}
+
 fn subject(name: &str, unit: &'static str, bound: String, target: Target) -> Subject {
     Subject { section: "array", name: name.to_owned(), unit, bound, target }
 }
 
-fn run<'w>(tasks: &'w str, more: &[&'w str]) -> Vec<&'w str> {
-    let mut words = vec!["run", "noop", "--local", "--tasks", tasks];
-    words.extend(more);
-    words
+fn run(tasks: u32) -> Vec<String> {
+    ["run", "noop", "--local", "--tasks", &tasks.to_string()].map(str::to_owned).to_vec()
+}
+
+fn words<'w>(run: &'w [String], more: &[&'w str]) -> Vec<&'w str> {
+    run.iter().map(String::as_str).chain(more.iter().copied()).collect()
 }
 
 /// An array that was stopped when half of it was done, and its journal.
 fn half(runner: &Runner) -> io::Result<(Stopped, PathBuf)> {
     runner.forget_batches()?;
-    let stopped = runner.until(&run(MANY, &[]), || {
+    let stopped = runner.until(&words(&run(MANY), &[]), || {
         let journal = runner.journal();
         journal.and_then(|journal| fs::metadata(journal).ok()).is_some_and(|about| about.len() >= HALF_JOURNAL_BYTES)
     })?;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Bench;
 use super::figure::{Subject, Target};
+use super::memory;
 use super::runner::Runner;
 use crate::config::cluster::{Cluster, Host, Reach};
 use crate::config::place::Place;
@@ -55,6 +56,7 @@ pub(super) fn measure(bench: &mut Bench<'_>, place: &Place) -> io::Result<()> {
     start(bench, &site)?;
     copies(bench, &site)?;
     streams(bench, &site)?;
+    agents_memory(bench, &site)?;
     blobs(bench, &site)?;
     cancels(bench, &site)
 }
@@ -105,6 +107,16 @@ fn streams(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// The most memory that an agent has while a task writes as fast as its output is taken.
+fn agents_memory(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
+    let bytes = site.bytes_for(STREAM_SPAN);
+    let (name, bound) = ("most memory of the agent while output flows", "of an agent that does nothing");
+    let (name, bound) = (name.to_owned(), bound.to_owned());
+    bench.add(Subject { section: "hosts", name, unit: "MB", bound, target: Target::Told }, |runner| {
+        Ok((site.agent_bytes(runner, bytes)? as f64 / 1e6, site.agent_bytes(runner, 0)? as f64 / 1e6))
+    })
 }
 
 /// A file that all hosts are given, and the most memory that titan has meanwhile.
@@ -207,6 +219,17 @@ impl<'a> Site<'a> {
     fn first_byte(&self, runner: &Runner) -> io::Result<f64> {
         let words = ["--line-buffer", "--", "echo", ":::", "1"];
         Ok(runner.drain(&mut self.map_first(runner, &words))?.first)
+    }
+
+    /// The most memory that the first host's agent has had when a task has written that much to stderr.
+    fn agent_bytes(&self, runner: &Runner, bytes: u64) -> io::Result<u64> {
+        let script = format!("head -c {bytes} /dev/zero >&2; cat /proc/$PPID/status");
+        let output = self.map_first(runner, &["--", "sh", "-c", &script, ":::", "1"]).stderr(Stdio::null()).output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(format!("titan map ended with {}", output.status)));
+        }
+        memory::peak_in(&String::from_utf8_lossy(&output.stdout))
+            .ok_or_else(|| io::Error::other("an agent's memory can't be read there"))
     }
 
     fn copy(&self, host: &Host, file: &Path, runner: &Runner) -> io::Result<()> {

@@ -35,8 +35,8 @@ impl Memory {
     }
 }
 
-/// The high-water mark of a `/proc/PID/status`.
-fn peak_in(status: &str) -> Option<u64> {
+/// The high-water mark of a `/proc/PID/status`, in bytes.
+pub(super) fn peak_in(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1 << 10)
 }

@@ -4,11 +4,12 @@
 //! `figure` is a ratio with its target, measured several times, and prints; `samples` are what that gave. The sections: `kernel` (shares of the
 //! floating-point limit), `picture` (a whole command, and PNG), `start` (start-up, one task), `tasks` (processes and
 //! kernel tasks a second, and the peers), `array` (a million tasks), `hosts` (all that goes over ssh). `runner` runs titan and others as a user would, and `memory`
-//! watches what they take.
+//! watches what they take; `hyperqueue` is that peer, which needs a server.
 
 mod array;
 mod figure;
 mod hosts;
+mod hyperqueue;
 mod kernel;
 mod memory;
 mod picture;
@@ -31,7 +32,7 @@ use crate::json::line;
 use crate::progress::to_stderr;
 use figure::{Figure, Subject};
 use kernels::mandelbrot::escape::Simd;
-use runner::Runner;
+use runner::{Lasting, Runner};
 
 /// A part of what is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -78,7 +79,7 @@ impl Bench<'_> {
 pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let place = place(args)?;
     let runner = Runner::new().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
-    leave_nothing_when_ended(runner.folder().to_owned());
+    leave_nothing_when_ended(runner.folder().to_owned(), runner.lasting());
     let mut bench = Bench { args, runner, figures: Vec::new() };
     let wanted = |section| args.sections.is_empty() || args.sections.contains(&section);
     for &section in Section::value_variants() {
@@ -95,14 +96,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
     Ok(exit::SUCCESS)
 }
 
-/// Whoever ends a measurement before its time finds no folder of it.
-fn leave_nothing_when_ended(folder: PathBuf) {
+/// Whoever ends a measurement before its time finds no folder of it, and nothing that runs.
+fn leave_nothing_when_ended(folder: PathBuf, lasting: Lasting) {
     thread::spawn(move || {
         let ending = super::block_on(async {
             let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
             Ok(signals.next().await)
         });
         if let Ok(ending) = ending {
+            lasting.end();
             let _ = fs::remove_dir_all(folder);
             process::exit(exit::of_signal(ending).into());
         }

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,24 @@ use super::memory::Memory;
 pub(super) struct Runner {
     titan: PathBuf,
     folder: PathBuf,
+    lasting: Lasting,
+}
+
+/// Programs that run on while others are measured, for whoever ends a measurement before its time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lasting(Arc<Mutex<Vec<Pid>>>);
+
+impl Lasting {
+    /// Ends them.
+    pub(super) fn end(&self) {
+        for pid in self.lock().drain(..) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Pid>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a program that ended well has said, and how long it took.
@@ -59,7 +78,7 @@ impl Runner {
     pub(super) fn new() -> io::Result<Self> {
         let folder = std::env::temp_dir().join(format!("titan-bench-{}", std::process::id()));
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self { titan: std::env::current_exe()?, folder })
+        Ok(Self { titan: std::env::current_exe()?, folder, lasting: Lasting::default() })
     }
 
     /// Where files may be put.
@@ -99,6 +118,37 @@ impl Runner {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         self.run(command, stdin)
+    }
+
+    /// Starts a program that runs on.
+    pub(super) fn spawn(&self, words: &[&str]) -> io::Result<Child> {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).current_dir(&self.folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Held while it starts: whoever ends all of them ends it too.
+        let mut lasting = self.lasting.lock();
+        let child = command.spawn().map_err(|error| named(words[0].as_ref(), &error))?;
+        lasting.push(Pid::from_child(&child));
+        Ok(child)
+    }
+
+    /// Ends such a program, within that span.
+    pub(super) fn end(&self, child: &mut Child, span: Duration) {
+        let pid = Pid::from_child(child);
+        let _ = kill_process(pid, Signal::TERM);
+        let until = Instant::now() + span;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < until {
+            thread::sleep(LOOK_SPAN);
+        }
+        // Nobody else may end what is waited for now: its number could be another's.
+        self.lasting.lock().retain(|lasting| *lasting != pid);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Those that run.
+    pub(super) fn lasting(&self) -> Lasting {
+        self.lasting.clone()
     }
 
     /// titan until it says that on stderr, and is stopped then: how long that took.

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use super::Bench;
 use super::figure::{Subject, Target};
+use super::hyperqueue::{self, HyperQueue};
 use super::runner::Runner;
 use crate::launch::child::is_program;
 
@@ -36,6 +37,17 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
     if bench.args.peers && is_program("parallel") {
         bench.add(milliseconds(ONE, "parallel true ::: 1", Target::AtMost(1.0, 0.5)), |runner| {
             let theirs = runner.program(&["parallel", "true", ":::", "1"], "")?.seconds;
+            Ok((runner.map(&["true", ":::", "1"], "")?.seconds * 1e3, theirs * 1e3))
+        })?;
+    }
+    if bench.args.peers && hyperqueue::is_installed() {
+        bench.add(milliseconds(ONE, "hq submit --wait true, its server up", Target::AtMost(1.0, 0.5)), |runner| {
+            let hyperqueue = HyperQueue::start(runner)?;
+            // Its worker has begun with nothing yet.
+            hyperqueue.submit_one(&["true"])?;
+            let theirs = hyperqueue.submit_one(&["true"])?.seconds;
+            // titan has the machine to itself.
+            drop(hyperqueue);
             Ok((runner.map(&["true", ":::", "1"], "")?.seconds * 1e3, theirs * 1e3))
         })?;
     }

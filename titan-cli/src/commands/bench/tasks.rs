@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::Bench;
 use super::figure::{Subject, Target};
+use super::hyperqueue::{self, HyperQueue};
 use super::runner::Runner;
 use crate::launch::child::is_program;
 
@@ -24,6 +25,9 @@ const PEERS: &[(&str, &[&str], u32, f64)] = &[
     ("xargs -P", &["xargs", "-P", SLOTS, "-n", "1", "true"], TASKS, 1.1),
     ("GNU parallel", &["parallel", "-j", SLOTS, "true"], FEW_TASKS, 5.0),
 ];
+
+/// Tasks of an array of Slurm's, which takes half a second for each.
+const SLURM_TASKS: u32 = 20;
 
 /// Kernel tasks that do nothing, of a run.
 const NOOPS: u32 = 200_000;
@@ -71,6 +75,21 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
                 Ok(f64::from(tasks) / runner.program(&words, &numbers(tasks))?.seconds)
             })?;
         }
+    }
+    if bench.args.peers && hyperqueue::is_installed() {
+        against(bench, "HyperQueue", Target::AtLeast(2.0, 2.0), |runner| {
+            let ran = HyperQueue::start(runner)?.submit(&["--wait"], TASKS, &["true", "1"])?;
+            Ok(f64::from(TASKS) / ran.seconds)
+        })?;
+    }
+    // sinfo fails where no controller answers.
+    if bench.args.peers && is_program("sbatch") && bench.runner.program(&["sinfo"], "").is_ok() {
+        against(bench, "a Slurm array", Target::Told, |runner| {
+            let array = format!("1-{SLURM_TASKS}");
+            let script = "true $SLURM_ARRAY_TASK_ID";
+            let words = ["sbatch", "--wait", "--array", &array, "--output", "slurm-%a.out", "--wrap", script];
+            Ok(f64::from(SLURM_TASKS) / runner.program(&words, "")?.seconds)
+        })?;
     }
     noops(bench, "Ray's, measured elsewhere", 100.0, |_| Ok(RAY_NOOPS))?;
     for &(name, module, program, multiple) in NOOP_PEERS {
