@@ -114,13 +114,8 @@ impl Pacer {
     }
 
     /// The shortest round trip measured lately; zero before the first.
-    pub fn round_trip(&self) -> Duration {
+    fn round_trip(&self) -> Duration {
         self.round_trip.map_or(Duration::ZERO, |(shortest, _)| shortest)
-    }
-
-    /// Bytes that may be in flight.
-    pub fn window_bytes(&self) -> u64 {
-        self.window_bytes
     }
 }
 

@@ -36,7 +36,6 @@ pub struct Session {
     pacer: Pacer,
     heartbeat: Duration,
     last_sent_at: Timestamp,
-    last_heard_at: Timestamp,
     acknowledgement_owed: bool,
     goodbye: Goodbye,
 }
@@ -129,7 +128,6 @@ impl Session {
             pacer: Pacer::new(now),
             heartbeat,
             last_sent_at: now,
-            last_heard_at: now,
             acknowledgement_owed: false,
             goodbye: Goodbye::No,
         }
@@ -175,7 +173,6 @@ impl Session {
     /// The frame can't be the next one: the connection is to be closed.
     pub fn on_frame(&mut self, now: Timestamp, frame: Frame) -> Result<Incoming, SessionError> {
         self.on_acknowledged(now, frame.acknowledged)?;
-        self.last_heard_at = now;
         if frame.kind == FrameKind::Ack {
             return Ok(Incoming::Heartbeat);
         }
@@ -226,7 +223,6 @@ impl Session {
         self.on_acknowledged(now, peer_last_seen)?;
         self.on_wire = 0;
         self.pacer = Pacer::new(now);
-        self.last_heard_at = now;
         self.acknowledgement_owed = false;
         Ok(())
     }
@@ -330,19 +326,9 @@ impl Session {
         self.last_sent_at + self.heartbeat
     }
 
-    /// When the other side was last heard.
-    pub fn last_heard_at(&self) -> Timestamp {
-        self.last_heard_at
-    }
-
     /// The last sequence number seen from the other side, for the Hello of another connection.
     pub fn last_seen(&self) -> u64 {
         self.last_seen
-    }
-
-    /// The shortest round trip measured lately; zero before the first.
-    pub fn round_trip(&self) -> Duration {
-        self.pacer.round_trip()
     }
 
     /// Bytes of bulk that were queued and that the other side hasn't acknowledged.

@@ -126,10 +126,12 @@ impl Driver<'_> {
         }
     }
 
-    /// Notes and sends what has come of the last events, in this order: what is sent has been noted. Sending fails only if a
+    /// Notes and sends what has come of the last events, in this order: what can't be noted isn't sent. Sending fails only if a
     /// connection has just ended, and `Lost` is on its way.
     pub(super) fn send_out(&mut self) {
-        self.journal.flush();
+        if !self.journal.flush() {
+            return;
+        }
         for connected in self.connections.values_mut().filter(|connected| !connected.outbox.is_empty()) {
             let _ = connected.commands.send(std::mem::take(&mut connected.outbox));
         }

@@ -56,20 +56,21 @@ pub(crate) fn open(batch: &Path, task: TaskId) -> Option<File> {
     File::open(batch.join(FOLDER).join(task.to_string())).ok()
 }
 
-/// Copies what a task wrote to stdout and stderr, as far as it is kept. How many bytes.
+/// Copies what a task wrote to stdout and stderr, as far as it is kept. How many bytes. The files that it left follow, and aren't read.
 fn copy_written(from: &Path, to: &Path) -> io::Result<u64> {
     let mut from = File::open(from)?;
     let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
     let mut splitter = Splitter::default();
-    let (mut buffer, mut copied) = (vec![0; READ_BYTES], 0);
+    let (mut buffer, mut copied, mut is_over) = (vec![0; READ_BYTES], 0, false);
     loop {
         let length = from.read(&mut buffer)?;
-        if length == 0 || copied >= MAX_TASK_BYTES {
+        if length == 0 || is_over || copied >= MAX_TASK_BYTES {
             return Ok(copied);
         }
         let mut written = Ok(());
         let split = splitter.push(&buffer[..length], |channel, bytes| {
-            if written.is_ok() && matches!(channel, Channel::Stdout | Channel::Stderr) {
+            is_over |= matches!(channel, Channel::Entry | Channel::Content);
+            if written.is_ok() && !is_over {
                 copied += bytes.len() as u64;
                 written = to.write_all(&header(channel, bytes.len() as u32)).and_then(|()| to.write_all(bytes));
             }

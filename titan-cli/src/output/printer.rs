@@ -298,7 +298,7 @@ fn named_files(files: impl IntoIterator<Item = Placed>) -> Vec<PathBuf> {
     files.into_iter().filter(|file| file.content != PlacedContent::Folder).map(|file| file.path).collect()
 }
 
-/// Hands on what a task has written to stdout and stderr, piece by piece.
+/// Hands on what a task has written to stdout and stderr, piece by piece. The files that it left follow, and aren't read.
 pub(crate) fn each_piece(
     spool: &Spool,
     record: &TaskRecord,
@@ -312,14 +312,18 @@ pub(crate) fn each_piece(
         if length == 0 {
             return Ok(());
         }
-        let mut taken = Ok(());
+        let (mut taken, mut is_over) = (Ok(()), false);
         let split = splitter.push(&buffer[..length], |channel, bytes| {
-            if taken.is_ok() && matches!(channel, Channel::Stdout | Channel::Stderr) {
+            is_over |= matches!(channel, Channel::Entry | Channel::Content);
+            if taken.is_ok() && !is_over {
                 taken = take(channel, bytes);
             }
         });
         taken?;
         split.map_err(io::Error::other)?;
+        if is_over {
+            return Ok(());
+        }
     }
 }
 

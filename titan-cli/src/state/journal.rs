@@ -139,17 +139,17 @@ impl Journal {
         }
     }
 
-    /// Whatever becomes of titan, what was noted stays, and is on the disk soon.
-    pub(crate) fn flush(&self) {
+    /// Whatever becomes of titan, what was noted stays, and is on the disk soon. False: it has failed, which [`Journal::durable`]
+    /// tells.
+    pub(crate) fn flush(&self) -> bool {
         let mut inner = self.0.lock();
-        if !std::mem::take(&mut inner.is_unflushed) {
-            return;
+        if std::mem::take(&mut inner.is_unflushed) {
+            if let Err(error) = inner.journal.flush() {
+                self.0.fail(&mut inner, &io::Error::other(error));
+            }
+            let _ = self.0.wake.send(());
         }
-        if let Err(error) = inner.journal.flush() {
-            self.0.fail(&mut inner, &io::Error::other(error));
-        }
-        drop(inner);
-        let _ = self.0.wake.send(());
+        inner.failure.is_none()
     }
 
     /// How far it is on the disk.
@@ -271,7 +271,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path(), |_, _| ()).unwrap();
         let long = Entry::Taken { task: TaskId { job: JobId(0), index: 0 }, values: vec![vec![0; 2 << 20]] };
+        assert!(journal.flush());
         assert_eq!(journal.note(&[long], None), u64::MAX);
+        assert!(!journal.flush(), "nothing may be sent that rests on it");
         let error = journal.sync().unwrap_err().to_string();
         assert!(error.contains("journal: an entry is too long"), "{error}");
         assert!(journal.durable().borrow().is_err());

@@ -275,12 +275,6 @@ impl Past {
         counts
     }
 
-    /// Whether a task that ended otherwise than COMPLETED could be run again.
-    pub fn has_uncompleted(&self) -> bool {
-        let PastCounts { total, completed, is_growing, .. } = self.counts();
-        is_growing || completed < total
-    }
-
     /// The results that have to be in the spool for the batch to be gone on with.
     pub fn results(&self) -> Vec<PastResult> {
         let result = |(task, past): (&TaskId, &PastTask)| {
