@@ -35,8 +35,9 @@ const ROWS: &[Row] = &[
             host.end_sessions();
             stage.open_gate();
             stage.lasts(std::time::Duration::from_secs(2));
-            host.start_sshd();
+            // From here: until sshd is seen to listen titan may have gone on, and its last tiles be done.
             stage.restart_clock();
+            stage.host("beta").start_sshd();
         })
     },
     Row {
