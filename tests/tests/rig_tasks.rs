@@ -1,5 +1,7 @@
 //! Tiles that fail: tried again elsewhere as often as is right, then left out of the picture.
 
+use std::ops::Range;
+
 use titan_tests::rig;
 use titan_tests::scene::{CLEAN_SPAN, ClusterText, Finished, Scene, picture};
 
@@ -51,18 +53,24 @@ fn a_tile_that_panics_everywhere_fails_after_three_tries_and_the_agents_live_on(
     scene.assert_clean(CLEAN_SPAN);
 }
 
+/// So many that alpha gets one of them, whichever host comes first.
+const BAD_TILES: Range<u64> = 12..24;
+
+/// Both hosts, of which alpha can't do these.
+fn with_bad_tiles_on_alpha(fault: &str) -> ClusterText {
+    let faults: String = BAD_TILES.map(|tile| format!(",{fault}:{tile}")).collect();
+    ClusterText::new().host("alpha", &format!("slow:50{faults}")).host("beta", "slow:50")
+}
+
 #[test]
 fn a_tile_that_fails_on_one_host_is_done_by_the_other() {
     if rig::skipped() {
         return;
     }
     let scene = Scene::new(2);
-    // So many that alpha gets one of them, whichever host comes first.
-    let faults = (12..24).map(|tile| format!(",panic:{tile}")).collect::<String>();
-    let cluster = ClusterText::new().host("alpha", &format!("slow:50{faults}")).host("beta", "slow:50");
-    let done = scene.run(&cluster);
+    let done = scene.run(&with_bad_tiles_on_alpha("panic"));
     done.assert_whole();
-    let failed_on_alpha: Vec<u64> = (12..24).filter(|task| done.events.started_on("alpha").contains(task)).collect();
+    let failed_on_alpha: Vec<u64> = BAD_TILES.filter(|task| done.events.started_on("alpha").contains(task)).collect();
     assert!(!failed_on_alpha.is_empty(), "{}", done.events);
     assert!(failed_on_alpha.iter().all(|task| done.events.completed_on("beta").contains(task)), "{}", done.events);
     assert!(done.summary["retries"].as_u64() > Some(0), "{}", done.summary);
@@ -76,10 +84,7 @@ fn a_tile_that_takes_the_agents_of_one_host_down_is_done_by_the_other() {
         return;
     }
     let scene = Scene::new(2);
-    // So many that alpha gets one of them, whichever host comes first.
-    let faults = (12..24).map(|tile| format!(",abort:{tile}")).collect::<String>();
-    let cluster = ClusterText::new().host("alpha", &format!("slow:50{faults}")).host("beta", "slow:50");
-    let done = scene.run(&cluster);
+    let done = scene.run(&with_bad_tiles_on_alpha("abort"));
     done.assert_whole();
     assert!(done.events.was("alpha", "restarting"), "{}", done.events);
     scene.assert_clean(CLEAN_SPAN);
