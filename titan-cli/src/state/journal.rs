@@ -143,13 +143,17 @@ impl Journal {
     /// tells.
     pub(crate) fn flush(&self) -> bool {
         let mut inner = self.0.lock();
-        if std::mem::take(&mut inner.is_unflushed) {
-            if let Err(error) = inner.journal.flush() {
-                self.0.fail(&mut inner, &io::Error::other(error));
-            }
+        let wakes = std::mem::take(&mut inner.is_unflushed);
+        if wakes && let Err(error) = inner.journal.flush() {
+            self.0.fail(&mut inner, &io::Error::other(error));
+        }
+        let is_noted = inner.failure.is_none();
+        // The thread takes this lock first.
+        drop(inner);
+        if wakes {
             let _ = self.0.wake.send(());
         }
-        inner.failure.is_none()
+        is_noted
     }
 
     /// How far it is on the disk.

@@ -112,8 +112,8 @@ fn streams(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
 /// The most memory that an agent has while a task writes as fast as its output is taken.
 fn agents_memory(bench: &mut Bench<'_>, site: &Site<'_>) -> io::Result<()> {
     let bytes = site.bytes_for(STREAM_SPAN);
-    let (name, bound) = ("most memory of the agent while output flows", "of an agent that does nothing");
-    let (name, bound) = (name.to_owned(), bound.to_owned());
+    let name = "most memory of the agent while output flows".to_owned();
+    let bound = "of an agent that does nothing".to_owned();
     bench.add(Subject { section: "hosts", name, unit: "MB", bound, target: Target::Told }, |runner| {
         Ok((site.agent_bytes(runner, bytes)? as f64 / 1e6, site.agent_bytes(runner, 0)? as f64 / 1e6))
     })
