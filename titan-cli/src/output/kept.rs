@@ -1,13 +1,14 @@
 //! What tasks have written, kept for whoever asks later (`titan logs`): as much as fits, and nothing of the files that they left.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use titan_proto::capture::{Channel, Splitter, header};
+use titan_proto::capture::header;
 use titan_proto::id::TaskId;
 
+use super::printer::each_written;
 use crate::driver::spool::Spool;
 use crate::state::make_folders;
 
@@ -17,8 +18,6 @@ const FOLDER: &str = "kept";
 const MAX_TASK_BYTES: u64 = 1 << 20;
 /// Bytes that are kept of a job.
 const MAX_BYTES: u64 = 64 << 20;
-/// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
 
 /// What is kept of one job.
 #[derive(Debug)]
@@ -56,26 +55,15 @@ pub(crate) fn open(batch: &Path, task: TaskId) -> Option<File> {
     File::open(batch.join(FOLDER).join(task.to_string())).ok()
 }
 
-/// Copies what a task wrote to stdout and stderr, as far as it is kept. How many bytes. The files that it left follow, and aren't read.
+/// Copies what a task wrote to stdout and stderr, as far as it is kept. How many bytes.
 fn copy_written(from: &Path, to: &Path) -> io::Result<u64> {
-    let mut from = File::open(from)?;
+    let from = File::open(from)?;
     let mut to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to)?;
-    let mut splitter = Splitter::default();
-    let (mut buffer, mut copied, mut is_over) = (vec![0; READ_BYTES], 0, false);
-    loop {
-        let length = from.read(&mut buffer)?;
-        if length == 0 || is_over || copied >= MAX_TASK_BYTES {
-            return Ok(copied);
-        }
-        let mut written = Ok(());
-        let split = splitter.push(&buffer[..length], |channel, bytes| {
-            is_over |= matches!(channel, Channel::Entry | Channel::Content);
-            if written.is_ok() && !is_over {
-                copied += bytes.len() as u64;
-                written = to.write_all(&header(channel, bytes.len() as u32)).and_then(|()| to.write_all(bytes));
-            }
-        });
-        written?;
-        split.map_err(io::Error::other)?;
-    }
+    let mut copied = 0;
+    each_written(from, |channel, bytes| {
+        copied += bytes.len() as u64;
+        to.write_all(&header(channel, bytes.len() as u32)).and_then(|()| to.write_all(bytes))?;
+        Ok(copied < MAX_TASK_BYTES)
+    })?;
+    Ok(copied)
 }

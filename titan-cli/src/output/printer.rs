@@ -298,33 +298,41 @@ fn named_files(files: impl IntoIterator<Item = Placed>) -> Vec<PathBuf> {
     files.into_iter().filter(|file| file.content != PlacedContent::Folder).map(|file| file.path).collect()
 }
 
-/// Hands on what a task has written to stdout and stderr, piece by piece. The files that it left follow, and aren't read.
+/// Hands on what a task has written to stdout and stderr, piece by piece.
 pub(crate) fn each_piece(
     spool: &Spool,
     record: &TaskRecord,
     mut take: impl FnMut(Channel, &[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let Some(mut file) = open(spool, record)? else { return Ok(()) };
+    let Some(file) = open(spool, record)? else { return Ok(()) };
+    each_written(file, |channel, bytes| take(channel, bytes).map(|()| true))
+}
+
+/// The same of a result. The files that the task left follow, and aren't read. `take` says whether it wants more; what was read with
+/// the last piece that it wanted comes all the same.
+pub(super) fn each_written(
+    mut result: File,
+    mut take: impl FnMut(Channel, &[u8]) -> io::Result<bool>,
+) -> io::Result<()> {
     let mut splitter = Splitter::default();
     let mut buffer = vec![0; READ_BYTES];
-    loop {
-        let length = file.read(&mut buffer)?;
+    let (mut is_over, mut wants_more) = (false, true);
+    while !is_over && wants_more {
+        let length = result.read(&mut buffer)?;
         if length == 0 {
             return Ok(());
         }
-        let (mut taken, mut is_over) = (Ok(()), false);
+        let mut taken = Ok(());
         let split = splitter.push(&buffer[..length], |channel, bytes| {
             is_over |= matches!(channel, Channel::Entry | Channel::Content);
             if taken.is_ok() && !is_over {
-                taken = take(channel, bytes);
+                taken = take(channel, bytes).map(|more| wants_more = more);
             }
         });
         taken?;
         split.map_err(io::Error::other)?;
-        if is_over {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 fn open(spool: &Spool, record: &TaskRecord) -> io::Result<Option<File>> {
