@@ -22,7 +22,7 @@ use crate::files::Output;
 
 /// What is known of the tasks of a job by who has made them.
 pub(crate) trait Book: Send + Sync {
-    /// That task has come to its end: what there is to know of it. Asked once.
+    /// That task is told of: what there is to know of it. Asked once.
     fn conclude(&self, index: u32) -> Concluded;
 
     /// What that task has to leave, while it is under way.

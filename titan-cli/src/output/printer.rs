@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kernels::SinkReport;
 use titan_manager::journal::{Entry, Past, PlacedContent, PlacedFile};
@@ -84,8 +85,8 @@ pub(crate) struct Printer {
     in_place: BTreeMap<u32, Vec<PathBuf>>,
     examples: Examples,
     live: Live,
-    /// Ended, and to be told after others.
-    held: BTreeMap<u32, TaskRecord>,
+    /// Ended, and to be told after others: what else there is to know of them is asked for then.
+    held: BTreeMap<u32, Ended>,
     /// The next one in order.
     next: u32,
     /// Those that an earlier titan has told of.
@@ -95,6 +96,13 @@ pub(crate) struct Printer {
     removable: VecDeque<Removable>,
     kept: Kept,
     reuse: Reuse,
+}
+
+/// A task that has come to its end.
+struct Ended {
+    end: TaskEnd,
+    /// By this machine's clock, since 1970.
+    at: Duration,
 }
 
 /// A task of which all is told.
@@ -200,23 +208,22 @@ impl JobSink for Printer {
             let Self { live, streams, spool, .. } = self;
             live.conclude(&end, tag, spool, &mut |channel, bytes| streams.write(channel, bytes))?;
         }
-        let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
-        let (asked, files) = (self.book.conclude(index), self.in_place.remove(&index).unwrap_or_default());
-        let record = TaskRecord::new(&self.batch, end, host, asked, files);
-        self.examples.look_at(&record, &self.spool)?;
+        #[expect(clippy::disallowed_methods, reason = "for people and logs only")]
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let ended = Ended { end, at };
         if !self.manners.keeps_order {
-            return self.put(&record);
+            return self.put(ended);
         }
-        self.held.insert(index, record);
-        while let Some(record) = self.next_in_order() {
-            self.put(&record)?;
+        self.held.insert(index, ended);
+        while let Some(ended) = self.next_in_order() {
+            self.put(ended)?;
         }
         Ok(())
     }
 
     fn finish(&mut self, _complete: bool) -> io::Result<Option<SinkReport>> {
-        for record in std::mem::take(&mut self.held).into_values() {
-            self.put(&record)?;
+        for ended in std::mem::take(&mut self.held).into_values() {
+            self.put(ended)?;
         }
         if !self.removable.is_empty() {
             self.journal.sync()?;
@@ -228,16 +235,23 @@ impl JobSink for Printer {
 
 impl Printer {
     /// The next one in order, if it has ended.
-    fn next_in_order(&mut self) -> Option<TaskRecord> {
+    fn next_in_order(&mut self) -> Option<Ended> {
         while self.told_before.remove(&self.next) {
             self.next += 1;
         }
-        let record = self.held.remove(&self.next);
-        self.next += u32::from(record.is_some());
-        record
+        let ended = self.held.remove(&self.next);
+        self.next += u32::from(ended.is_some());
+        ended
     }
 
-    fn put(&mut self, record: &TaskRecord) -> io::Result<()> {
+    /// Tells of a task, and makes room for another.
+    fn put(&mut self, Ended { end, at }: Ended) -> io::Result<()> {
+        let index = end.task.index;
+        let host = end.host.map(|host| self.hosts[host.0 as usize].clone());
+        let committed = self.in_place.remove(&index).unwrap_or_default();
+        let asked = self.book.conclude(index);
+        let record = &TaskRecord { batch: self.batch.clone(), end, host, asked, committed, ended: at };
+        self.examples.look_at(record, &self.spool)?;
         if record.end.state != Lifecycle::Cancelled {
             if let Some(results) = &mut self.results {
                 results.put(record, &self.spool)?;
@@ -401,4 +415,70 @@ impl Streams {
 
 fn write_all(mut stream: &File, bytes: &[u8]) -> io::Result<()> {
     stream.write_all(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::output::Concluded;
+    use crate::state::Store;
+    use crate::state::prune::Keep;
+    use crate::state::specification::Specification;
+
+    /// Notes which tasks it is asked of, for good.
+    #[derive(Default)]
+    struct Noted(Mutex<Vec<u32>>);
+
+    impl Book for Noted {
+        fn conclude(&self, index: u32) -> Concluded {
+            self.0.lock().unwrap().push(index);
+            Concluded::default()
+        }
+
+        fn outputs(&self, _index: u32) -> Vec<Output> {
+            Vec::new()
+        }
+
+        fn values(&self, _index: u32) -> Vec<Vec<u8>> {
+            Vec::new()
+        }
+    }
+
+    fn ended(index: u32) -> TaskEnd {
+        TaskEnd {
+            task: TaskId { job: JobId(0), index },
+            state: Lifecycle::Completed,
+            attempt: None,
+            attempts: 1,
+            host: None,
+            has_result: false,
+            process: None,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn what_waits_for_its_turn_makes_no_room_for_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let directory = Store::at(folder.path()).try_create(&Specification::default(), Keep::default()).unwrap();
+        let outlet = Outlet {
+            hosts: &[],
+            directory: &directory,
+            past: &Past::default(),
+            root: folder.path().to_owned(),
+            stage: Stage::of_nothing(),
+            manners: Manners { keeps_order: true, is_mute: true, ..Manners::default() },
+            reuse: Reuse::default(),
+            committed: Committed::default(),
+            examples: Examples::default(),
+        };
+        let book = Arc::new(Noted::default());
+        let mut printer = outlet.printer(0, book.clone()).unwrap();
+        for (index, told) in [(1, &[][..]), (2, &[]), (0, &[0, 1, 2]), (3, &[0, 1, 2, 3])] {
+            printer.ended(ended(index)).unwrap();
+            assert_eq!(*book.0.lock().unwrap(), told, "when {index} has ended");
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -32,19 +32,6 @@ pub(crate) struct TaskRecord {
 }
 
 impl TaskRecord {
-    /// A task that ends now.
-    pub(crate) fn new(
-        batch: &str,
-        end: TaskEnd,
-        host: Option<String>,
-        asked: Concluded,
-        committed: Vec<PathBuf>,
-    ) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "for people and logs only")]
-        let ended = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { batch: batch.to_owned(), end, host, asked, committed, ended }
-    }
-
     /// The number by which people know it, from 1.
     pub(crate) fn sequence(&self) -> u64 {
         u64::from(self.end.task.index) + 1

@@ -54,6 +54,12 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
+    /// One on which nothing is shown, nor written.
+    #[cfg(test)]
+    pub(crate) fn of_nothing() -> Self {
+        Self { frames: mpsc::channel().0 }
+    }
+
     /// Writes with nothing in the way, and waits until it is written.
     pub(crate) fn write<T: Send + 'static>(&self, write: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (result, written) = mpsc::channel();

@@ -52,6 +52,8 @@ use template::{Asked, Source};
 
 /// Tasks that are read ahead of those that run: enough that no slot waits, few enough that memory is bounded.
 const MAX_OPEN_TASKS: usize = 10_000;
+/// The same where output is printed in order: tasks that have ended wait for those before them.
+const MAX_OPEN_TASKS_IN_ORDER: usize = 100_000;
 /// GNU parallel's word for a folder of the task's own.
 const GNU_SCRATCH: &str = "...";
 /// Fed tasks that wait for the driver.
@@ -108,7 +110,8 @@ pub(crate) fn run(args: &MapArgs, mut start: Start) -> Result<u8, Failure> {
         let work = |context: &Context<'_>, past: &mut Past| each_host::work(args, context, past, &spec, &job, &all);
         return batch.run(work, || Ok(Vec::new()));
     }
-    let table = Arc::new(Table::new(template, files, in_scratch, MAX_OPEN_TASKS));
+    let max_open = if args.printing.keep_order { MAX_OPEN_TASKS_IN_ORDER } else { MAX_OPEN_TASKS };
+    let table = Arc::new(Table::new(template, files, in_scratch, max_open));
     let manner = Manner::commands(Arc::clone(&table) as _);
     let batch = batch(args, &source, &cluster, &begun.directory, begun.past, begun.retries_failed, manner);
     let work = |context: &Context<'_>, past: &mut Past| work(args, context, past, spec, &table, values, total);

@@ -1,5 +1,5 @@
 //! The values of tasks, from when they are taken until their task is told of: what a task runs is made of them when it is
-//! started. Bounded: who adds values waits until tasks have ended.
+//! started. Bounded: who adds values waits until tasks are told of.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,14 +26,14 @@ pub(super) struct Table {
     in_scratch: bool,
     inner: Mutex<Inner>,
     has_room: Condvar,
-    /// Tasks that may be under way at once.
+    /// Tasks that may be under way, or wait to be told of.
     max_open: usize,
 }
 
 #[derive(Default)]
 struct Inner {
     values: BTreeMap<u32, Values>,
-    /// Tasks that haven't ended.
+    /// Tasks that haven't been told of.
     open: usize,
     /// Tasks that were ever added.
     added: u32,
