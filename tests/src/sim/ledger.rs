@@ -49,6 +49,12 @@ impl Ledger {
         assert!(!self.seen.contains_key(&task), "{task} runs again, and people know its end");
     }
 
+    /// What was known of a task is so no more: its result is gone.
+    pub(super) fn reopen(&mut self, task: TaskId) {
+        self.seen.remove(&task);
+        self.forgotten.retain(|_, forgotten| *forgotten != task);
+    }
+
     /// A journal must know all of this.
     pub(super) fn check(&self, past: &BTreeMap<TaskId, Known>) {
         for (task, end) in &self.seen {

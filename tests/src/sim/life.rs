@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use titan_manager::journal::{Entry, Gate, Journal, JournalError, Past};
-use titan_manager::{Effect, Event, Lifecycle, Manager, Record};
+use titan_manager::{Effect, Event, Lifecycle, Manager, Record, Rerun};
 use titan_proto::files::BlobId;
 use titan_proto::id::{AttemptId, Epoch, JobId, TaskId};
 use titan_proto::message::ToAgent;
@@ -157,7 +157,9 @@ impl World {
             if self.model.spool.check(result.task, result.summary) {
                 continue;
             }
-            assert!(!result.is_sure, "the result of {} was on the disk and is gone", result.task);
+            let may_be_gone = !result.is_sure || !self.is_worth_a_sync(result.task);
+            assert!(may_be_gone, "the result of {} was on the disk and is gone", result.task);
+            self.ledger.reopen(result.task);
             past.reopen(result.task);
             reopened.push(Entry::Reopened { task: result.task });
             let of_task = known.entry(result.task).or_default();
@@ -237,12 +239,19 @@ impl World {
                 self.life.concluded.push((kept.attempt, kept.task));
             }
             Record::Ended { end, .. } if end.state == Lifecycle::Completed => {
-                self.life.rests_on.push(end.task);
+                if self.is_worth_a_sync(end.task) {
+                    self.life.rests_on.push(end.task);
+                }
                 self.life.concluded.extend(end.attempt.map(|attempt| (attempt, end.task)));
             }
             _ => {}
         }
         self.journal(Entry::Manager { record, at_ms: 0 });
+    }
+
+    /// Whether a task's result has to be on the disk before its record: others are made again.
+    fn is_worth_a_sync(&self, task: TaskId) -> bool {
+        self.model.jobs[task.job.0 as usize].rerun != Rerun::Anytime
     }
 
     /// What an effect makes known for good.

@@ -1,6 +1,7 @@
 //! What the manager wants is done: things are told to workers, noted, kept and handed to the sink.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use titan_manager::journal::{Entry, Identity};
 use titan_manager::{Effect, Event, Lifecycle, Record, WorkerId};
@@ -13,6 +14,10 @@ use super::host::Command;
 use super::note::Note;
 use super::staging::{StagedStart, Start};
 use crate::state::now_ms;
+
+/// What took a computation less than this isn't put on the disk at once: the system does that within half a minute, and after a power
+/// cut what it hasn't is made again.
+const WORTH_A_SYNC: Duration = Duration::from_secs(1);
 
 impl Driver<'_> {
     pub(super) fn carry_out(&mut self, effect: Effect) {
@@ -51,9 +56,10 @@ impl Driver<'_> {
         }
     }
 
-    /// The file that a record rests on: none, if it is empty.
+    /// The file that a record rests on: none, if it is empty, or made again sooner than waited for.
     fn result_of(&self, record: &Record) -> Option<PathBuf> {
         match record {
+            Record::Ended { end, summary: Some(summary) } if end.process.is_none() && !is_worth_a_sync(summary) => None,
             Record::Kept(kept) if kept.summary.bytes > 0 => Some(self.spool.path(kept.task)),
             Record::Ended { end, summary } if end.has_result && summary.is_none_or(|summary| summary.bytes > 0) => {
                 Some(self.spool.path(end.task))
@@ -160,4 +166,8 @@ impl Driver<'_> {
             },
         }
     }
+}
+
+fn is_worth_a_sync(summary: &ResultSummary) -> bool {
+    Duration::from_micros(summary.compute_us) >= WORTH_A_SYNC
 }

@@ -187,7 +187,8 @@ impl BatchDir {
         Ok(Opened { directory, specification, past })
     }
 
-    /// Whether the results that are to be gone on with are as they were. Of what nobody was told, one that isn't is made again.
+    /// Whether the results that are to be gone on with are as they were. One that isn't is made again, if nobody was told of it or
+    /// a computation had made it.
     fn check_results(&self, past: &mut Past) -> io::Result<()> {
         let spool = self.spool();
         if past.boot != machine::boot() {
@@ -198,7 +199,7 @@ impl BatchDir {
             match spool.check(result.task, result.summary) {
                 Ok(()) => {}
                 Err(Damaged::Missing) => self.reopen(past, result.task),
-                Err(_) if !result.is_sure => {
+                Err(_) if !result.is_sure || result.is_computed => {
                     fs::remove_file(spool.path(result.task))?;
                     self.reopen(past, result.task);
                 }
@@ -403,9 +404,11 @@ pub(super) fn take_over(batch: &Path) -> io::Result<Option<File>> {
 
 #[cfg(test)]
 mod tests {
-    use titan_manager::End;
+    use titan_manager::{End, Lifecycle, Record, TaskEnd};
+    use titan_proto::command::ProcessEnd;
     use titan_proto::files::BlobId;
-    use titan_proto::id::Epoch;
+    use titan_proto::id::{AttemptId, Epoch, JobId};
+    use titan_proto::message::ResultSummary;
 
     use super::*;
     use crate::state::Store;
@@ -490,6 +493,51 @@ mod tests {
         assert_eq!(refused.code, exit::CANNOT_WRITE);
         assert!(refused.message.unwrap().contains("journal: it is damaged at byte 16"), "it names the place");
         assert_eq!(fs::read(&journal).unwrap(), bytes);
+    }
+
+    /// Opens a batch again, of which a result isn't what was kept; whether the batch goes on without it.
+    fn goes_on_without(process: Option<ProcessEnd>) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        let batch = create(&store);
+        batch.begin(began(1)).unwrap();
+        let task = TaskId { job: JobId(0), index: 3 };
+        let end = TaskEnd {
+            task,
+            state: Lifecycle::Completed,
+            attempt: Some(AttemptId { epoch: Epoch(1), number: 1 }),
+            attempts: 1,
+            host: None,
+            has_result: true,
+            process,
+            reason: None,
+        };
+        let summary = Some(ResultSummary { bytes: 5, crc: 1, compute_us: 1 });
+        let ended = Entry::Manager { record: Record::Ended { end, summary }, at_ms: 0 };
+        for entry in [ended, Entry::Taken { task, values: Vec::new() }] {
+            batch.journal().note(&[entry], None);
+            batch.journal().sync().unwrap();
+        }
+        let result = batch.spool().path(task);
+        fs::write(&result, "").unwrap();
+        let stored = store.named(batch.id().as_str()).unwrap();
+        drop(batch);
+        match store.open(&stored) {
+            Ok(opened) => {
+                assert!(opened.past.results().is_empty() && !result.exists());
+                true
+            }
+            Err(refused) => {
+                assert!(refused.message.unwrap().contains("it isn't what was kept"));
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_computation_made_is_made_again_if_it_is_gone_and_nothing_else() {
+        assert!(goes_on_without(None));
+        assert!(!goes_on_without(Some(ProcessEnd::default())));
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub(crate) struct PastTask {
     pub(crate) failures: u32,
     /// Attempts that were started.
     pub(crate) tried: u32,
-    /// Whether its state is known to have been on the disk, and all that it rests on with it.
+    /// Whether its state is known to have been on the disk, and with it all that was waited for.
     is_sure: bool,
 }
 
@@ -102,8 +102,10 @@ pub struct PastResult {
     pub task: TaskId,
     /// What its result has to be.
     pub summary: ResultSummary,
-    /// Whether it was on the disk once; otherwise nobody was told of it.
+    /// Whether its entry was on the disk once; otherwise nobody was told of it.
     pub is_sure: bool,
+    /// Whether a computation made it, and not a process: then it needn't have been on the disk, and can be made again.
+    pub is_computed: bool,
 }
 
 impl Past {
@@ -278,13 +280,16 @@ impl Past {
     /// The results that have to be in the spool for the batch to be gone on with.
     pub fn results(&self) -> Vec<PastResult> {
         let result = |(task, past): (&TaskId, &PastTask)| {
-            let summary = match &past.state {
-                PastState::Kept(kept) => Some(kept.summary),
-                PastState::Ended(end) if !end.is_told => end.summary.or(end.kept.map(|kept| kept.summary)),
-                PastState::Ended(_) | PastState::Open | PastState::Settled => None,
+            let (summary, is_computed) = match &past.state {
+                PastState::Kept(kept) => (Some(kept.summary), false),
+                PastState::Ended(past) if !past.is_told => {
+                    let process = past.end.process.or(past.kept.and_then(|kept| kept.process));
+                    (past.summary.or(past.kept.map(|kept| kept.summary)), process.is_none())
+                }
+                PastState::Ended(_) | PastState::Open | PastState::Settled => (None, false),
             };
             let summary = summary.filter(|summary| summary.bytes > 0);
-            summary.map(|summary| PastResult { task: *task, summary, is_sure: past.is_sure })
+            summary.map(|summary| PastResult { task: *task, summary, is_sure: past.is_sure, is_computed })
         };
         self.tasks.iter().filter_map(result).collect()
     }
