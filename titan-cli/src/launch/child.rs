@@ -1,6 +1,8 @@
 //! A process on this machine whose streams lead to a host: its end, and what it says beside the stream.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,10 @@ use super::{BoxFuture, ControlDirectory, LaunchError, Shell, Way};
 
 /// What is kept of stderr: its end, which is where reasons stand.
 const TAIL_BYTES: usize = 8 << 10;
+/// As much as anybody may have a pipe hold.
+const PIPE_BYTES: usize = 1 << 20;
+/// Connections that get such pipes: all that a user's pipes hold is bounded too, and who is beyond that gets small ones.
+const MAX_WIDE: usize = 8;
 /// How long a reason may take to arrive after the stream has ended.
 const LAST_WORDS_SPAN: Duration = Duration::from_millis(500);
 
@@ -108,6 +114,18 @@ pub(crate) fn spawn_noted(command: Command, program: &str, control: &ControlDire
     start(command, program, Some(control))
 }
 
+/// More fits into the pipes of the first few connections, so that whoever is on their other ends is woken less often. Where that isn't
+/// granted it goes without.
+pub(super) fn widen(pipes: [BorrowedFd<'_>; 2]) {
+    static WIDE: AtomicUsize = AtomicUsize::new(0);
+    if WIDE.fetch_add(1, Ordering::Relaxed) >= MAX_WIDE {
+        return;
+    }
+    for pipe in pipes {
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+    }
+}
+
 fn start(mut command: Command, program: &str, control: Option<&ControlDirectory>) -> Result<Shell, LaunchError> {
     let begun = Instant::now();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -116,6 +134,7 @@ fn start(mut command: Command, program: &str, control: Option<&ControlDirectory>
     let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
         unreachable!("all three streams were piped in the lines above")
     };
+    widen([stdin.as_fd(), stdout.as_fd()]);
     let noted = control.zip(child.id()).map(|(control, pid)| control.note(&format!("child-{pid}"), pid));
     Ok(Shell {
         reader: Box::new(stdout),

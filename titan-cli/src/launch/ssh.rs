@@ -4,6 +4,7 @@
 //! a start that is given up leaves no login behind; the channel is the crate's (native-mux: no process for it, and binary
 //! safe both ways).
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -52,6 +53,7 @@ impl Ssh {
         let (Some(stdin), Some(stdout), Some(stderr)) = (stdin, stdout, stderr) else {
             unreachable!("all three streams were piped in the lines above")
         };
+        child::widen([stdin.as_fd(), stdout.as_fd()]);
         Ok(Shell {
             reader: Box::new(stdout),
             writer: Box::new(stdin),
