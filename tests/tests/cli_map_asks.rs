@@ -58,7 +58,17 @@ fn cores_that_are_asked_for_are_the_tasks_own() {
     let [threads, cores] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
     assert_eq!(threads, "1");
     assert!(cores.parse::<u32>().is_ok(), "one core: {cores}");
-    assert_eq!(sh(&desk, "test $($titan map --nice 5 -n0 nice ::: a) = $(($(nice) + 5))").expect(0).text(), "");
+}
+
+#[test]
+fn each_of_many_short_tasks_is_as_nice_as_asked_and_has_a_slot_of_its_own() {
+    let desk = Desk::new();
+    let outcome = sh(&desk, "nice; seq 300 | $titan map -j3 --nice 5 -s 'nice; : {}' | sort -u").expect(0);
+    let numbers: Vec<i32> = outcome.text().lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(numbers, [numbers[0], numbers[0] + 5]);
+    let slots = sh(&desk, "seq 300 | $titan map -j3 -s 'echo $TITAN_SLOT; : {}' | sort -u").expect(0);
+    assert!(slots.text().lines().all(|slot| ["1", "2", "3"].contains(&slot)), "{}", slots.text());
+    desk.wait_until_tidy();
 }
 
 #[test]

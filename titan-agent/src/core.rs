@@ -1,15 +1,17 @@
 //! What an agent decides, without a thread, a clock or a stream: which attempt starts when, what is said of it, when the
 //! agent ends.
 
+mod event;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use titan_proto::command::ProcessEnd;
-use titan_proto::files::{Entry, FileSet};
 use titan_proto::id::{AttemptId, JobId, TaskId};
-use titan_proto::message::{Configure, HeldState, MAX_SLOTS, Outcome, Part, ResultSummary, ToAgent, ToManager, Work};
+use titan_proto::message::{Configure, HeldState, MAX_SLOTS, Outcome, Part, ResultSummary, ToAgent, ToManager};
 use titan_proto::time::Timestamp;
+
+pub use event::{Computed, Effect, Event, Exit};
 
 use crate::process::lease;
 
@@ -24,184 +26,12 @@ const QUICK: Duration = Duration::from_micros(100);
 const TOGETHER: usize = 32;
 /// So many attempts for each slot are enough for a while.
 const PLENTY: usize = 8;
+/// Commands that take no longer than this are short.
+const SHORT: Duration = Duration::from_millis(20);
+/// So many short commands wait for each slot: it takes the next one by itself.
+const AHEAD: usize = 16;
 /// Between two ticks there shouldn't be more than this; if there is, this side slept.
 pub const MAX_TICK: Duration = Duration::from_secs(1);
-
-/// What happens to an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// A message from the manager; also a sign of life.
-    Message(ToAgent),
-    /// A sign of life without a message.
-    Heard,
-    /// The files that an attempt needs are here, or why they never will be.
-    Staged {
-        /// The attempt.
-        attempt: AttemptId,
-        /// How it has ended without having begun.
-        failure: Option<Outcome>,
-    },
-    /// A computation has ended.
-    Computed {
-        /// Its attempt.
-        attempt: AttemptId,
-        /// How.
-        end: Computed,
-    },
-    /// The channel to the manager is gone; another one may come.
-    ChannelClosed,
-    /// A manager of a later epoch has come, and a session with it.
-    TakenOver,
-    /// The manager ends the session.
-    Goodbye,
-    /// Time has passed.
-    Tick,
-}
-
-/// How a computation ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Computed {
-    /// With a result.
-    Completed {
-        /// The result.
-        result: Arc<Vec<u8>>,
-        /// Its CRC-32.
-        crc: u32,
-        /// How long it took.
-        compute: Duration,
-    },
-    /// Without one.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-    /// It was told to stop.
-    Cancelled,
-    /// A command's, whatever way; what it wrote was sent while it ran.
-    Ended {
-        /// How.
-        outcome: Outcome,
-        /// What is known of its process.
-        process: Option<ProcessEnd>,
-        /// How many bytes were sent.
-        bytes: u64,
-    },
-}
-
-impl Computed {
-    /// A failure of the task's.
-    pub(crate) fn failed(reason: &str) -> Self {
-        Self::Failed { reason: reason.to_owned() }
-    }
-
-    /// A command's attempt that never had a process.
-    pub(crate) fn ended(outcome: Outcome) -> Self {
-        Self::Ended { outcome, process: None, bytes: 0 }
-    }
-}
-
-/// What an agent wants done, in order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Effect {
-    /// Use that many slots and leave no longer silence than the heartbeat.
-    Configure(Configure),
-    /// Get a job's work ready.
-    Prepare {
-        /// The job.
-        job: JobId,
-        /// Its work.
-        work: Work,
-    },
-    /// Say something.
-    Send(ToManager),
-    /// Send a result and then say something.
-    SendResult {
-        /// The attempt that names the stream.
-        attempt: AttemptId,
-        /// The result.
-        result: Arc<Vec<u8>>,
-        /// What follows its last byte.
-        then: ToManager,
-    },
-    /// A set of files has these entries, too.
-    Files {
-        /// The set.
-        set: FileSet,
-        /// A part of it.
-        entries: Vec<Entry>,
-    },
-    /// Get the files of these sets; `Staged` follows.
-    Stage {
-        /// The attempt that needs them.
-        attempt: AttemptId,
-        /// The sets.
-        sets: Vec<FileSet>,
-    },
-    /// A piece of a file has come to its end.
-    Piece {
-        /// Its stream.
-        stream: u64,
-        /// Why it doesn't come.
-        failure: Option<String>,
-    },
-    /// An attempt needs its files no more.
-    Release {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// Start a computation; `Computed` follows.
-    Compute {
-        /// The attempt.
-        attempt: AttemptId,
-        /// The task.
-        task: TaskId,
-        /// Which try at it this is.
-        tried: u32,
-        /// What it runs beyond what its job says.
-        part: Part,
-    },
-    /// An outcome that isn't acknowledged is said again, after the last bytes of its stream from this one on.
-    SayAgain {
-        /// The attempt.
-        attempt: AttemptId,
-        /// Bytes of the stream that the manager has.
-        have: u64,
-        /// Its result, if that was sent as a whole.
-        result: Arc<Vec<u8>>,
-        /// The outcome; None: it still runs.
-        then: Option<ToManager>,
-    },
-    /// Nothing of an attempt's stream is needed.
-    Drop {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// Stop a computation; `Computed` follows all the same.
-    Stop {
-        /// The attempt.
-        attempt: AttemptId,
-    },
-    /// End now: nothing is waited for.
-    Exit(Exit),
-}
-
-/// Why an agent ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exit {
-    /// Its manager said so.
-    Goodbye,
-    /// Its channel is gone.
-    ChannelClosed,
-    /// Another session has begun, or a manager of a later life has come.
-    Superseded,
-    /// It hasn't heard from its manager for the length of the lease.
-    LeaseOver,
-    /// The manager does what no manager does.
-    Protocol {
-        /// What that is.
-        reason: String,
-    },
-}
 
 /// An outcome that the manager hasn't acknowledged.
 #[derive(Debug)]
@@ -223,6 +53,24 @@ struct Queued {
     waits: bool,
 }
 
+/// What kind of room an attempt takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It does at once what it does: there are no more of them than slots.
+    Command,
+    /// It may be one of many that are over at once.
+    Computation,
+    /// A computation that was tried before: of what runs beside it has to be known whether it takes the agent down.
+    Suspect,
+}
+
+/// An attempt that runs.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    task: TaskId,
+    kind: Kind,
+}
+
 /// The agent's state. Changed only by [`Agent::handle`].
 #[derive(Debug)]
 pub struct Agent {
@@ -230,16 +78,22 @@ pub struct Agent {
     lease: Duration,
     jobs: BTreeSet<JobId>,
     queue: VecDeque<Queued>,
-    running: BTreeMap<AttemptId, TaskId>,
+    running: BTreeMap<AttemptId, Run>,
+    /// How many of them are of which kind.
+    kinds: [usize; 3],
+    /// Commands that wait for the next slots that are free.
+    ahead: BTreeMap<AttemptId, TaskId>,
+    /// Those of them that the manager has asked back.
+    recalled: BTreeSet<AttemptId>,
     /// Attempts that aren't over and have files.
     with_files: BTreeSet<AttemptId>,
     unacknowledged: BTreeMap<AttemptId, Unacknowledged>,
     /// Bytes of their results.
     unacknowledged_bytes: u64,
-    /// Those that run and mustn't with more than there are slots.
-    slotted: BTreeSet<AttemptId>,
     /// How long the last computations took, the last one counting most.
     compute: Duration,
+    /// The same of commands.
+    command: Duration,
     /// Those that run and were told to stop.
     stopped: BTreeSet<AttemptId>,
     /// Attempts of an earlier manager of which nothing more is said.
@@ -258,11 +112,14 @@ impl Agent {
             jobs: BTreeSet::new(),
             queue: VecDeque::new(),
             running: BTreeMap::new(),
+            kinds: [0; 3],
+            ahead: BTreeMap::new(),
+            recalled: BTreeSet::new(),
             with_files: BTreeSet::new(),
             unacknowledged: BTreeMap::new(),
             unacknowledged_bytes: 0,
-            slotted: BTreeSet::new(),
             compute: QUICK,
+            command: SHORT,
             stopped: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             last_heard: now,
@@ -283,6 +140,12 @@ impl Agent {
             }
             Event::Heard => self.last_heard = now,
             Event::Staged { attempt, failure } => self.on_staged(attempt, failure, effects),
+            Event::Begun { attempt } => {
+                if let Some(task) = self.ahead.remove(&attempt) {
+                    self.begin(attempt, task, Kind::Command, effects);
+                }
+            }
+            Event::Withdrawn { attempt, had_waited } => self.on_withdrawn(attempt, had_waited, effects),
             Event::Computed { attempt, end } => self.on_computed(attempt, end, effects),
             // Without a lease it ends with its channel, and so does one that nobody has told anything.
             Event::ChannelClosed if self.lease.is_zero() || self.slots == 0 => self.exit(Exit::ChannelClosed, effects),
@@ -337,13 +200,15 @@ impl Agent {
         for Queued { attempt, .. } in std::mem::take(&mut self.queue) {
             self.release(attempt, effects);
         }
+        // Whether what waits for a slot has just got it is known at once.
+        effects.extend(self.ahead.keys().map(|attempt| Effect::Withdraw { attempt: *attempt }));
     }
 
     /// The attempts that it has for a manager that takes over, with their tasks.
     pub fn held(&self) -> Vec<(AttemptId, TaskId, HeldState)> {
-        let running = self.running.iter().map(|(attempt, task)| match self.stopped.contains(attempt) {
-            true => (*attempt, *task, HeldState::Stops),
-            false => (*attempt, *task, HeldState::Runs),
+        let running = self.running.iter().map(|(attempt, run)| match self.stopped.contains(attempt) {
+            true => (*attempt, run.task, HeldState::Stops),
+            false => (*attempt, run.task, HeldState::Runs),
         });
         let ended = self.unacknowledged.iter().map(|(attempt, ended)| (*attempt, ended.task, HeldState::Ended));
         running.chain(ended).collect()
@@ -359,7 +224,7 @@ impl Agent {
 
     fn on_forget(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
         self.forget_outcome(attempt);
-        if self.running.contains_key(&attempt) {
+        if self.has_begun(attempt) {
             self.forgotten.insert(attempt);
             self.stop(attempt, effects);
         }
@@ -417,6 +282,10 @@ impl Agent {
     }
 
     fn on_recall(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
+        if self.ahead.contains_key(&attempt) {
+            self.recalled.insert(attempt);
+            return effects.push(Effect::Withdraw { attempt });
+        }
         let answer = match self.unqueue(attempt) {
             Some(_) => ToManager::Recalled { attempt },
             None => ToManager::AlreadyStarted { attempt },
@@ -427,12 +296,36 @@ impl Agent {
         effects.push(Effect::Send(answer));
     }
 
+    fn on_withdrawn(&mut self, attempt: AttemptId, had_waited: bool, effects: &mut Vec<Effect>) {
+        let is_asked_for = self.recalled.remove(&attempt);
+        if had_waited {
+            self.ahead.remove(&attempt);
+            self.release(attempt, effects);
+        }
+        match (is_asked_for, had_waited) {
+            (true, true) => effects.push(Effect::Send(ToManager::Recalled { attempt })),
+            (true, false) => effects.push(Effect::Send(ToManager::AlreadyStarted { attempt })),
+            // A manager that takes over starts it anew, or is told that it runs.
+            (false, true) => {}
+            (false, false) => {
+                if let Some(task) = self.ahead.remove(&attempt) {
+                    self.add_running(attempt, task, Kind::Command);
+                }
+            }
+        }
+    }
+
     fn on_cancel(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
         if let Some(task) = self.unqueue(attempt) {
             self.end(attempt, task, Computed::Cancelled, effects);
-        } else if self.running.contains_key(&attempt) {
+        } else if self.has_begun(attempt) {
             self.stop(attempt, effects);
         }
+    }
+
+    /// Whether an attempt runs, or may begin at any moment.
+    fn has_begun(&self, attempt: AttemptId) -> bool {
+        self.running.contains_key(&attempt) || self.ahead.contains_key(&attempt)
     }
 
     fn stop(&mut self, attempt: AttemptId, effects: &mut Vec<Effect>) {
@@ -448,11 +341,19 @@ impl Agent {
     }
 
     fn on_computed(&mut self, attempt: AttemptId, end: Computed, effects: &mut Vec<Effect>) {
-        let Some(task) = self.running.remove(&attempt) else { return };
+        let run = self.running.remove(&attempt);
+        if let Some(run) = run {
+            self.kinds[run.kind as usize] -= 1;
+        }
+        let task = run.map(|run| run.task).or_else(|| self.ahead.remove(&attempt));
+        let Some(task) = task else { return };
         self.stopped.remove(&attempt);
-        self.slotted.remove(&attempt);
-        if let Computed::Completed { compute, .. } = &end {
-            self.compute = (self.compute * 3 + *compute) / 4;
+        match &end {
+            Computed::Completed { compute, .. } => self.compute = (self.compute * 3 + *compute) / 4,
+            Computed::Ended { process: Some(process), .. } => {
+                self.command = (self.command * 3 + Duration::from_micros(process.wall_us)) / 4;
+            }
+            _ => {}
         }
         if self.forgotten.remove(&attempt) {
             return self.release(attempt, effects);
@@ -490,17 +391,45 @@ impl Agent {
         }
         while !self.exited && self.has_room_for_results() {
             let Some(next) = self.queue.iter().position(|queued| !queued.waits) else { return };
-            if self.running.len() >= self.places_for(&self.queue[next]) {
+            // Those that wait for slots come first.
+            let has_place = self.ahead.is_empty() && self.running.len() < self.places_for(&self.queue[next]);
+            let waits = !has_place;
+            if waits && !self.may_wait_for_slot(&self.queue[next]) {
                 return;
             }
             let Some(Queued { attempt, task, tried, part, .. }) = self.queue.remove(next) else { return };
-            self.running.insert(attempt, task);
-            if is_slotted(&part, tried) {
-                self.slotted.insert(attempt);
+            match waits {
+                true => drop(self.ahead.insert(attempt, task)),
+                false => self.begin(attempt, task, kind_of(&part, tried), effects),
             }
-            effects.push(Effect::Send(ToManager::Started { attempt }));
-            effects.push(Effect::Compute { attempt, task, tried, part });
+            effects.push(Effect::Compute { attempt, task, tried, part, waits });
         }
+    }
+
+    fn begin(&mut self, attempt: AttemptId, task: TaskId, kind: Kind, effects: &mut Vec<Effect>) {
+        self.add_running(attempt, task, kind);
+        effects.push(Effect::Send(ToManager::Started { attempt }));
+    }
+
+    fn add_running(&mut self, attempt: AttemptId, task: TaskId, kind: Kind) {
+        self.running.insert(attempt, Run { task, kind });
+        self.kinds[kind as usize] += 1;
+    }
+
+    fn runs_only(&self, kind: Kind) -> bool {
+        self.kinds[kind as usize] == self.running.len()
+    }
+
+    /// Whether an attempt is handed over before there is a slot for it: short commands are, where many of them wait and nothing else
+    /// runs, so that a slot needn't be told of each.
+    fn may_wait_for_slot(&self, next: &Queued) -> bool {
+        let slots = self.slots as usize;
+        matches!(next.part, Part::Command(_))
+            && next.tried <= 1
+            && self.command < SHORT
+            && self.ahead.len() < slots * AHEAD
+            && self.runs_only(Kind::Command)
+            && self.queue.len() >= slots * AHEAD
     }
 
     /// How many attempts may run for this one to begin: as many as there are slots. Of many computations that are over at once
@@ -509,7 +438,7 @@ impl Agent {
     fn places_for(&self, next: &Queued) -> usize {
         let slots = self.slots as usize;
         let are_many = self.queue.len() >= slots * TOGETHER;
-        let is_free = self.slotted.is_empty() && !is_slotted(&next.part, next.tried);
+        let is_free = kind_of(&next.part, next.tried) == Kind::Computation && self.runs_only(Kind::Computation);
         if are_many && is_free && self.compute < QUICK { slots * TOGETHER } else { slots }
     }
 
@@ -537,10 +466,10 @@ impl Agent {
         (self.last_heard, self.lease)
     }
 
-    /// Whether commands run in all slots, and more wait for each: nobody waits for what is said of those that end.
+    /// Whether commands run in all slots, or are about to, and more wait for each: nobody waits for what is said of those that end.
     pub fn has_plenty(&self) -> bool {
         let slots = self.slots as usize;
-        self.slotted.len() == slots && self.queue.len() >= slots * PLENTY
+        self.kinds[Kind::Command as usize] + self.ahead.len() >= slots && self.queue.len() >= slots * PLENTY
     }
 
     /// Attempts that run.
@@ -554,10 +483,12 @@ impl Agent {
     }
 }
 
-/// Whether an attempt runs with no more than there are slots: commands do at once what they do, and of what was tried before it has
-/// to be known whether it takes the agent down.
-fn is_slotted(part: &Part, tried: u32) -> bool {
-    matches!(part, Part::Command(_)) || tried > 1
+fn kind_of(part: &Part, tried: u32) -> Kind {
+    match part {
+        Part::Command(_) => Kind::Command,
+        Part::OfJob | Part::Run { .. } if tried > 1 => Kind::Suspect,
+        Part::OfJob | Part::Run { .. } => Kind::Computation,
+    }
 }
 
 #[cfg(test)]

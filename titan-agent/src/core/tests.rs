@@ -1,6 +1,8 @@
 //! What an agent says and does, message by message.
 
+use titan_proto::command::{CommandTask, ProcessEnd};
 use titan_proto::id::Epoch;
+use titan_proto::message::Work;
 
 use super::*;
 
@@ -69,7 +71,7 @@ fn computes(effects: &[Effect]) -> Vec<u32> {
 #[test]
 fn a_start_is_announced_before_it_is_carried_out() {
     let started = Effect::Send(ToManager::Started { attempt: attempt(1) });
-    let compute = Effect::Compute { attempt: attempt(1), task: task(1), tried: 1, part: Part::OfJob };
+    let compute = Effect::Compute { attempt: attempt(1), task: task(1), tried: 1, part: Part::OfJob, waits: false };
     assert_eq!(Host::new(1).start(1), [started, compute]);
 }
 
@@ -119,6 +121,72 @@ fn what_has_not_begun_can_be_given_back() {
     assert_eq!(host.told(recall(2)), [Effect::Send(ToManager::Recalled { attempt: attempt(2) })]);
     assert_eq!(host.told(recall(1)), [Effect::Send(ToManager::AlreadyStarted { attempt: attempt(1) })]);
     assert_eq!(computes(&host.ends(1, 0)), [], "attempt 2 is gone");
+}
+
+/// A host of one slot and many short commands, of which the first has just ended.
+fn host_of_short_commands() -> (Host, Vec<Effect>) {
+    let mut host = Host::new(1);
+    for number in 1..=3 * AHEAD as u32 {
+        let command = CommandTask {
+            words: Vec::new(),
+            number: number.into(),
+            env: Vec::new(),
+            folder: None,
+            stdin: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        };
+        let (attempt, task, part) = (attempt(number), task(number), Part::Command(Box::new(command)));
+        host.told(ToAgent::Start { attempt, task, tried: 1, part });
+    }
+    assert!(host.agent.ahead.is_empty(), "nothing is known of them yet");
+    let effects = host.on(Event::Computed { attempt: attempt(1), end: short() });
+    (host, effects)
+}
+
+fn short() -> Computed {
+    let process = ProcessEnd { exit: Some(0), signal: None, wall_us: 1_000, cpu_us: 0, max_rss_bytes: 0 };
+    let outcome = Outcome::Completed(ResultSummary { bytes: 0, crc: 0, compute_us: 1_000 });
+    Computed::Ended { outcome, process: Some(process), bytes: 0 }
+}
+
+#[test]
+fn short_commands_wait_for_their_slots_and_are_told_when_they_begin() {
+    let (mut host, effects) = host_of_short_commands();
+    let waiting = |effect: &Effect| match effect {
+        Effect::Compute { attempt, waits: true, .. } => Some(attempt.number),
+        _ => None,
+    };
+    let ahead: Vec<u32> = effects.iter().filter_map(waiting).collect();
+    let next = 3 + AHEAD as u32;
+    assert_eq!(ahead, (3..next).collect::<Vec<_>>());
+    assert_eq!(host.agent.running(), 1);
+    let begun = host.on(Event::Begun { attempt: attempt(3) });
+    assert_eq!(begun[0], Effect::Send(ToManager::Started { attempt: attempt(3) }));
+    assert_eq!(begun[1..].iter().filter_map(waiting).collect::<Vec<_>>(), [next]);
+}
+
+#[test]
+fn a_command_that_waits_for_its_slot_can_be_given_back_or_ended_or_go_on_for_another_manager() {
+    let (mut host, _) = host_of_short_commands();
+    let recall = |number| ToAgent::Recall { attempt: attempt(number) };
+    assert_eq!(host.told(recall(4)), [Effect::Withdraw { attempt: attempt(4) }]);
+    let answer = host.on(Event::Withdrawn { attempt: attempt(4), had_waited: true });
+    assert_eq!(answer[0], Effect::Send(ToManager::Recalled { attempt: attempt(4) }));
+    assert_eq!(host.told(recall(5)), [Effect::Withdraw { attempt: attempt(5) }]);
+    let answer = host.on(Event::Withdrawn { attempt: attempt(5), had_waited: false });
+    assert_eq!(answer[0], Effect::Send(ToManager::AlreadyStarted { attempt: attempt(5) }));
+    assert_eq!(host.told(ToAgent::Cancel { attempt: attempt(6) }), [Effect::Stop { attempt: attempt(6) }]);
+    let ended = host.on(Event::Computed { attempt: attempt(6), end: Computed::Cancelled });
+    assert!(matches!(ended[0], Effect::Send(ToManager::Finished { outcome: Outcome::Cancelled, .. })), "{ended:?}");
+    let withdraws = host.on(Event::TakenOver);
+    assert!(withdraws.contains(&Effect::Withdraw { attempt: attempt(7) }), "{withdraws:?}");
+    assert_eq!(host.on(Event::Withdrawn { attempt: attempt(7), had_waited: true }), [], "who took over starts it anew");
+    assert_eq!(host.on(Event::Withdrawn { attempt: attempt(5), had_waited: false }), []);
+    let held = host.agent.held();
+    assert!(held.contains(&(attempt(5), task(5), HeldState::Runs)), "{held:?}");
+    assert!(held.iter().all(|(held, ..)| *held != attempt(7)), "{held:?}");
+    assert_eq!(host.on(Event::Begun { attempt: attempt(5) }), [], "who took over is told what is held");
 }
 
 #[test]

@@ -178,6 +178,11 @@ pub(super) fn folder(attempt: &Attempt) -> Result<Option<PathBuf>, Outcome> {
     }
 }
 
+/// Whether a folder was made for the attempt alone.
+pub(super) fn has_scratch(attempt: &Attempt) -> bool {
+    attempt.command.folder.is_none() && attempt.job.spec.workdir == Workdir::Scratch
+}
+
 fn own(attempt: &Attempt) -> [(&'static str, String); 6] {
     [
         ("TITAN_BATCH_ID", attempt.here.batch.clone()),

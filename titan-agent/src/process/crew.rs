@@ -1,98 +1,209 @@
-//! Threads for attempts: each runs one at a time and then another, since to make a thread takes longer than all else that the
-//! agent does for a short task.
+//! Threads for attempts: as many as there are slots, each runs one attempt at a time and then the next that waits. To make a thread
+//! takes longer than all else that the agent does for a short task, and to be given the next one by another thread half as long.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+use titan_proto::id::AttemptId;
+
+use crate::machine;
 
 /// Stack of a thread: it reads two pipes.
 const STACK_BYTES: usize = 256 << 10;
+/// A thread that may begin nothing looks again after this.
+const LOOK_SPAN: Duration = Duration::from_millis(100);
 
 /// What a thread does for an attempt.
 type Work = Box<dyn FnOnce(&Turn<'_>) + Send>;
 
+/// One attempt, as its thread has it.
+pub(super) struct Turn<'a> {
+    /// The number of its slot, from 1: no two that work at once have the same.
+    pub(super) slot: u32,
+    shared: &'a Shared,
+    ends_thread: Cell<bool>,
+}
+
 /// The threads. Those that wait end when this is dropped.
-#[derive(Default)]
 pub(super) struct Crew {
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
+/// The crew, for threads that look whether more waits for them.
+#[derive(Clone)]
+pub(super) struct Backlog(Arc<Shared>);
+
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct State {
-    /// Work that a thread which waits, or soon will, takes.
-    given: VecDeque<Work>,
-    /// Threads that nothing was given to.
-    idle: usize,
+    /// What no thread has begun, in order.
+    given: VecDeque<(AttemptId, Work)>,
+    /// Threads that wait, woken ones that haven't taken anything yet included.
+    waiting: usize,
+    /// The numbers of all threads, from 1.
+    numbers: BTreeSet<u32>,
+    max_threads: usize,
+    /// Nothing begins from then on, by the time since the machine's boot; None: no such time.
+    until: Option<Duration>,
     is_over: bool,
 }
 
-/// One attempt, as its thread has it.
-pub(super) struct Turn<'a> {
-    shared: &'a Shared,
-    is_over: Cell<bool>,
-}
-
 impl Crew {
-    /// Has a thread do that. Work that isn't [over](Turn::over) when it has been done ends its thread.
+    /// A crew of at most so many threads; none of them is there yet.
+    pub(super) fn new(max_threads: u32) -> Self {
+        let state = State {
+            given: VecDeque::new(),
+            waiting: 0,
+            numbers: BTreeSet::new(),
+            max_threads: max_threads as usize,
+            until: None,
+            is_over: false,
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+    }
+
+    /// Has a thread do that: the next that is free, if it may wait for one.
     ///
     /// # Errors
-    /// None is idle, and none can be made.
-    pub(super) fn run(&self, work: impl FnOnce(&Turn<'_>) + Send + 'static) -> io::Result<()> {
-        let work: Work = Box::new(work);
+    /// No thread can be made for it.
+    pub(super) fn give(
+        &self,
+        attempt: AttemptId,
+        may_wait: bool,
+        work: impl FnOnce(&Turn<'_>) + Send + 'static,
+    ) -> io::Result<()> {
         let mut state = self.shared.lock();
-        if state.idle > 0 {
-            state.idle -= 1;
-            state.given.push_back(work);
+        state.given.push_back((attempt, Box::new(work)));
+        if state.waiting >= state.given.len() {
             self.shared.changed.notify_one();
             return Ok(());
         }
-        drop(state);
-        let shared = Arc::clone(&self.shared);
-        let body = move || {
-            let mut next = Some(work);
-            while let Some(work) = next {
-                let turn = Turn { shared: &shared, is_over: Cell::new(false) };
-                work(&turn);
-                next = if turn.is_over.get() { shared.next() } else { None };
+        match self.shared.add_thread(&mut state) {
+            // What may wait is taken by those that are there.
+            Err(error) if !may_wait || state.numbers.is_empty() => {
+                state.given.pop_back();
+                Err(error)
             }
-        };
-        thread::Builder::new().name("task".to_owned()).stack_size(STACK_BYTES).spawn(body).map(drop)
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether that attempt hadn't begun; it never will.
+    pub(super) fn withdraw(&self, attempt: AttemptId) -> bool {
+        let mut state = self.shared.lock();
+        let place = state.given.iter().position(|(given, _)| *given == attempt);
+        place.is_some_and(|place| state.given.remove(place).is_some())
+    }
+
+    /// What waits for a thread that has ended gets another one, if that can be made now.
+    pub(super) fn replace_ended(&self) {
+        let mut state = self.shared.lock();
+        if state.given.len() > state.waiting {
+            let _ = self.shared.add_thread(&mut state);
+        }
+    }
+
+    /// There may be so many threads from now on: more are made when they are needed, and too many end when they are free.
+    pub(super) fn set_max_threads(&self, max_threads: u32) {
+        self.shared.lock().max_threads = max_threads as usize;
+        self.shared.changed.notify_all();
+    }
+
+    /// Nothing begins from then on, by the time since the machine's boot.
+    pub(super) fn set_until(&self, until: Option<Duration>) {
+        self.shared.lock().until = until;
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        Backlog(Arc::clone(&self.shared))
     }
 }
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        self.shared.lock().is_over = true;
+        let mut state = self.shared.lock();
+        state.is_over = true;
+        let never_begun = std::mem::take(&mut state.given);
+        drop(state);
         self.shared.changed.notify_all();
+        drop(never_begun);
     }
 }
 
 impl Turn<'_> {
-    /// The thread may have another attempt: said before anybody is told that this one has ended.
-    pub(super) fn over(&self) {
-        if !self.is_over.replace(true) {
-            self.shared.lock().idle += 1;
+    /// The thread is marked by this attempt and ends with it: said before anybody hears of its end. Who hears makes another one, since
+    /// a thread that this one makes would be marked too.
+    pub(super) fn end_thread(&self) {
+        if !self.ends_thread.replace(true) {
+            self.shared.lock().numbers.remove(&self.slot);
         }
     }
 }
 
-impl Shared {
-    fn next(&self) -> Option<Work> {
-        let waits = |state: &mut State| state.given.is_empty() && !state.is_over;
-        let state = self.changed.wait_while(self.lock(), waits);
-        state.unwrap_or_else(PoisonError::into_inner).given.pop_front()
+impl Backlog {
+    /// Whether something waits for the next thread that is free.
+    pub(super) fn has_more(&self) -> bool {
+        let state = self.0.lock();
+        state.given.len() > state.waiting
     }
+}
 
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more thread, if there may be more.
+    fn add_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        if state.numbers.len() >= state.max_threads {
+            return Ok(());
+        }
+        let number = (1..).find(|number| !state.numbers.contains(number)).expect("there are more numbers than slots");
+        let shared = Arc::clone(self);
+        let body = move || shared.work(number);
+        thread::Builder::new().name("task".to_owned()).stack_size(STACK_BYTES).spawn(body)?;
+        state.numbers.insert(number);
+        Ok(())
+    }
+
+    /// The life of a thread.
+    fn work(self: &Arc<Self>, number: u32) {
+        let mut is_over = false;
+        while let Some(work) = if is_over { None } else { self.next(number) } {
+            let turn = Turn { slot: number, shared: self, ends_thread: Cell::new(false) };
+            work(&turn);
+            is_over = turn.ends_thread.get();
+        }
+        if !is_over {
+            self.lock().numbers.remove(&number);
+        }
+    }
+
+    /// What this thread does next; None: nothing any more.
+    fn next(&self, number: u32) -> Option<Work> {
+        let mut state = self.lock();
+        loop {
+            if state.is_over || number as usize > state.max_threads {
+                return None;
+            }
+            let may_begin = state.until.is_none_or(|until| machine::since_boot() < until);
+            if may_begin && let Some((_, work)) = state.given.pop_front() {
+                return Some(work);
+            }
+            state.waiting += 1;
+            state = match may_begin {
+                true => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                false => self.changed.wait_timeout(state, LOOK_SPAN).unwrap_or_else(PoisonError::into_inner).0,
+            };
+            state.waiting -= 1;
+        }
     }
 }
 
@@ -101,44 +212,116 @@ mod tests {
     use std::sync::mpsc;
     use std::thread::ThreadId;
 
+    use titan_proto::id::Epoch;
+
     use super::*;
 
-    /// The thread that did it.
-    fn done_by(crew: &Crew, is_over: bool) -> ThreadId {
+    fn attempt(number: u32) -> AttemptId {
+        AttemptId { epoch: Epoch(1), number }
+    }
+
+    /// The thread that did it, and its number.
+    fn done_by(crew: &Crew, ends_thread: bool) -> (ThreadId, u32) {
         let (sender, receiver) = mpsc::channel();
         let work = move |turn: &Turn<'_>| {
-            if is_over {
-                turn.over();
+            if ends_thread {
+                turn.end_thread();
             }
-            sender.send(thread::current().id()).unwrap();
+            sender.send((thread::current().id(), turn.slot)).unwrap();
         };
-        crew.run(work).unwrap();
+        crew.give(attempt(1), true, work).unwrap();
         receiver.recv().unwrap()
+    }
+
+    /// Work that lasts until something is sent, or this end is dropped; and what tells the number that it got.
+    fn lasting(crew: &Crew, number: u32) -> (mpsc::Sender<()>, mpsc::Receiver<u32>) {
+        let (end, ended) = mpsc::channel::<()>();
+        let (sender, receiver) = mpsc::channel();
+        let work = move |turn: &Turn<'_>| {
+            sender.send(turn.slot).unwrap();
+            let _ = ended.recv();
+        };
+        crew.give(attempt(number), true, work).unwrap();
+        (end, receiver)
     }
 
     #[test]
     fn a_thread_does_one_after_the_other_unless_it_may_not() {
-        let crew = Crew::default();
-        let first = done_by(&crew, true);
+        let crew = Crew::new(1);
+        let first = done_by(&crew, false);
         assert_eq!(done_by(&crew, true), first);
-        assert_eq!(done_by(&crew, false), first);
-        assert_ne!(done_by(&crew, true), first);
+        let second = done_by(&crew, false);
+        assert!(second.0 != first.0 && second.1 == 1, "{second:?}");
     }
 
     #[test]
-    fn those_that_run_at_once_have_threads_of_their_own() {
-        let crew = Crew::default();
-        let (all, barrier) = (4, Arc::new(std::sync::Barrier::new(5)));
-        for _ in 0..2 {
-            for _ in 0..all {
-                let barrier = Arc::clone(&barrier);
-                crew.run(move |turn| {
-                    barrier.wait();
-                    turn.over();
-                })
-                .unwrap();
-            }
-            barrier.wait();
+    fn what_waited_for_a_thread_that_has_ended_gets_another_one() {
+        let crew = Crew::new(1);
+        let (end, ended) = mpsc::channel::<()>();
+        let (over, is_over) = mpsc::channel::<()>();
+        let work = move |turn: &Turn<'_>| {
+            let _ = ended.recv();
+            turn.end_thread();
+            drop(over);
+        };
+        crew.give(attempt(1), true, work).unwrap();
+        let (_end, begun) = lasting(&crew, 2);
+        drop(end);
+        assert!(is_over.recv().is_err());
+        crew.replace_ended();
+        assert_eq!(begun.recv().unwrap(), 1);
+    }
+
+    #[test]
+    fn those_that_run_at_once_have_threads_and_numbers_of_their_own_and_more_wait_for_them() {
+        let crew = Crew::new(2);
+        let running = [1, 2].map(|number| lasting(&crew, number));
+        let mut numbers = running.each_ref().map(|(_, begun)| begun.recv().unwrap());
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2]);
+        let waiting = [3, 4].map(|number| lasting(&crew, number));
+        assert!(crew.backlog().has_more());
+        assert!(crew.withdraw(attempt(3)) && !crew.withdraw(attempt(3)) && !crew.withdraw(attempt(1)));
+        drop(running);
+        waiting[1].1.recv().unwrap();
+        assert!(waiting[0].1.recv().is_err(), "it was withdrawn");
+        assert!(!crew.backlog().has_more());
+    }
+
+    #[test]
+    fn threads_beyond_the_most_end_when_they_are_free() {
+        let crew = Crew::new(2);
+        let running = [1, 2].map(|number| lasting(&crew, number));
+        running.iter().for_each(|(_, begun)| assert!(begun.recv().unwrap() > 0));
+        crew.set_max_threads(1);
+        drop(running);
+        for _ in 0..10 {
+            assert_eq!(done_by(&crew, false).1, 1);
         }
+        crew.set_max_threads(2);
+        let more = [3, 4].map(|number| lasting(&crew, number));
+        more.iter().for_each(|(_, begun)| assert!(begun.recv().unwrap() > 0));
+    }
+
+    #[test]
+    fn what_has_not_begun_never_does_when_the_crew_is_over() {
+        let crew = Crew::new(1);
+        let (end, begun) = lasting(&crew, 1);
+        begun.recv().unwrap();
+        let (_end, never) = lasting(&crew, 2);
+        drop(crew);
+        drop(end);
+        assert!(never.recv().is_err());
+    }
+
+    #[test]
+    fn nothing_begins_too_late() {
+        let crew = Crew::new(1);
+        let now = machine::since_boot();
+        crew.set_until(Some(now));
+        let (_end, begun) = lasting(&crew, 1);
+        assert!(begun.recv_timeout(LOOK_SPAN * 2).is_err());
+        crew.set_until(Some(now + Duration::from_secs(3_600)));
+        begun.recv().unwrap();
     }
 }

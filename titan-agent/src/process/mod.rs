@@ -2,8 +2,8 @@
 //! as a whole.
 //!
 //! # Layout
-//! - this file: which jobs and attempts there are; one thread for each running attempt.
-//! - [`crew`]: the threads.
+//! - this file: which jobs and attempts there are, and who hears of them.
+//! - [`crew`]: the threads, one for each slot.
 //! - [`run`]: one attempt from its spawn to its end.
 //! - [`command`]: words, environment and folder → a program that can be spawned.
 //! - [`tree`]: who belongs to a task, and how all of it is ended.
@@ -29,10 +29,11 @@ mod setup;
 mod tree;
 pub(crate) mod watcher;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, PipeWriter};
+use std::collections::BTreeMap;
+use std::io::{self, PipeReader, PipeWriter};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use titan_proto::command::{CommandJob, CommandTask};
 use titan_proto::id::{AttemptId, JobId, TaskId};
@@ -41,7 +42,7 @@ use titan_proto::message::Outcome;
 use crate::core::Computed;
 use crate::descriptors;
 use crate::files::Staged;
-use crew::Crew;
+use crew::{Backlog, Crew, Turn};
 use limits::Shares;
 use output::{Budget, Sink};
 pub(crate) use scratch::ScratchRoot;
@@ -50,6 +51,25 @@ pub(crate) use tree::{end_everything, reap_orphans};
 /// What a running attempt has open: two pipes of its output, both ends of the one that stops it, its process, and while it is
 /// spawned the ends that become its own.
 const FILES_EACH: u64 = 8;
+
+/// Output that is worth being passed on at once, in bytes.
+const URGENT_BYTES: usize = 4 << 10;
+
+/// What an attempt's thread tells.
+pub(crate) enum AttemptNews {
+    /// It begins, having waited for a slot.
+    Begun,
+    /// It has written something.
+    Wrote(Vec<u8>),
+    /// It has ended.
+    Ended(Computed),
+}
+
+/// Hears of attempts, on their threads. `can_wait`: nothing waits for what is made of it.
+pub(crate) trait Listener: Send + Sync {
+    /// In the order in which things happen to an attempt. False: nobody is there any more.
+    fn hear(&self, attempt: AttemptId, news: AttemptNews, can_wait: bool) -> bool;
+}
 
 /// What every attempt is told of where it is.
 #[derive(Debug, Clone, Default)]
@@ -96,31 +116,69 @@ pub(crate) fn timed_out(timeout_ms: u64) -> String {
 pub(crate) struct Processes {
     here: Here,
     jobs: BTreeMap<JobId, Arc<LoadedJob>>,
-    running: BTreeMap<AttemptId, Running>,
+    /// Those that run, or wait for a slot.
+    started: BTreeMap<AttemptId, Arc<Stop>>,
     crew: Crew,
-    slots: BTreeSet<u32>,
+    listener: Arc<dyn Listener>,
     scratch: Arc<ScratchRoot>,
     shares: Arc<Shares>,
     budget: Arc<Budget>,
     open_files: Option<u64>,
 }
 
-/// A running attempt, as the deciding thread sees it.
-struct Running {
-    slot: u32,
-    /// Closed, it tells the attempt's thread to end the task.
-    stop: Option<PipeWriter>,
+/// Where the deciding thread tells an attempt's thread to end the task.
+#[derive(Default)]
+struct Stop(Mutex<StopState>);
+
+#[derive(Default)]
+struct StopState {
+    is_stopped: bool,
+    /// Closed, it tells a thread that has begun.
+    pipe: Option<PipeWriter>,
+}
+
+impl Stop {
+    /// What the attempt's thread is told by; None: it is told already.
+    fn begin(&self) -> io::Result<Option<PipeReader>> {
+        let mut state = self.lock();
+        if state.is_stopped {
+            return Ok(None);
+        }
+        let (stopped, stop) = io::pipe()?;
+        state.pipe = Some(stop);
+        Ok(Some(stopped))
+    }
+
+    fn stop(&self) {
+        let mut state = self.lock();
+        state.is_stopped = true;
+        state.pipe = None;
+    }
+
+    /// The attempt has ended: its pipe isn't open until somebody has heard of that.
+    fn end(&self) {
+        self.lock().pipe = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, StopState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Processes {
-    pub(crate) fn new(here: Here, slots: u32, scratch: Arc<ScratchRoot>, budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(
+        here: Here,
+        slots: u32,
+        scratch: Arc<ScratchRoot>,
+        budget: Arc<Budget>,
+        listener: Arc<dyn Listener>,
+    ) -> Self {
         let before = descriptors::limit();
         descriptors::make_room(slots.into(), FILES_EACH);
         let told = std::env::var(descriptors::VARIABLE).ok().and_then(|limit| limit.parse().ok());
         let open_files = told.or(before).filter(|own| Some(*own) != descriptors::limit());
-        let (jobs, running, slots) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let crew = Crew::default();
-        Self { here, jobs, running, crew, slots, scratch, shares: Arc::default(), budget, open_files }
+        let (jobs, started, crew, shares) = (BTreeMap::new(), BTreeMap::new(), Crew::new(slots), Arc::default());
+        Self { here, jobs, started, crew, listener, scratch, shares, budget, open_files }
     }
 
     /// Notes what a job's tasks share.
@@ -129,35 +187,32 @@ impl Processes {
             .insert(job, Arc::new(LoadedJob { spec, environment: Mutex::default(), found: command::Found::default() }));
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an attempt and its two ways back")]
-    /// Starts an attempt on a thread that it has for itself. `chunk` is called there with what it writes, `done` when it has ended.
+    /// Starts an attempt; if it `waits`, in the next slot that is free, and then it is heard of when it begins. Its output and its end are
+    /// heard of, unless it is withdrawn.
     ///
     /// # Errors
-    /// It can't begin: neither is called.
+    /// It can't begin: nothing more is heard.
     pub(crate) fn start(
         &mut self,
-        id: AttemptId,
-        task: TaskId,
-        tried: u32,
+        (id, task, tried): (AttemptId, TaskId, u32),
         command: CommandTask,
         staged: Staged,
-        chunk: impl Fn(Vec<u8>) -> bool + Send + 'static,
-        done: impl FnOnce(Computed) + Send + 'static,
+        waits: bool,
     ) -> Result<(), Outcome> {
         let Some(job) = self.jobs.get(&task.job).cloned() else {
             return Err(Outcome::failed("its job was never described"));
         };
-        let host = self.here.host.clone();
-        let lacks = |what: &str, error: &io::Error| {
-            Outcome::failed_by_machine(format!("no {what} for another task on {host}: {error}{}", run::hint(error)))
+        let teller = Teller { attempt: id, listener: Arc::clone(&self.listener), backlog: self.crew.backlog() };
+        let chunk = teller.clone();
+        let chunk = move |bytes: Vec<u8>| {
+            let is_little = bytes.len() < URGENT_BYTES;
+            chunk.tell(AttemptNews::Wrote(bytes), is_little)
         };
-        let (stopped, stop) = io::pipe().map_err(|error| lacks("pipe", &error))?;
-        let slot = self.take_slot();
-        let attempt = Attempt {
+        let mut attempt = Attempt {
             id,
             task,
             tried,
-            slot,
+            slot: 0,
             job,
             command,
             staged,
@@ -168,50 +223,117 @@ impl Processes {
             sink: Sink::new(Arc::clone(&self.budget), Arc::clone(&self.scratch), Box::new(chunk)),
         };
         let marks_thread = limits::marks_thread(&attempt.job.spec);
-        let work = move |turn: &crew::Turn<'_>| {
-            let ended = panic::catch_unwind(AssertUnwindSafe(|| run::run(attempt, &stopped)));
-            drop(stopped);
-            if ended.is_ok() && !marks_thread {
-                turn.over();
+        let stop = Arc::new(Stop::default());
+        self.started.insert(id, Arc::clone(&stop));
+        let work = move |turn: &Turn<'_>| {
+            attempt.slot = turn.slot;
+            if waits {
+                teller.tell(AttemptNews::Begun, true);
             }
-            done(ended.unwrap_or_else(|_| Computed::failed("a bug of titan's agent: its thread panicked")));
+            let ended = panic::catch_unwind(AssertUnwindSafe(|| run_unless_stopped(attempt, &stop)));
+            let ends_thread = marks_thread || ended.is_err();
+            if ends_thread {
+                turn.end_thread();
+            }
+            let panicked = |_| Computed::failed("a bug of titan's agent: its thread panicked");
+            teller.tell(AttemptNews::Ended(ended.unwrap_or_else(panicked)), !ends_thread);
         };
-        self.running.insert(id, Running { slot, stop: Some(stop) });
-        self.crew.run(work).map_err(|error| {
+        self.crew.give(id, waits, work).map_err(|error| {
             self.ended(id);
-            lacks("thread", &error)
+            lacks("thread", &self.here.host, &error)
         })
     }
 
-    /// Ends an attempt; `done` follows all the same.
-    pub(crate) fn stop(&mut self, attempt: AttemptId) {
-        if let Some(running) = self.running.get_mut(&attempt) {
-            running.stop = None;
+    /// Ends an attempt. Whether it hadn't begun: then nothing is heard of it.
+    pub(crate) fn stop(&mut self, attempt: AttemptId) -> bool {
+        if self.withdraw(attempt) {
+            return true;
         }
+        if let Some(stop) = self.started.get(&attempt) {
+            stop.stop();
+        }
+        false
+    }
+
+    /// Whether an attempt hadn't begun; it never will, and nothing is heard of it.
+    pub(crate) fn withdraw(&mut self, attempt: AttemptId) -> bool {
+        let is_withdrawn = self.crew.withdraw(attempt);
+        if is_withdrawn {
+            self.ended(attempt);
+        }
+        is_withdrawn
+    }
+
+    /// There are so many slots from now on.
+    pub(crate) fn set_slots(&self, slots: u32) {
+        descriptors::make_room(slots.into(), FILES_EACH);
+        self.crew.set_max_threads(slots);
+    }
+
+    /// Nothing begins from then on, by the time since the machine's boot.
+    pub(crate) fn set_until(&self, until: Option<Duration>) {
+        self.crew.set_until(until);
+    }
+
+    /// Whether attempts wait for slots.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.crew.backlog().has_more()
     }
 
     /// What is to be looked at now and then.
     pub(crate) fn look_around(&self) {
-        if !self.running.is_empty() {
+        self.crew.replace_ended();
+        if !self.started.is_empty() {
             self.shares.was_memory_exhausted();
         }
     }
 
-    /// Whether that attempt is a command's, and runs.
-    pub(crate) fn runs(&self, attempt: AttemptId) -> bool {
-        self.running.contains_key(&attempt)
+    /// Whether that attempt is a command's, and was started.
+    pub(crate) fn has(&self, attempt: AttemptId) -> bool {
+        self.started.contains_key(&attempt)
     }
 
     /// Forgets an attempt that has ended.
     pub(crate) fn ended(&mut self, attempt: AttemptId) {
-        if let Some(running) = self.running.remove(&attempt) {
-            self.slots.remove(&running.slot);
-        }
+        self.started.remove(&attempt);
+        self.crew.replace_ended();
     }
+}
 
-    fn take_slot(&mut self) -> u32 {
-        let slot = (1..).find(|slot| !self.slots.contains(slot)).expect("there are more numbers than slots");
-        self.slots.insert(slot);
-        slot
+impl Drop for Processes {
+    fn drop(&mut self) {
+        self.started.values().for_each(|stop| stop.stop());
     }
+}
+
+/// The way from an attempt's thread to who listens.
+#[derive(Clone)]
+struct Teller {
+    attempt: AttemptId,
+    listener: Arc<dyn Listener>,
+    backlog: Backlog,
+}
+
+impl Teller {
+    /// While others wait for slots nobody waits for what is made of the news, if it is little.
+    fn tell(&self, news: AttemptNews, is_little: bool) -> bool {
+        self.listener.hear(self.attempt, news, is_little && self.backlog.has_more())
+    }
+}
+
+/// Runs an attempt to its end.
+fn run_unless_stopped(attempt: Attempt, stop: &Stop) -> Computed {
+    match stop.begin() {
+        Ok(Some(stopped)) => {
+            let ended = run::run(attempt, &stopped);
+            stop.end();
+            ended
+        }
+        Ok(None) => Computed::Cancelled,
+        Err(error) => Computed::ended(lacks("pipe", &attempt.here.host, &error)),
+    }
+}
+
+fn lacks(what: &str, host: &str, error: &io::Error) -> Outcome {
+    Outcome::failed_by_machine(format!("no {what} for another task on {host}: {error}{}", run::hint(error)))
 }

@@ -2,15 +2,16 @@
 //! all of its tree. A task has ended when its own process has: what it left behind goes with it.
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, ioctl_fionread};
+use rustix::io::{Errno, ioctl_fionread, read, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use titan_proto::capture::Channel;
 use titan_proto::command::ProcessEnd;
@@ -60,7 +61,9 @@ pub(super) fn run(mut attempt: Attempt, stopped: &PipeReader) -> Computed {
         Ok(running) => running.finish(&mut attempt, stopped),
         Err(outcome) => Computed::ended(outcome),
     };
-    attempt.scratch.remove(attempt.id);
+    if command::has_scratch(&attempt) {
+        attempt.scratch.remove(attempt.id);
+    }
     computed
 }
 
@@ -74,6 +77,8 @@ struct Running {
     begun: Instant,
     /// None: where the agent is.
     folder: Option<PathBuf>,
+    /// It was told to stop.
+    is_stopped: bool,
     _share: limits::Share,
 }
 
@@ -113,7 +118,16 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
         descriptors::set_limit(pid, most);
     }
     let tree = Tree::new(pid, command::marks(attempt), cgroup);
-    Ok(Running { child, exited, pipes: [stdout, stderr], tree, begun: Instant::now(), folder, _share: share })
+    Ok(Running {
+        child,
+        exited,
+        pipes: [stdout, stderr],
+        tree,
+        begun: Instant::now(),
+        folder,
+        is_stopped: false,
+        _share: share,
+    })
 }
 
 /// Puts its inputs into its folder, and makes the folders that its outputs go to.
@@ -192,7 +206,7 @@ impl Running {
         while !self.step(attempt, stopped, ending.is_some(), kill_at.or(deadline)) {
             let now = Instant::now();
             if ending.is_none() {
-                ending = self.find_ending(attempt, stopped, deadline, now);
+                ending = self.find_ending(attempt, deadline, now);
                 if ending.is_some() {
                     self.tree.terminate();
                     kill_at = Some(now + Duration::from_millis(attempt.job.spec.kill_after_ms));
@@ -267,6 +281,7 @@ impl Running {
         let wanted = self.pipes.each_ref().map(|pipe| pipe.as_ref().filter(|_| has_room).map(AsFd::as_fd));
         let stop = (!is_ending).then(|| stopped.as_fd());
         let ready = wait([Some(self.exited.as_fd()), stop, wanted[0], wanted[1]], span);
+        self.is_stopped |= ready[1];
         for number in [0, 1] {
             if ready[2 + number] {
                 self.read(number, PIECE_BYTES, attempt);
@@ -275,14 +290,8 @@ impl Running {
         ready[0]
     }
 
-    fn find_ending(
-        &mut self,
-        attempt: &Attempt,
-        stopped: &PipeReader,
-        deadline: Option<Instant>,
-        now: Instant,
-    ) -> Option<Ending> {
-        if wait([Some(stopped.as_fd()), None, None, None], Duration::ZERO)[0] {
+    fn find_ending(&mut self, attempt: &Attempt, deadline: Option<Instant>, now: Instant) -> Option<Ending> {
+        if self.is_stopped {
             return Some(Ending::Stopped);
         }
         if deadline.is_some_and(|deadline| now >= deadline) {
@@ -310,7 +319,7 @@ impl Running {
                 }
                 match self.read(number, left, attempt) {
                     0 => break,
-                    length => left -= length,
+                    length => left = left.saturating_sub(length),
                 }
             }
         }
@@ -320,16 +329,19 @@ impl Running {
     /// Reads one piece of what it writes there, no longer than that; the length of what came.
     fn read(&mut self, number: usize, most: usize, attempt: &mut Attempt) -> usize {
         let Some(pipe) = &mut self.pipes[number] else { return 0 };
-        let mut piece = [0; PIECE_BYTES];
-        let length = match retried(|| pipe.read(&mut piece[..most.min(PIECE_BYTES)])) {
-            Ok(length @ 1..) => length,
+        // Not zeroed: that would take longer than to read what most tasks write.
+        let mut piece = Vec::with_capacity(most.min(PIECE_BYTES));
+        match retry_on_intr(|| read(&*pipe, spare_capacity(&mut piece))) {
+            Ok(length @ 1..) => {
+                // There may be room for more than was asked for.
+                piece.chunks(PIECE_BYTES).for_each(|piece| attempt.sink.take(CHANNELS[number], piece));
+                length
+            }
             _ => {
                 self.pipes[number] = None;
-                return 0;
+                0
             }
-        };
-        attempt.sink.take(CHANNELS[number], &piece[..length]);
-        length
+        }
     }
 }
 
@@ -351,16 +363,6 @@ fn flushed(sink: &mut Sink, stopped: &PipeReader) -> bool {
         }
     }
     true
-}
-
-/// Again if a signal has come in between.
-fn retried(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match read() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
-    }
 }
 
 fn deadline(timeout_ms: u64, begun: Instant) -> Option<Instant> {

@@ -2,7 +2,8 @@
 //! and was re-parented to us, found by titan's values in its environment. The agent is a subreaper for that.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -166,12 +167,25 @@ fn children(pid: Pid) -> Vec<Pid> {
 
 /// Processes that lost their parents and became ours: the kernel gives them to the main thread, which starts none itself.
 fn own_orphans() -> Vec<Pid> {
-    let me = std::process::id();
-    pids_in(format!("/proc/self/task/{me}/children").as_ref())
+    static FILE: OnceLock<File> = OnceLock::new();
+    if FILE.get().is_none()
+        && let Ok(file) = File::open(format!("/proc/self/task/{}/children", std::process::id()))
+    {
+        let _ = FILE.set(file);
+    }
+    let Some(file) = FILE.get() else { return Vec::new() };
+    let (mut text, mut piece) = (Vec::new(), [0; 4 << 10]);
+    while let Ok(length @ 1..) = file.read_at(&mut piece, text.len() as u64) {
+        text.extend_from_slice(&piece[..length]);
+    }
+    pids_of(&String::from_utf8_lossy(&text))
 }
 
 pub(super) fn pids_in(file: &std::path::Path) -> Vec<Pid> {
-    let text = fs::read_to_string(file).unwrap_or_default();
+    pids_of(&fs::read_to_string(file).unwrap_or_default())
+}
+
+fn pids_of(text: &str) -> Vec<Pid> {
     text.split_ascii_whitespace().filter_map(parse_pid).collect()
 }
 

@@ -7,10 +7,11 @@
 //! - `bridge`: from a connection to the agent.
 //! - `meeting`: where the two meet: a private socket. `handover`: what they do there.
 //! - `line`: one connection, as the agent has it.
-//! - `server`: carries the agent's decisions out.
+//! - `server`: carries the agent's decisions out. `inbox`: what waits for its deciding thread.
 
 mod bridge;
 mod handover;
+mod inbox;
 mod line;
 pub(crate) mod meeting;
 mod server;

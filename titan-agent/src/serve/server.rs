@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
@@ -21,6 +20,7 @@ use titan_proto::time::Timestamp;
 
 use self::starts::{Start, Starts};
 use super::handover::{self, Handed};
+use super::inbox::{Inbox, Poster};
 use super::line::{Line, LineId, LineNews, Stage, spawn};
 use super::{Options, meeting};
 use crate::admission::Conversation;
@@ -31,7 +31,7 @@ use crate::files::{Files, Order, Staged, Told};
 use crate::machine;
 use crate::process::lease::Teller;
 use crate::process::output::Budget;
-use crate::process::{Here, Processes, ScratchRoot, end_everything, reap_orphans};
+use crate::process::{AttemptNews, Here, Listener, Processes, ScratchRoot, end_everything, reap_orphans};
 
 /// Happenings that may wait for the deciding thread: beyond it readers and kernels wait.
 const MAX_WAITING: usize = 256;
@@ -39,7 +39,7 @@ const MAX_WAITING: usize = 256;
 const LOAD_SPAN: Duration = Duration::from_secs(1);
 /// Where tasks end one after the other, what is said of them is said together this often: each time that the manager is woken
 /// takes as long as a short task.
-const GATHERING_SPAN: Duration = Duration::from_millis(4);
+const GATHERING_SPAN: Duration = Duration::from_millis(10);
 /// With more output than this on its way nothing waits.
 const GATHERED_BYTES: u64 = 16 << 10;
 /// The heartbeat before a manager has set one.
@@ -53,6 +53,7 @@ enum Happening {
         bridge: UnixStream,
     },
     Line(LineId, LineNews),
+    Begun(AttemptId),
     Chunk(AttemptId, Vec<u8>),
     Computed(AttemptId, Computed),
     Files(Told),
@@ -64,16 +65,16 @@ pub(super) fn serve(
     output: impl Write + Send + 'static,
     options: &Options,
 ) -> Result<Exit, String> {
-    let (sender, happenings) = mpsc::sync_channel(MAX_WAITING);
-    let mut server = Server::new(options, sender, false);
+    let happenings = Inbox::new(MAX_WAITING);
+    let mut server = Server::new(options, happenings.poster(), false);
     server.open_line((input, output), None)?;
     server.run(&happenings)
 }
 
 /// Serves whoever connects, one session over as many connections as it takes.
 pub(super) fn serve_all(listener: UnixListener, options: &Options) -> Result<Exit, String> {
-    let (sender, happenings) = mpsc::sync_channel(MAX_WAITING);
-    let accepted = sender.clone();
+    let happenings = Inbox::new(MAX_WAITING);
+    let accepted = happenings.poster();
     spawn("listener", move || {
         for bridge in listener.incoming().flatten().filter(meeting::is_own) {
             let streams = match handover::take(&bridge) {
@@ -83,12 +84,12 @@ pub(super) fn serve_all(listener: UnixListener, options: &Options) -> Result<Exi
                     continue;
                 }
             };
-            if accepted.send(Happening::Accepted { streams, bridge }).is_err() {
+            if !accepted.post(Happening::Accepted { streams, bridge }) {
                 return;
             }
         }
     })?;
-    Server::new(options, sender, true).run(&happenings)
+    Server::new(options, happenings.poster(), true).run(&happenings)
 }
 
 /// The deciding thread.
@@ -123,7 +124,7 @@ struct Server {
     reports_load: bool,
     last_load: Timestamp,
     faults: Arc<Faults>,
-    sender: SyncSender<Happening>,
+    poster: Poster<Happening>,
     /// Bytes of their streams that attempts have given out.
     handed: BTreeMap<AttemptId, u64>,
     /// Attempts of an earlier manager of which nobody has said yet that they go on, and what that one hasn't acknowledged.
@@ -135,7 +136,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(options: &Options, sender: SyncSender<Happening>, listens: bool) -> Self {
+    fn new(options: &Options, poster: Poster<Happening>, listens: bool) -> Self {
         Self {
             agent: Agent::new(Timestamp::default()),
             session: Session::new(Timestamp::default(), FIRST_HEARTBEAT),
@@ -158,7 +159,7 @@ impl Server {
             reports_load: false,
             last_load: Timestamp::default(),
             faults: Arc::new(options.faults.clone()),
-            sender,
+            poster,
             handed: BTreeMap::new(),
             unadopted: BTreeMap::new(),
             starts: Starts::default(),
@@ -175,8 +176,8 @@ impl Server {
     ) -> Result<(), String> {
         let id = LineId(self.next_line);
         self.next_line += 1;
-        let sender = self.sender.clone();
-        let tell = move |id, news| sender.send(Happening::Line(id, news)).is_ok();
+        let poster = self.poster.clone();
+        let tell = move |id, news| poster.post(Happening::Line(id, news));
         self.line = Some(Line::open(id, streams, bridge, self.hello().encode(), tell)?);
         Ok(())
     }
@@ -214,8 +215,10 @@ impl Server {
         self.decide(Event::ChannelClosed)
     }
 
-    fn run(mut self, happenings: &Receiver<Happening>) -> Result<Exit, String> {
+    fn run(mut self, happenings: &Inbox<Happening>) -> Result<Exit, String> {
         let exit = self.work(happenings);
+        // What waits for a slot never begins.
+        drop(self.processes.take());
         // An agent that is a part of another program has no business with that program's children.
         if self.parent.is_some() {
             end_everything();
@@ -224,7 +227,7 @@ impl Server {
         exit
     }
 
-    fn work(&mut self, happenings: &Receiver<Happening>) -> Result<Exit, String> {
+    fn work(&mut self, happenings: &Inbox<Happening>) -> Result<Exit, String> {
         let mut next_tick = self.now();
         loop {
             if let Some(exit) = self.exit.take() {
@@ -232,16 +235,11 @@ impl Server {
             }
             self.start_ready()?;
             let wake = self.transmit().map_or(next_tick, |again| again.min(next_tick));
-            match happenings.recv_timeout(wake.since(self.now())) {
-                Ok(happening) => {
-                    self.on_happening(happening)?;
-                    // What has come together is answered together.
-                    for more in happenings.try_iter().take(MAX_WAITING) {
-                        self.on_happening(more)?;
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return Ok(Exit::ChannelClosed),
+            // What has come together is answered together.
+            let has_backlog = self.processes.as_ref().is_some_and(Processes::has_backlog);
+            let gathering = if has_backlog { GATHERING_SPAN } else { Duration::ZERO };
+            for happening in happenings.take(wake.since(self.now()), gathering) {
+                self.on_happening(happening)?;
             }
             if self.now() >= next_tick {
                 // A channel that takes nothing is no reason to be idle.
@@ -262,6 +260,7 @@ impl Server {
         match happening {
             Happening::Accepted { streams, bridge } => self.open_line(streams, Some(bridge)),
             Happening::Line(id, news) => self.on_line(id, news),
+            Happening::Begun(attempt) => self.decide(Event::Begun { attempt }),
             Happening::Chunk(attempt, bytes) => {
                 self.budget.handed_over(bytes.len());
                 *self.handed.entry(attempt).or_default() += bytes.len() as u64;
@@ -273,7 +272,7 @@ impl Server {
             }
             Happening::Computed(attempt, end) => {
                 match &mut self.processes {
-                    Some(processes) if processes.runs(attempt) => processes.ended(attempt),
+                    Some(processes) if processes.has(attempt) => processes.ended(attempt),
                     _ => drop(self.pool.as_mut().map(|pool| pool.ended(attempt))),
                 }
                 self.decide(Event::Computed { attempt, end })
@@ -328,6 +327,7 @@ impl Server {
         if self.agent.lease().1 != self.told.1 {
             self.tell_lease();
         }
+        self.bound_begins();
         Ok(())
     }
 
@@ -364,18 +364,17 @@ impl Server {
         !self.starts.has_unannounced() && self.agent.has_plenty() && is_little
     }
 
-    /// Begins what may. When one can't, for want of a pipe or a thread, the next ones wait: others may end meanwhile.
+    /// Begins what may. When one can't, for want of a thread, the next ones wait: others may end meanwhile.
     fn start_ready(&mut self) -> Result<(), String> {
-        while let Some(Start { attempt, task, tried, part }) = self.starts.next() {
-            let sender = self.sender.clone();
-            let to_chunk = self.sender.clone();
-            let done = move |end| drop(sender.send(Happening::Computed(attempt, end)));
+        while let Some(Start { attempt, task, tried, part, staged, waits }) = self.starts.next() {
+            let poster = self.poster.clone();
+            let done = move |end| {
+                poster.post(Happening::Computed(attempt, end));
+            };
             match (part, &mut self.pool, &mut self.processes) {
                 (Part::Command(command), _, Some(processes)) => {
-                    let chunk = move |bytes| to_chunk.send(Happening::Chunk(attempt, bytes)).is_ok();
-                    let staged = self.staged.remove(&attempt).unwrap_or_default();
-                    if let Err(outcome) = processes.start(attempt, task, tried, *command, staged, chunk, done) {
-                        // Told here and not through the channel: this thread is the one that empties it.
+                    if let Err(outcome) = processes.start((attempt, task, tried), *command, staged, waits) {
+                        // Told here and not through the inbox: this thread is the one that empties it.
                         return self.decide(Event::Computed { attempt, end: Computed::ended(outcome) });
                     }
                 }
@@ -390,8 +389,10 @@ impl Server {
     }
 
     fn stop(&mut self, attempt: AttemptId) -> Result<(), String> {
-        if let Some(processes) = self.processes.as_mut().filter(|processes| processes.runs(attempt)) {
-            processes.stop(attempt);
+        if let Some(processes) = self.processes.as_mut().filter(|processes| processes.has(attempt)) {
+            if processes.stop(attempt) {
+                return self.decide(Event::Computed { attempt, end: Computed::Cancelled });
+            }
         } else if self.starts.withdraw(attempt) {
             return self.decide(Event::Computed { attempt, end: Computed::Cancelled });
         } else if let Some(pool) = &mut self.pool {
@@ -412,6 +413,7 @@ impl Server {
             processes.look_around();
         }
         self.tell_lease();
+        self.bound_begins();
         if self.parent.is_some() && rustix::process::getppid() != self.parent {
             self.exit = Some(Exit::Protocol { reason: "its watcher has ended".to_owned() });
         }
@@ -435,6 +437,15 @@ impl Server {
         {
             teller.tell(held.1);
             self.told = held;
+        }
+    }
+
+    /// What waits for a slot doesn't begin when the lease is over, whenever this thread notices that.
+    fn bound_begins(&self) {
+        let (heard, lease) = self.agent.lease();
+        if let Some(processes) = &self.processes {
+            let end = self.begun + (heard + lease).since(Timestamp::default());
+            processes.set_until((!lease.is_zero()).then_some(end));
         }
     }
 
@@ -463,17 +474,23 @@ impl Server {
                     // The manager waits for it.
                     self.report_load();
                 }
-                let sender = self.sender.clone();
-                let tell = move |told| drop(sender.send(Happening::Files(told)));
+                let poster = self.poster.clone();
+                let tell = move |told| {
+                    poster.post(Happening::Files(told));
+                };
                 let files =
                     Files::start(configure.host.clone(), configure.cache_bytes, self.scratch.path().to_owned(), tell);
                 self.files = Some(files.map_err(|error| format!("cannot start a thread: {error}"))?);
                 // What runs for an earlier manager runs on.
+                if let Some(processes) = &self.processes {
+                    processes.set_slots(slots);
+                }
                 if self.pool.is_none() {
                     let pool = Pool::new(slots, Arc::clone(&self.faults));
                     let here = Here { batch: configure.batch, host: configure.host };
                     let (scratch, budget) = (Arc::clone(&self.scratch), Arc::clone(&self.budget));
-                    self.processes = Some(Processes::new(here, slots, scratch, budget));
+                    let listener = Arc::new(self.poster.clone());
+                    self.processes = Some(Processes::new(here, slots, scratch, budget, listener));
                     self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
                 }
             }
@@ -496,8 +513,15 @@ impl Server {
                 self.unadopted.remove(&attempt);
                 self.handed.remove(&attempt);
             }
-            Effect::Compute { attempt, task, tried, part } => {
-                self.starts.add(Start { attempt, task, tried, part });
+            Effect::Compute { attempt, task, tried, part, waits } => {
+                let staged = self.staged.remove(&attempt).unwrap_or_default();
+                self.starts.add(Start { attempt, task, tried, part, staged, waits });
+            }
+            Effect::Withdraw { attempt } => {
+                let processes = self.processes.as_mut();
+                let had_waited =
+                    self.starts.withdraw(attempt) || processes.is_some_and(|processes| processes.withdraw(attempt));
+                self.decide(Event::Withdrawn { attempt, had_waited })?;
             }
             Effect::Stop { attempt } => self.stop(attempt)?,
             Effect::Files { set, entries } => self.order(Order::Files { set, entries }),
@@ -510,6 +534,17 @@ impl Server {
             Effect::Exit(exit) => self.exit = Some(exit),
         }
         Ok(())
+    }
+}
+
+impl Listener for Poster<Happening> {
+    fn hear(&self, attempt: AttemptId, news: AttemptNews, can_wait: bool) -> bool {
+        let happening = match news {
+            AttemptNews::Begun => Happening::Begun(attempt),
+            AttemptNews::Wrote(bytes) => Happening::Chunk(attempt, bytes),
+            AttemptNews::Ended(end) => Happening::Computed(attempt, end),
+        };
+        if can_wait { self.post_quietly(happening) } else { self.post(happening) }
     }
 }
 

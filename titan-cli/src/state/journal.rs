@@ -21,12 +21,11 @@ pub(super) const FILE: &str = "journal";
 /// Beside it, if it has failed: it may lack what was written last, and nobody knows what.
 pub(super) const UNSURE: &str = "journal.unsure";
 
-/// Syncs that follow each other within this are in a row.
-const IN_A_ROW: Duration = Duration::from_millis(2);
-/// After so many in a row there is much to do, and no single record is waited for: some are gathered for each sync.
-const EAGER_SYNCS: u32 = 16;
+/// After so many syncs within this span there is much to do, and no single record is waited for: some are gathered for each sync.
+const EAGER_SYNCS: u32 = 8;
+const EAGER_SPAN: Duration = Duration::from_millis(100);
 /// For how long.
-const GATHERING_SPAN: Duration = Duration::from_millis(4);
+const GATHERING_SPAN: Duration = Duration::from_millis(10);
 
 /// How far the journal is on the disk, in bytes, or why there will be no more.
 pub(crate) type Durable = Result<u64, Arc<io::Error>>;
@@ -201,10 +200,13 @@ impl Shared {
 
 /// The thread: syncs whenever something was noted, until nobody has the journal any more.
 fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
-    let (mut ended, mut in_a_row) = (Instant::now(), 0);
+    let (mut begun, mut syncs) = (Instant::now(), 0);
     while woken.recv().is_ok() {
-        in_a_row = if ended.elapsed() < IN_A_ROW { in_a_row + 1 } else { 0 };
-        if in_a_row > EAGER_SYNCS {
+        if begun.elapsed() > EAGER_SPAN {
+            (begun, syncs) = (Instant::now(), 0);
+        }
+        syncs += 1;
+        if syncs > EAGER_SYNCS {
             thread::sleep(GATHERING_SPAN);
         }
         while woken.try_recv().is_ok() {}
@@ -230,8 +232,6 @@ fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
             }
             Err(error) => shared.fail(&mut inner, &error),
         }
-        drop(inner);
-        ended = Instant::now();
     }
 }
 

@@ -89,7 +89,7 @@ impl Server {
             held.push(Held { attempt, task, state, from: handed.saturating_sub(rest.len() as u64) });
             self.unadopted.insert(attempt, rest);
         }
-        // What was fetched was for what hadn't begun.
+        // What was fetched was for what hadn't begun; what is about to begin has its files.
         self.files = None;
         self.staged.clear();
         self.session.send(encode(&ToManager::Holds { held }));

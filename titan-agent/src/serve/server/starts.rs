@@ -5,12 +5,18 @@ use std::collections::VecDeque;
 use titan_proto::id::{AttemptId, TaskId};
 use titan_proto::message::Part;
 
+use crate::files::Staged;
+
 /// An attempt that is to begin.
 pub(super) struct Start {
     pub(super) attempt: AttemptId,
     pub(super) task: TaskId,
     pub(super) tried: u32,
     pub(super) part: Part,
+    /// The files that it was given.
+    pub(super) staged: Staged,
+    /// It waits for its slot, which is heard of when it has it.
+    pub(super) waits: bool,
 }
 
 impl Start {
@@ -95,7 +101,7 @@ mod tests {
             outputs: Vec::new(),
         };
         let part = if is_command { Part::Command(Box::new(command())) } else { Part::OfJob };
-        Start { attempt, task, tried, part }
+        Start { attempt, task, tried, part, staged: Staged::default(), waits: false }
     }
 
     fn begun(starts: &mut Starts) -> Vec<u32> {
