@@ -2,6 +2,7 @@
 //! computes. Whatever blocks, the deciding thread doesn't.
 
 mod conversation;
+mod effects;
 mod starts;
 
 use std::collections::BTreeMap;
@@ -14,24 +15,24 @@ use rustix::process::Pid;
 use titan_proto::codec;
 use titan_proto::frame::Received;
 use titan_proto::id::AttemptId;
-use titan_proto::message::{Part, ToManager, Work};
+use titan_proto::message::ToManager;
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
-use self::starts::{Start, Starts};
+use self::starts::Starts;
 use super::handover::{self, Handed};
 use super::inbox::{Inbox, Poster};
 use super::line::{Line, LineId, LineNews, Stage, spawn};
 use super::{Options, meeting};
 use crate::admission::Conversation;
 use crate::compute::Pool;
-use crate::core::{Agent, Computed, Effect, Event, Exit, MAX_TICK};
+use crate::core::{Agent, Computed, Event, Exit, MAX_TICK};
 use crate::faults::Faults;
 use crate::files::{Files, Order, Staged, Told};
 use crate::machine;
 use crate::process::lease::Teller;
 use crate::process::output::Budget;
-use crate::process::{AttemptNews, Here, Listener, Processes, ScratchRoot, end_everything, reap_orphans};
+use crate::process::{AttemptNews, Listener, Processes, ScratchRoot, end_everything, reap_orphans};
 
 /// Happenings that may wait for the deciding thread: beyond it readers and kernels wait.
 const MAX_WAITING: usize = 256;
@@ -364,43 +365,6 @@ impl Server {
         !self.starts.has_unannounced() && self.agent.has_plenty() && is_little
     }
 
-    /// Begins what may. When one can't, for want of a thread, the next ones wait: others may end meanwhile.
-    fn start_ready(&mut self) -> Result<(), String> {
-        while let Some(Start { attempt, task, tried, part, staged, waits }) = self.starts.next() {
-            let poster = self.poster.clone();
-            let done = move |end| {
-                poster.post(Happening::Computed(attempt, end));
-            };
-            match (part, &mut self.pool, &mut self.processes) {
-                (Part::Command(command), _, Some(processes)) => {
-                    if let Err(outcome) = processes.start((attempt, task, tried), *command, staged, waits) {
-                        // Told here and not through the inbox: this thread is the one that empties it.
-                        return self.decide(Event::Computed { attempt, end: Computed::ended(outcome) });
-                    }
-                }
-                (Part::OfJob, Some(pool), _) => pool.start(attempt, task, done),
-                (Part::Run { params, index }, Some(pool), _) => {
-                    pool.start_run(attempt, task.job, &params, index, done);
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn stop(&mut self, attempt: AttemptId) -> Result<(), String> {
-        if let Some(processes) = self.processes.as_mut().filter(|processes| processes.has(attempt)) {
-            if processes.stop(attempt) {
-                return self.decide(Event::Computed { attempt, end: Computed::Cancelled });
-            }
-        } else if self.starts.withdraw(attempt) {
-            return self.decide(Event::Computed { attempt, end: Computed::Cancelled });
-        } else if let Some(pool) = &mut self.pool {
-            pool.stop(attempt);
-        }
-        Ok(())
-    }
-
     /// What is to be done now and then, whatever happens.
     fn look_around(&mut self) -> Result<(), String> {
         if self.parent.is_some() {
@@ -460,78 +424,6 @@ impl Server {
         self.agent.handle(self.now(), event, &mut effects);
         for effect in effects {
             self.carry_out(effect)?;
-        }
-        Ok(())
-    }
-
-    fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
-        match effect {
-            Effect::Configure(configure) => {
-                self.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
-                let slots = configure.slots;
-                self.reports_load = configure.reports_load;
-                if self.reports_load {
-                    // The manager waits for it.
-                    self.report_load();
-                }
-                let poster = self.poster.clone();
-                let tell = move |told| {
-                    poster.post(Happening::Files(told));
-                };
-                let files =
-                    Files::start(configure.host.clone(), configure.cache_bytes, self.scratch.path().to_owned(), tell);
-                self.files = Some(files.map_err(|error| format!("cannot start a thread: {error}"))?);
-                // What runs for an earlier manager runs on.
-                if let Some(processes) = &self.processes {
-                    processes.set_slots(slots);
-                }
-                if self.pool.is_none() {
-                    let pool = Pool::new(slots, Arc::clone(&self.faults));
-                    let here = Here { batch: configure.batch, host: configure.host };
-                    let (scratch, budget) = (Arc::clone(&self.scratch), Arc::clone(&self.budget));
-                    let listener = Arc::new(self.poster.clone());
-                    self.processes = Some(Processes::new(here, slots, scratch, budget, listener));
-                    self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
-                }
-            }
-            Effect::Prepare { job, work } => match (work, &mut self.pool, &mut self.processes) {
-                (Work::Kernel { name, params, timeout_ms }, Some(pool), _) => {
-                    pool.prepare(job, &name, &params, timeout_ms);
-                }
-                (Work::Command(spec), _, Some(processes)) => processes.prepare(job, spec),
-                _ => {}
-            },
-            // Of one that wasn't adopted yet it is said when it is.
-            Effect::Send(ToManager::Finished { attempt, .. }) if self.unadopted.contains_key(&attempt) => {}
-            Effect::Send(message) => self.session.send(encode(&message)),
-            Effect::SendResult { attempt, .. } if self.unadopted.contains_key(&attempt) => {}
-            Effect::SendResult { attempt, result, then } => {
-                self.session.send_bulk(attempt.stream(), result, encode(&then));
-            }
-            Effect::SayAgain { attempt, have, result, then } => self.say_again(attempt, have, result, then),
-            Effect::Drop { attempt } => {
-                self.unadopted.remove(&attempt);
-                self.handed.remove(&attempt);
-            }
-            Effect::Compute { attempt, task, tried, part, waits } => {
-                let staged = self.staged.remove(&attempt).unwrap_or_default();
-                self.starts.add(Start { attempt, task, tried, part, staged, waits });
-            }
-            Effect::Withdraw { attempt } => {
-                let processes = self.processes.as_mut();
-                let had_waited =
-                    self.starts.withdraw(attempt) || processes.is_some_and(|processes| processes.withdraw(attempt));
-                self.decide(Event::Withdrawn { attempt, had_waited })?;
-            }
-            Effect::Stop { attempt } => self.stop(attempt)?,
-            Effect::Files { set, entries } => self.order(Order::Files { set, entries }),
-            Effect::Stage { attempt, sets } => self.order(Order::Stage { attempt, sets }),
-            Effect::Piece { stream, failure } => self.order(Order::Piece { stream, failure }),
-            Effect::Release { attempt } => {
-                self.staged.remove(&attempt);
-                self.order(Order::Release { attempt });
-            }
-            Effect::Exit(exit) => self.exit = Some(exit),
         }
         Ok(())
     }
