@@ -175,15 +175,14 @@ impl Shared {
 
     /// The life of a thread.
     fn work(self: &Arc<Self>, number: u32) {
-        let mut is_over = false;
-        while let Some(work) = if is_over { None } else { self.next(number) } {
+        while let Some(work) = self.next(number) {
             let turn = Turn { slot: number, shared: self, ends_thread: Cell::new(false) };
             work(&turn);
-            is_over = turn.ends_thread.get();
+            if turn.ends_thread.get() {
+                return;
+            }
         }
-        if !is_over {
-            self.lock().numbers.remove(&number);
-        }
+        self.lock().numbers.remove(&number);
     }
 
     /// What this thread does next; None: nothing any more.
