@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use kernels::SinkReport;
 use titan_manager::journal::{Entry, Past, PlacedContent, PlacedFile};
@@ -31,6 +31,7 @@ use crate::files::{Committed, Output};
 use crate::progress::Stage;
 use crate::state::dir::BatchDir;
 use crate::state::journal::Journal;
+use crate::state::now_ms;
 
 /// Bytes read from the spool at once.
 const READ_BYTES: usize = 64 << 10;
@@ -208,9 +209,7 @@ impl JobSink for Printer {
             let Self { live, streams, spool, .. } = self;
             live.conclude(&end, tag, spool, &mut |channel, bytes| streams.write(channel, bytes))?;
         }
-        #[expect(clippy::disallowed_methods, reason = "for people and logs only")]
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let ended = Ended { end, at };
+        let ended = Ended { end, at: Duration::from_millis(now_ms()) };
         if !self.manners.keeps_order {
             return self.put(ended);
         }
