@@ -12,6 +12,8 @@ use super::overflow::{Overflow, Shelf};
 
 /// Output of all tasks that waits to be sent or acknowledged: enough for any link's round trip.
 const MAX_WAITING_BYTES: u64 = 4 << 20;
+/// A manager that takes more within this span is waited for: a detour over the disk would cost more than it gains.
+const QUICK_SPAN: Duration = Duration::from_millis(5);
 /// A piece that is read at once: with its header no more than a pipe holds.
 pub(crate) const PIECE_BYTES: usize = MAX_RECORD_BYTES - HEADER_BYTES;
 
@@ -99,6 +101,9 @@ impl Sink {
     pub(crate) fn has_room(&mut self, patience: Duration) -> bool {
         if self.flush(Duration::ZERO) && !self.budget.is_full() {
             return true;
+        }
+        if self.budget.wait(patience.min(QUICK_SPAN)) {
+            return self.flush(Duration::ZERO) && !self.budget.is_full();
         }
         if self.spare.is_empty() && self.overflow.has_room(&self.budget.shelf) {
             return true;
