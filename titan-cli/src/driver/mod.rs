@@ -7,7 +7,7 @@
 //! - [`host`], [`greeting`], [`backoff`], [`network`], [`connection`], [`offers`]: one host from start to end.
 //! - [`spool`]: results in the batch's directory; [`keeper`]: what a session's attempts send.
 //! - [`staging`]: a command's task is put together, with its files.
-//! - [`sink`], [`outputs`]: from results to files.
+//! - [`sink`], [`outputs`]: from results to files; [`steady`]: files that go to the disk while they are written.
 //! - [`note`]: what progress and reports are told.
 
 pub(crate) mod backoff;
@@ -25,6 +25,7 @@ pub(crate) mod signals;
 pub(crate) mod sink;
 pub(crate) mod spool;
 pub(crate) mod staging;
+mod steady;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

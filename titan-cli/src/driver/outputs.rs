@@ -4,19 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{Advice, fadvise};
-
 use super::spool::named;
+use super::steady::Steady;
 use crate::state::dir::Temporaries;
 
 /// Bytes gathered before a write.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Bytes of a file that are sent to the disk together.
-const WRITEBACK_BYTES: u64 = 4 << 20;
 
 /// Where an output goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,34 +102,7 @@ impl Outputs {
         }
         let written = Written { temporary, target: target.to_owned(), named_as: named_as.to_owned() };
         self.written.lock().unwrap_or_else(PoisonError::into_inner).push(written);
-        Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, Steady { file, written_bytes: 0, begun_bytes: 0 })))
-    }
-}
-
-/// A file that goes to the disk while it is written, so that the sync at its end has little left to do.
-struct Steady {
-    file: File,
-    written_bytes: u64,
-    /// So many of them are on their way to the disk.
-    begun_bytes: u64,
-}
-
-impl Write for Steady {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        self.written_bytes += length as u64;
-        if let Some(more) =
-            NonZeroU64::new(self.written_bytes - self.begun_bytes).filter(|more| more.get() >= WRITEBACK_BYTES)
-        {
-            // What isn't needed in memory is begun to be written, and stays until it is.
-            let _ = fadvise(&self.file, self.begun_bytes, Some(more), Advice::DontNeed);
-            self.begun_bytes = self.written_bytes;
-        }
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, Steady::new(file, 0))))
     }
 }
 

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::ResultSummary;
 
+use super::steady::Steady;
+
 /// Files that a reader keeps open: a row of tiles, and fewer than a shell's usual limit of 1,024.
 const MAX_OPEN_FILES: usize = 256;
 
@@ -184,8 +186,7 @@ pub(crate) struct Writer {
 
 #[derive(Debug)]
 struct Part {
-    file: File,
-    bytes: u64,
+    file: Steady,
     crc: crc32fast::Hasher,
 }
 
@@ -195,8 +196,7 @@ impl Writer {
         let max_bytes = self.max_result_bytes;
         let path = self.spool.part(attempt);
         let part = self.part(attempt)?;
-        part.bytes += data.len() as u64;
-        if part.bytes > max_bytes {
+        if part.file.bytes() + data.len() as u64 > max_bytes {
             let reason = format!("a result of more than the {max_bytes} bytes that it can have");
             return Err(SpoolError::Sender { reason });
         }
@@ -226,7 +226,7 @@ impl Writer {
             take(&buffer[..wanted]);
             left -= wanted as u64;
         }
-        self.parts.insert(attempt, Part { file, bytes: have, crc });
+        self.parts.insert(attempt, Part { file: Steady::new(file, have), crc });
         Ok(())
     }
 
@@ -235,7 +235,7 @@ impl Writer {
         let Some(part) = self.parts.remove(&attempt) else {
             return summary.bytes == 0 && summary.crc == crc32fast::hash(b"");
         };
-        part.bytes == summary.bytes && part.crc.finalize() == summary.crc
+        part.file.bytes() == summary.bytes && part.crc.finalize() == summary.crc
     }
 
     /// Nothing more comes of an attempt, and what came doesn't count.
@@ -253,7 +253,7 @@ impl Writer {
             let path = self.spool.part(attempt);
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
             let file = file.map_err(|cause| SpoolError::Here { path, cause })?;
-            self.parts.insert(attempt, Part { file, bytes: 0, crc: crc32fast::Hasher::new() });
+            self.parts.insert(attempt, Part { file: Steady::new(file, 0), crc: crc32fast::Hasher::new() });
         }
         Ok(self.parts.get_mut(&attempt).expect("the lines above have made it"))
     }
