@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use titan_tests::cli::stranger::{cluster, cluster_that_answers, cluster_with_agent, good_hello, hello};
@@ -196,7 +195,7 @@ fn says_that_it_left(place: &str, kind: EntryKind) -> Vec<u8> {
     let finished = ToManager::Finished { attempt: FIRST, outcome: TaskOutcome::Completed(summary), process: None };
     let mut session = Session::new(Timestamp::default(), Duration::from_secs(10));
     session.send(codec::encode(&ToManager::Started { attempt: FIRST }).unwrap());
-    session.send_bulk(FIRST.stream(), Arc::new(records), codec::encode(&finished).unwrap());
+    session.send_bulk(FIRST.stream(), records.into(), codec::encode(&finished).unwrap());
     frames(&mut session)
 }
 

@@ -142,7 +142,7 @@ fn compute(kernel: &dyn Compute, task: u32, running: &Running, faults: &Faults) 
     match outcome {
         Ok(Ok(result)) => {
             let crc = crc32fast::hash(&result);
-            Computed::Completed { result: Arc::new(result), crc, compute: started.elapsed() }
+            Computed::Completed { result: result.into(), crc, compute: started.elapsed() }
         }
         Ok(Err(ComputeError::Cancelled)) if running.is_overdue.load(Ordering::Relaxed) => {
             Computed::Failed { reason: timed_out(running.timeout_ms) }

@@ -4,9 +4,9 @@
 mod event;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::{Configure, HeldState, MAX_SLOTS, Outcome, Part, ResultSummary, ToAgent, ToManager};
 use titan_proto::time::Timestamp;
@@ -38,7 +38,7 @@ pub const MAX_TICK: Duration = Duration::from_secs(1);
 struct Unacknowledged {
     task: TaskId,
     /// As far as it is kept here.
-    result: Arc<Vec<u8>>,
+    result: Bytes,
     outcome: ToManager,
 }
 
@@ -218,7 +218,7 @@ impl Agent {
         // One that was to end for an earlier manager ends, and this one hears of it.
         self.forgotten.remove(&attempt);
         let ended = self.unacknowledged.get(&attempt);
-        let (result, then) = ended.map(|ended| (Arc::clone(&ended.result), ended.outcome.clone())).unzip();
+        let (result, then) = ended.map(|ended| (ended.result.clone(), ended.outcome.clone())).unzip();
         effects.push(Effect::SayAgain { attempt, have, result: result.unwrap_or_default(), then });
     }
 
@@ -368,15 +368,15 @@ impl Agent {
                 let (bytes, compute_us) = (result.len() as u64, compute.as_micros() as u64);
                 (result, finished(Outcome::Completed(ResultSummary { bytes, crc, compute_us })), true)
             }
-            Computed::Failed { reason } => (Arc::default(), finished(Outcome::failed(reason)), false),
+            Computed::Failed { reason } => (Bytes::new(), finished(Outcome::failed(reason)), false),
             // It follows the last of what was written, if anything was.
             Computed::Ended { outcome, process, bytes } => {
-                (Arc::default(), ToManager::Finished { attempt, outcome, process }, bytes > 0)
+                (Bytes::new(), ToManager::Finished { attempt, outcome, process }, bytes > 0)
             }
-            Computed::Cancelled => (Arc::default(), finished(Outcome::Cancelled), false),
+            Computed::Cancelled => (Bytes::new(), finished(Outcome::Cancelled), false),
         };
         effects.push(match follows {
-            true => Effect::SendResult { attempt, result: Arc::clone(&result), then: outcome.clone() },
+            true => Effect::SendResult { attempt, result: result.clone(), then: outcome.clone() },
             false => Effect::Send(outcome.clone()),
         });
         self.unacknowledged_bytes += result.len() as u64;

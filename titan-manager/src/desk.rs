@@ -235,7 +235,7 @@ mod tests {
 
         fn frame(&mut self, kind: FrameKind, payload: Vec<u8>) -> Result<Heard, String> {
             self.sequence += 1;
-            let frame = Frame { kind, sequence: self.sequence, acknowledged: 0, payload };
+            let frame = Frame { kind, sequence: self.sequence, acknowledged: 0, payload: payload.into() };
             self.desk.on_frame(Timestamp::default(), frame, &mut self.results).map_err(|error| error.to_string())
         }
 

@@ -63,6 +63,6 @@ fn read_frames(bencher: Bencher<'_, '_>, bytes: usize) {
 
 fn frames(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    (1..=MANY).for_each(|number| write_frame(FrameKind::Bulk, number.into(), 0, payload, &mut out));
+    (1..=MANY).for_each(|number| write_frame(FrameKind::Bulk, number.into(), 0, &[payload], &mut out));
     out
 }

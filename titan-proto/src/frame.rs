@@ -6,6 +6,8 @@
 //! The length counts what follows the checksum, which covers just that. A Goodbye stands at a frame's beginning with
 //! bytes of its own (see [`crate::handshake`]): read as a length they are far beyond the bound.
 
+use bytes::{Buf, Bytes, BytesMut};
+
 use crate::codec::MAX_MESSAGE_BYTES;
 use crate::handshake::GOODBYE;
 
@@ -36,8 +38,8 @@ pub struct Frame {
     pub sequence: u64,
     /// The last sequence number that the sender has seen from the other side.
     pub acknowledged: u64,
-    /// The content.
-    pub payload: Vec<u8>,
+    /// The content: a part of what arrived with it, which stays in memory as long as this.
+    pub payload: Bytes,
 }
 
 /// What a connection delivers.
@@ -88,16 +90,18 @@ impl FrameKind {
     }
 }
 
-/// Appends a frame to `out`.
-pub fn write_frame(kind: FrameKind, sequence: u64, acknowledged: u64, payload: &[u8], out: &mut Vec<u8>) {
-    assert!(payload.len() <= MAX_PAYLOAD_BYTES, "a payload is cut to size before it is framed");
+/// Appends a frame to `out`, its payload in parts.
+pub fn write_frame(kind: FrameKind, sequence: u64, acknowledged: u64, payload: &[&[u8]], out: &mut Vec<u8>) {
+    let length: usize = payload.iter().map(|part| part.len()).sum();
+    assert!(length <= MAX_PAYLOAD_BYTES, "a payload is cut to size before it is framed");
     let start = out.len();
-    out.extend_from_slice(&((HEADER_BYTES + payload.len()) as u32).to_le_bytes());
+    out.reserve(PREFIX_BYTES + HEADER_BYTES + length);
+    out.extend_from_slice(&((HEADER_BYTES + length) as u32).to_le_bytes());
     out.extend_from_slice(&[0; 4]);
     out.push(kind.to_byte());
     out.extend_from_slice(&sequence.to_le_bytes());
     out.extend_from_slice(&acknowledged.to_le_bytes());
-    out.extend_from_slice(payload);
+    payload.iter().for_each(|part| out.extend_from_slice(part));
     let crc = crc32fast::hash(&out[start + PREFIX_BYTES..]);
     out[start + 4..start + PREFIX_BYTES].copy_from_slice(&crc.to_le_bytes());
 }
@@ -105,18 +109,19 @@ pub fn write_frame(kind: FrameKind, sequence: u64, acknowledged: u64, payload: &
 /// Cuts a stream of bytes into frames. Holds at most one frame and what arrived with it.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    buffer: Vec<u8>,
-    start: usize,
+    buffer: BytesMut,
 }
 
 impl Decoder {
     /// Takes bytes as they arrived.
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Where what arrives can be appended without a copy, with room for so many bytes.
+    pub fn room(&mut self, bytes: usize) -> &mut BytesMut {
+        self.buffer.reserve(bytes);
+        &mut self.buffer
     }
 
     /// The next frame, or None until more bytes are there.
@@ -124,12 +129,12 @@ impl Decoder {
     /// # Errors
     /// The bytes are no frame; nothing after them can be trusted.
     pub fn next_frame(&mut self) -> Result<Option<Received>, FrameError> {
-        let bytes = &self.buffer[self.start..];
+        let bytes = &self.buffer[..];
         if bytes.len() < PREFIX_BYTES {
             return Ok(None);
         }
         if bytes.starts_with(GOODBYE) {
-            self.start += GOODBYE.len();
+            self.buffer.advance(GOODBYE.len());
             return Ok(Some(Received::Goodbye));
         }
         let length = read_u32(bytes) as usize;
@@ -142,19 +147,12 @@ impl Decoder {
         if crc32fast::hash(body) != read_u32(&bytes[4..]) {
             return Err(FrameError::Checksum);
         }
-        let frame = parse_body(body)?;
-        self.start += PREFIX_BYTES + length;
-        Ok(Some(Received::Frame(frame)))
+        let kind = FrameKind::from_byte(body[0])?;
+        let (sequence, acknowledged) = (read_u64(&body[1..]), read_u64(&body[9..]));
+        self.buffer.advance(PREFIX_BYTES + HEADER_BYTES);
+        let payload = self.buffer.split_to(length - HEADER_BYTES).freeze();
+        Ok(Some(Received::Frame(Frame { kind, sequence, acknowledged, payload })))
     }
-}
-
-fn parse_body(body: &[u8]) -> Result<Frame, FrameError> {
-    Ok(Frame {
-        kind: FrameKind::from_byte(body[0])?,
-        sequence: read_u64(&body[1..]),
-        acknowledged: read_u64(&body[9..]),
-        payload: body[HEADER_BYTES..].to_vec(),
-    })
 }
 
 fn read_u32(bytes: &[u8]) -> u32 {
@@ -176,7 +174,7 @@ mod tests {
 
     fn framed(payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        write_frame(FrameKind::Control, 7, 8, payload, &mut bytes);
+        write_frame(FrameKind::Control, 7, 8, &[payload], &mut bytes);
         bytes
     }
 

@@ -1,8 +1,8 @@
 //! Targets for fuzzing: all that one side reads of the other.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use titan_fuzz::{Chance, arbitrary, mutate, run};
@@ -30,7 +30,7 @@ fn stream_of_frames(chance: &mut Chance) -> Vec<u8> {
     let mut stream = Vec::new();
     for _ in 0..chance.below(5) {
         let start = stream.len();
-        write_frame(kind(chance), chance.number(), chance.number(), &chance.bytes(100), &mut stream);
+        write_frame(kind(chance), chance.number(), chance.number(), &[&chance.bytes(100)], &mut stream);
         if chance.once_in(4) {
             // Another body, and its checksum.
             let mut body = stream.split_off(start + 8);
@@ -52,7 +52,7 @@ fn stream_of_frames(chance: &mut Chance) -> Vec<u8> {
 
 fn again(frame: &Frame) -> Option<Received> {
     let mut bytes = Vec::new();
-    write_frame(frame.kind, frame.sequence, frame.acknowledged, &frame.payload, &mut bytes);
+    write_frame(frame.kind, frame.sequence, frame.acknowledged, &[&frame.payload], &mut bytes);
     let mut decoder = Decoder::default();
     decoder.push(&bytes);
     decoder.next_frame().expect("it was written just now")
@@ -161,11 +161,11 @@ fn next_frame(chance: &mut Chance, session: &Session, sent: u64) -> Frame {
     let near = session.last_seen().wrapping_add(1);
     let sequence = if chance.once_in(5) { chance.number() } else { near };
     let acknowledged = if chance.once_in(5) { chance.number() } else { sent.wrapping_sub(chance.below(3) as u64) };
-    Frame { kind: kind(chance), sequence, acknowledged, payload: chance.bytes(40) }
+    Frame { kind: kind(chance), sequence, acknowledged, payload: chance.bytes(40).into() }
 }
 
 fn step(chance: &mut Chance, now: Timestamp, session: &mut Session, sent: &mut u64) {
-    let data = |chance: &mut Chance| Arc::new(chance.bytes(100));
+    let data = |chance: &mut Chance| Bytes::from(chance.bytes(100));
     match chance.below(8) {
         0 => session.send(chance.bytes(50)),
         1 => session.send_chunk(chance.number(), data(chance)),

@@ -6,8 +6,9 @@
 //! connections each frame is delivered exactly once.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::{Buf, Bytes};
 
 use crate::frame::{self, Frame, FrameKind};
 use crate::handshake::GOODBYE;
@@ -51,9 +52,8 @@ enum Goodbye {
 #[derive(Debug)]
 struct Bulk {
     stream: u64,
-    /// Shared with the owner, who keeps a result until its outcome is acknowledged.
-    data: Arc<Vec<u8>>,
-    offset: usize,
+    /// What is left. Shared with the owner, who keeps a result until its outcome is acknowledged.
+    data: Bytes,
     then: Option<Vec<u8>>,
 }
 
@@ -61,21 +61,27 @@ struct Bulk {
 #[derive(Debug)]
 struct Sent {
     sequence: u64,
-    kind: FrameKind,
-    payload: Vec<u8>,
+    payload: Payload,
+}
+
+/// What a frame of this side carries.
+#[derive(Debug)]
+enum Payload {
+    Control(Vec<u8>),
+    Bulk { stream: u64, data: Bytes },
 }
 
 /// What a frame means to the session's owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Incoming {
     /// A message.
-    Control(Vec<u8>),
+    Control(Bytes),
     /// The next bytes of a stream.
     Bulk {
         /// The stream's name.
         stream: u64,
         /// The bytes.
-        data: Vec<u8>,
+        data: Bytes,
     },
     /// Only a sign of life.
     Heartbeat,
@@ -144,15 +150,15 @@ impl Session {
     }
 
     /// Queues a stream of bulk, and the message that follows its last byte.
-    pub fn send_bulk(&mut self, stream: u64, data: Arc<Vec<u8>>, then: Vec<u8>) {
+    pub fn send_bulk(&mut self, stream: u64, data: Bytes, then: Vec<u8>) {
         self.bulk_bytes += data.len() as u64;
-        self.bulk.push_back(Bulk { stream, data, offset: 0, then: Some(then) });
+        self.bulk.push_back(Bulk { stream, data, then: Some(then) });
     }
 
     /// Queues more of a stream; what ends it comes with a later [`Session::send_bulk`], which may be empty itself.
-    pub fn send_chunk(&mut self, stream: u64, data: Arc<Vec<u8>>) {
+    pub fn send_chunk(&mut self, stream: u64, data: Bytes) {
         self.bulk_bytes += data.len() as u64;
-        self.bulk.push_back(Bulk { stream, data, offset: 0, then: None });
+        self.bulk.push_back(Bulk { stream, data, then: None });
     }
 
     /// Queues the end: it goes out before anything else, and nothing after it.
@@ -195,8 +201,8 @@ impl Session {
             && let Some(frame) = self.sent.pop_front()
         {
             self.on_wire -= 1;
-            if frame.kind == FrameKind::Bulk {
-                self.bulk_bytes -= (frame.payload.len() - STREAM_BYTES) as u64;
+            if let Payload::Bulk { data, .. } = frame.payload {
+                self.bulk_bytes -= data.len() as u64;
             }
         }
         self.pacer.on_acknowledged(now, sequence);
@@ -257,13 +263,13 @@ impl Session {
     fn transmit_again(&mut self, now: Timestamp, out: &mut Vec<u8>) {
         while self.on_wire < self.sent.len() && out.len() < TRANSMIT_BYTES {
             let frame = &self.sent[self.on_wire];
-            if frame.kind == FrameKind::Bulk {
-                if !self.pacer.allows(frame.payload.len()) {
+            if let Payload::Bulk { data, .. } = &frame.payload {
+                if !self.pacer.allows(STREAM_BYTES + data.len()) {
                     return;
                 }
-                self.pacer.on_sent(now, frame.sequence, frame.payload.len());
+                self.pacer.on_sent(now, frame.sequence, STREAM_BYTES + data.len());
             }
-            frame::write_frame(frame.kind, frame.sequence, self.last_seen, &frame.payload, out);
+            frame.write(self.last_seen, out);
             self.on_wire += 1;
         }
     }
@@ -271,52 +277,51 @@ impl Session {
     fn transmit_control(&mut self, out: &mut Vec<u8>) {
         while self.on_wire == self.sent.len() && out.len() < TRANSMIT_BYTES {
             let Some(message) = self.control.pop_front() else { return };
-            self.transmit(FrameKind::Control, message, out);
+            self.transmit(Payload::Control(message), out);
         }
     }
 
     fn transmit_bulk(&mut self, now: Timestamp, out: &mut Vec<u8>) {
         while self.on_wire == self.sent.len() && out.len() < TRANSMIT_BYTES {
             let Some(bulk) = self.bulk.front_mut() else { return };
-            let length = (bulk.data.len() - bulk.offset).min(BULK_FRAME_BYTES);
+            let length = bulk.data.len().min(BULK_FRAME_BYTES);
             if length > 0 {
                 if !self.pacer.allows(STREAM_BYTES + length) {
                     return;
                 }
-                let piece = &bulk.data[bulk.offset..bulk.offset + length];
-                let payload = [&bulk.stream.to_le_bytes(), piece].concat();
-                bulk.offset += length;
-                self.pacer.on_sent(now, self.next_sequence, payload.len());
-                self.transmit(FrameKind::Bulk, payload, out);
+                let payload = Payload::Bulk { stream: bulk.stream, data: bulk.data.split_to(length) };
+                self.pacer.on_sent(now, self.next_sequence, STREAM_BYTES + length);
+                self.transmit(payload, out);
             }
             self.end_bulk_if_done();
         }
     }
 
     fn end_bulk_if_done(&mut self) {
-        let done = self.bulk.front().is_some_and(|bulk| bulk.offset == bulk.data.len());
+        let done = self.bulk.front().is_some_and(|bulk| bulk.data.is_empty());
         if done && let Some(bulk) = self.bulk.pop_front() {
             self.control.extend(bulk.then);
         }
     }
 
-    fn transmit(&mut self, kind: FrameKind, payload: Vec<u8>, out: &mut Vec<u8>) {
-        let sequence = self.next_sequence;
+    fn transmit(&mut self, payload: Payload, out: &mut Vec<u8>) {
+        let frame = Sent { sequence: self.next_sequence, payload };
         self.next_sequence += 1;
-        frame::write_frame(kind, sequence, self.last_seen, &payload, out);
-        self.sent.push_back(Sent { sequence, kind, payload });
+        frame.write(self.last_seen, out);
+        self.sent.push_back(frame);
         self.on_wire += 1;
     }
 
     /// Ends it, with what the other side hasn't acknowledged of each stream: the last bytes that were queued, in order.
     pub fn into_unacknowledged(self) -> BTreeMap<u64, Vec<u8>> {
         let mut streams: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-        for frame in self.sent.iter().filter(|frame| frame.kind == FrameKind::Bulk) {
-            let (stream, data) = frame.payload.split_at(STREAM_BYTES);
-            streams.entry(frame::read_u64(stream)).or_default().extend_from_slice(data);
+        for frame in self.sent {
+            if let Payload::Bulk { stream, data } = frame.payload {
+                streams.entry(stream).or_default().extend_from_slice(&data);
+            }
         }
         for bulk in self.bulk {
-            streams.entry(bulk.stream).or_default().extend_from_slice(&bulk.data[bulk.offset..]);
+            streams.entry(bulk.stream).or_default().extend_from_slice(&bulk.data);
         }
         streams
     }
@@ -352,15 +357,30 @@ impl Session {
     }
 }
 
-fn open(frame: Frame) -> Result<Incoming, SessionError> {
-    if frame.kind == FrameKind::Control {
-        return Ok(Incoming::Control(frame.payload));
+impl Sent {
+    /// Appends it as a frame.
+    fn write(&self, acknowledged: u64, out: &mut Vec<u8>) {
+        match &self.payload {
+            Payload::Control(message) => {
+                frame::write_frame(FrameKind::Control, self.sequence, acknowledged, &[message], out);
+            }
+            Payload::Bulk { stream, data } => {
+                let parts = [&stream.to_le_bytes(), &data[..]];
+                frame::write_frame(FrameKind::Bulk, self.sequence, acknowledged, &parts, out);
+            }
+        }
     }
-    let bytes = frame.payload.len();
-    let Some((stream, data)) = frame.payload.split_at_checked(STREAM_BYTES) else {
-        return Err(SessionError::NoStream { bytes });
-    };
-    Ok(Incoming::Bulk { stream: frame::read_u64(stream), data: data.to_vec() })
+}
+
+fn open(Frame { kind, mut payload, .. }: Frame) -> Result<Incoming, SessionError> {
+    if kind == FrameKind::Control {
+        return Ok(Incoming::Control(payload));
+    }
+    let bytes = payload.len();
+    match payload.try_get_u64_le() {
+        Ok(stream) => Ok(Incoming::Bulk { stream, data: payload }),
+        Err(_) => Err(SessionError::NoStream { bytes }),
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! An agent's side: the real core and session, a pool that computes in virtual time, and the process's end.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use titan_agent::admission::{Admission, Conversation, admit};
 use titan_agent::core::{Agent, Computed, Effect, Event, Exit};
 use titan_manager::{HostId, Rerun, WorkerId};
@@ -97,7 +97,7 @@ impl AgentSide {
         self.session.send(bytes);
     }
 
-    fn say_after(&mut self, attempt: AttemptId, result: Arc<Vec<u8>>, then: &ToManager) {
+    fn say_after(&mut self, attempt: AttemptId, result: Bytes, then: &ToManager) {
         let bytes = codec::encode(then).expect("simulated messages are short");
         self.unheard_after_bulk.push_back(bytes.clone());
         self.session.send_bulk(attempt.stream(), result, bytes);
@@ -144,7 +144,7 @@ impl World {
                 agent.unadopted.remove(&attempt);
                 if let Some(then) = then {
                     let rest = result[result.len().min(have as usize)..].to_vec();
-                    agent.say_after(attempt, Arc::new(rest), &then);
+                    agent.say_after(attempt, rest.into(), &then);
                 }
             }
             Effect::Send(ToManager::Finished { attempt, .. }) if agent.unadopted.contains(&attempt) => {}
@@ -299,7 +299,7 @@ impl World {
         let completed = |crc_error: u32| {
             let result = tasks::result(computing.task, behaviour.bytes);
             let crc = tasks::checksum(&result) ^ crc_error;
-            Computed::Completed { result: Arc::new(result), crc, compute: behaviour.span }
+            Computed::Completed { result: result.into(), crc, compute: behaviour.span }
         };
         let end = match behaviour.quirk {
             _ if computing.is_stopped => Computed::Cancelled,
@@ -349,7 +349,7 @@ impl World {
                 let desk = self.desks.get_mut(&worker);
                 let said = desk.map(|desk| desk.unheard.pop_front());
                 assert!(
-                    said.is_none_or(|said| said.as_ref() == Some(&bytes)),
+                    said.is_none_or(|said| said.as_deref() == Some(&bytes[..])),
                     "{worker:?} hears what wasn't said next"
                 );
                 codec::decode(&bytes).map(Event::Message).map_err(|error| error.to_string())

@@ -1,8 +1,8 @@
 //! What happens to an agent, and what it wants done.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use titan_proto::command::ProcessEnd;
 use titan_proto::files::{Entry, FileSet};
 use titan_proto::id::{AttemptId, JobId, TaskId};
@@ -57,7 +57,7 @@ pub enum Computed {
     /// With a result.
     Completed {
         /// The result.
-        result: Arc<Vec<u8>>,
+        result: Bytes,
         /// Its CRC-32.
         crc: u32,
         /// How long it took.
@@ -112,7 +112,7 @@ pub enum Effect {
         /// The attempt that names the stream.
         attempt: AttemptId,
         /// The result.
-        result: Arc<Vec<u8>>,
+        result: Bytes,
         /// What follows its last byte.
         then: ToManager,
     },
@@ -167,7 +167,7 @@ pub enum Effect {
         /// Bytes of the stream that the manager has.
         have: u64,
         /// Its result, if that was sent as a whole.
-        result: Arc<Vec<u8>>,
+        result: Bytes,
         /// The outcome; None: it still runs.
         then: Option<ToManager>,
     },

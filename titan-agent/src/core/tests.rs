@@ -40,7 +40,7 @@ impl Host {
     }
 
     fn ends(&mut self, number: u32, bytes: usize) -> Vec<Effect> {
-        let end = Computed::Completed { result: Arc::new(vec![0; bytes]), crc: 0, compute: Duration::from_secs(1) };
+        let end = Computed::Completed { result: vec![0; bytes].into(), crc: 0, compute: Duration::from_secs(1) };
         self.on(Event::Computed { attempt: attempt(number), end })
     }
 
@@ -87,7 +87,7 @@ fn no_more_run_than_there_are_slots() {
 #[test]
 fn of_many_computations_that_are_over_at_once_several_are_begun_together() {
     let ends_at_once = |host: &mut Host, number| {
-        let end = Computed::Completed { result: Arc::default(), crc: 0, compute: Duration::from_micros(1) };
+        let end = Computed::Completed { result: Bytes::new(), crc: 0, compute: Duration::from_micros(1) };
         computes(&host.on(Event::Computed { attempt: attempt(number), end }))
     };
     let together = TOGETHER as u32;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
+use bytes::Bytes;
 use titan_proto::files::{BlobId, Entry, FileSet};
 use titan_proto::id::AttemptId;
 use titan_proto::message::Outcome;
@@ -41,7 +42,7 @@ pub(crate) enum Order {
     /// An attempt needs these sets.
     Stage { attempt: AttemptId, sets: Vec<FileSet> },
     /// Bytes of a piece that was asked for.
-    Bytes { stream: u64, data: Vec<u8> },
+    Bytes { stream: u64, data: Bytes },
     /// The end of a piece, or why it doesn't come.
     Piece { stream: u64, failure: Option<String> },
     /// An attempt is over.

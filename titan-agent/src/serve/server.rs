@@ -267,7 +267,7 @@ impl Server {
                 *self.handed.entry(attempt).or_default() += bytes.len() as u64;
                 match self.unadopted.get_mut(&attempt) {
                     Some(rest) => rest.extend(bytes),
-                    None => self.session.send_chunk(attempt.stream(), Arc::new(bytes)),
+                    None => self.session.send_chunk(attempt.stream(), bytes.into()),
                 }
                 Ok(())
             }

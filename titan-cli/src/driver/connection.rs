@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -56,7 +55,7 @@ pub(crate) enum End {
 /// What the loop woke up for.
 enum Step {
     Wrote(usize),
-    Read(usize),
+    Read,
     Told(Option<Vec<Command>>),
     Stop,
     Due,
@@ -103,7 +102,6 @@ impl Connection {
         reader: &mut (dyn AsyncRead + Send + Unpin),
         writer: &mut (dyn AsyncWrite + Send + Unpin),
     ) -> Result<End, End> {
-        let mut buffer = vec![0; READ_BYTES];
         let mut out: Vec<u8> = Vec::new();
         let mut written = 0;
         let mut stopping = false;
@@ -128,7 +126,10 @@ impl Connection {
             let has_room = self.desk.session.bulk_bytes() < MAX_BULK_BYTES;
             let step = tokio::select! {
                 wrote = writer.write(&out[written..]), if written < out.len() => Step::Wrote(checked(wrote)?),
-                read = reader.read(&mut buffer) => Step::Read(checked(read)?),
+                read = reader.read_buf(self.decoder.room(READ_BYTES)) => {
+                    checked(read)?;
+                    Step::Read
+                }
                 commands = self.commands.recv() => Step::Told(commands),
                 (stream, piece) = self.offers.next_piece(has_room) => Step::Piece { stream, piece },
                 _ = self.stop.wait_for(|stop| *stop), if !stopping => Step::Stop,
@@ -143,9 +144,8 @@ impl Connection {
                         flush(writer).await?;
                     }
                 }
-                Step::Read(length) => {
+                Step::Read => {
                     quiet_looks = 0;
-                    self.decoder.push(&buffer[..length]);
                     self.receive(&mut last_heard).await?;
                 }
                 Step::Look => {
@@ -200,7 +200,6 @@ impl Connection {
         spool: &Spool,
         reader: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<Vec<Held>, End> {
-        let mut buffer = vec![0; READ_BYTES];
         let held = loop {
             match self.decoder.next_frame().map_err(damaged)? {
                 Some(Received::Frame(frame)) => {
@@ -213,8 +212,7 @@ impl Connection {
                 }
                 Some(Received::Goodbye) => return Err(End::Broken("the agent said goodbye".to_owned())),
                 None => {
-                    let length = checked(reader.read(&mut buffer).await)?;
-                    self.decoder.push(&buffer[..length]);
+                    checked(reader.read_buf(self.decoder.room(READ_BYTES)).await)?;
                 }
             }
         };
@@ -278,7 +276,7 @@ impl Connection {
         match piece {
             Ok(piece) => {
                 let end = codec::encode(&ToAgent::Piece { stream, failure: None }).expect("a few bytes");
-                self.desk.session.send_bulk(stream, Arc::new(piece), end);
+                self.desk.session.send_bulk(stream, piece.into(), end);
             }
             Err(failure) => {
                 let failure = Some(failure.chars().take(MAX_REASON_CHARS).collect());

@@ -24,7 +24,7 @@ impl Side {
         self.decoder.push(bytes);
         while let Some(Received::Frame(frame)) = self.decoder.next_frame().unwrap() {
             match self.session.on_frame(now, frame).unwrap() {
-                Incoming::Control(message) => self.control.push(message),
+                Incoming::Control(message) => self.control.push(message.to_vec()),
                 Incoming::Bulk { data, .. } => self.bulk.extend(data),
                 Incoming::Heartbeat => {}
             }
@@ -81,8 +81,8 @@ fn messages_arrive_in_order_and_are_acknowledged() {
 fn the_message_after_a_stream_comes_after_its_last_byte() {
     let mut pair = Pair::new();
     let data: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
-    pair.agent.session.send_bulk(7, Arc::new(data.clone()), b"done".to_vec());
-    pair.agent.session.send_bulk(8, Arc::default(), b"empty".to_vec());
+    pair.agent.session.send_bulk(7, data.clone().into(), b"done".to_vec());
+    pair.agent.session.send_bulk(8, Bytes::new(), b"empty".to_vec());
     loop {
         pair.now = pair.now + Duration::from_millis(1);
         let Some(bytes) = pair.agent.session.poll_transmit(pair.now) else { break };
@@ -98,7 +98,7 @@ fn the_message_after_a_stream_comes_after_its_last_byte() {
 #[test]
 fn control_passes_bulk_that_waits() {
     let mut pair = Pair::new();
-    pair.agent.session.send_bulk(7, Arc::new(vec![0; 10 << 20]), b"done".to_vec());
+    pair.agent.session.send_bulk(7, vec![0; 10 << 20].into(), b"done".to_vec());
     while pair.agent.session.poll_transmit(pair.now).is_some() {}
     pair.agent.session.send(b"urgent".to_vec());
     let bytes = pair.agent.session.poll_transmit(pair.now).expect("control needs no window");
@@ -117,14 +117,15 @@ fn silence_ends_with_a_heartbeat() {
 
 #[test]
 fn a_gap_a_repeat_and_a_false_acknowledgement_end_the_connection() {
-    let frame = |sequence, acknowledged| Frame { kind: FrameKind::Control, sequence, acknowledged, payload: vec![] };
+    let frame =
+        |sequence, acknowledged| Frame { kind: FrameKind::Control, sequence, acknowledged, payload: Bytes::new() };
     let mut session = Session::new(Timestamp::default(), HEARTBEAT);
     let now = Timestamp::default();
     assert_eq!(session.on_frame(now, frame(2, 0)), Err(SessionError::OutOfOrder { expected: 1, got: 2 }));
     assert!(session.on_frame(now, frame(1, 0)).is_ok());
     assert_eq!(session.on_frame(now, frame(1, 0)), Err(SessionError::OutOfOrder { expected: 2, got: 1 }));
     assert_eq!(session.on_frame(now, frame(2, 1)), Err(SessionError::NeverSent { got: 1, sent: 0 }));
-    let short = Frame { kind: FrameKind::Bulk, sequence: 2, acknowledged: 0, payload: vec![1, 2] };
+    let short = Frame { kind: FrameKind::Bulk, sequence: 2, acknowledged: 0, payload: vec![1, 2].into() };
     assert_eq!(session.on_frame(now, short), Err(SessionError::NoStream { bytes: 2 }));
 }
 
@@ -190,7 +191,7 @@ proptest! {
                 Step::AgentSendsBulk(length) => {
                     let data = vec![number as u8; usize::from(length)];
                     bulk.extend(&data);
-                    pair.agent.session.send_bulk(number as u64, Arc::new(data), message.clone());
+                    pair.agent.session.send_bulk(number as u64, data.into(), message.clone());
                     said_by_agent.push(message);
                 }
                 Step::ToAgent { lost } => {

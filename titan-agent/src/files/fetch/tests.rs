@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use titan_proto::id::{Epoch, JobId};
 
@@ -34,7 +35,7 @@ impl Host {
     }
 
     fn send(&mut self, stream: u64, content: &[u8]) -> Vec<Told> {
-        let mut told = self.order(Order::Bytes { stream, data: content.to_vec() });
+        let mut told = self.order(Order::Bytes { stream, data: Bytes::copy_from_slice(content) });
         told.extend(self.order(Order::Piece { stream, failure: None }));
         told
     }

@@ -1,7 +1,6 @@
 //! Who is talked to: hellos, and what becomes of a conversation when another one begins.
 
-use std::sync::Arc;
-
+use bytes::Bytes;
 use titan_proto::PROTOCOL_VERSION;
 use titan_proto::frame::Decoder;
 use titan_proto::handshake::{GOODBYE, Hello, Opening, Role};
@@ -97,18 +96,18 @@ impl Server {
     }
 
     /// An attempt goes on for the manager that is there now: what that hasn't of its stream, and its outcome if it has ended.
-    pub(super) fn say_again(&mut self, attempt: AttemptId, have: u64, result: Arc<Vec<u8>>, then: Option<ToManager>) {
+    pub(super) fn say_again(&mut self, attempt: AttemptId, have: u64, result: Bytes, then: Option<ToManager>) {
         let rest = self.unadopted.remove(&attempt).unwrap_or_default();
         // A result that was made as a whole is there as a whole.
         let (bytes, from) = match result.is_empty() {
             true => {
                 let from = self.handed.get(&attempt).copied().unwrap_or(0).saturating_sub(rest.len() as u64);
-                (Arc::new(rest), from)
+                (rest.into(), from)
             }
             false => (result, 0),
         };
         let skipped = usize::try_from(have.saturating_sub(from)).unwrap_or(usize::MAX).min(bytes.len());
-        let bytes = if skipped == 0 { bytes } else { Arc::new(bytes[skipped..].to_vec()) };
+        let bytes = bytes.slice(skipped..);
         match then {
             Some(then) => self.session.send_bulk(attempt.stream(), bytes, encode(&then)),
             None => self.session.send_chunk(attempt.stream(), bytes),

@@ -117,7 +117,7 @@ fn strange_sessions() {
                     1 => (FrameKind::Control, chance.bytes(40)),
                     _ => (FrameKind::Control, codec::encode(&message(&mut chance)).unwrap_or_default()),
                 };
-                let frame = Frame { kind, sequence, acknowledged: 0, payload };
+                let frame = Frame { kind, sequence, acknowledged: 0, payload: payload.into() };
                 if desk.on_frame(Timestamp::default(), frame, &mut Fickle(&mut chance)).is_err() {
                     return;
                 }
