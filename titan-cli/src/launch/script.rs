@@ -50,9 +50,8 @@ trap 'rm -f "$x"' 0
 trap 'exit 1' 1 2 15
 if command -v gzip >/dev/null; then z=gzip; else z=plain; fi
 say want "$z" "$t"
-take | unpack >"$x" 2>/dev/null
+s=$(take | unpack 2>/dev/null | tee "$x" 2>/dev/null | sum)
 if [ "$(wc -c <"$x")" -ne "$n" ]; then say failed "the agent didn't arrive whole in $d"; exit 0; fi
-s=$(sha256sum "$x" 2>/dev/null || shasum -a 256 "$x" 2>/dev/null)
 if [ "${{s%% *}}" != "$h" ]; then say failed "the agent arrived damaged, or there is no sha256sum"; exit 0; fi
 chmod 700 "$x" && mv -f "$x" "$d/agent-$h" || {{ say failed "the agent can't be put into $d"; exit 0; }}
 trap - 0 1 2 13 15
@@ -65,6 +64,9 @@ if command -v timeout >/dev/null; then timeout {seconds} sh -c "$parcel"; else s
 }}
 unpack() {{
 if [ "$z" = gzip ]; then gzip -dc; else cat; fi
+}}
+sum() {{
+if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256 2>/dev/null; fi
 }}
 become() {{
 umask "$um"
