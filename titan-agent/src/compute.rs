@@ -1,18 +1,26 @@
-//! The pool that kernels run on: as many threads as slots, shared with nobody else. A kernel that panics is a failed task;
+//! Kernels run: on as many threads as slots, shared with nobody else. A kernel that panics is a failed task;
 //! the agent lives on.
 
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use kernels::{Cancel, Compute, ComputeError};
 use titan_proto::id::{AttemptId, JobId, TaskId};
+use titan_proto::message::Outcome;
 
 use crate::core::Computed;
+use crate::crew::Crew;
 use crate::faults::Faults;
-use crate::process::timed_out;
+use crate::process::{AttemptNews, Listener, timed_out};
+
+/// Of computations that wait for threads, so many are heard of together.
+const HEARD_TOGETHER: usize = 128;
+
+/// Stack of a thread: what std's have.
+const STACK_BYTES: usize = 2 << 20;
 
 /// What the names of the pool's threads begin with.
 pub(crate) const SLOT_THREAD: &str = "slot-";
@@ -36,20 +44,21 @@ struct Running {
 
 /// Loaded jobs, running computations, and the threads for them.
 pub(crate) struct Pool {
-    threads: rayon::ThreadPool,
+    crew: Crew,
+    /// Computations that were handed to the threads and haven't ended.
+    unended: Arc<AtomicUsize>,
+    listener: Arc<dyn Listener>,
     jobs: BTreeMap<JobId, Loaded>,
     running: BTreeMap<AttemptId, Arc<Running>>,
     faults: Arc<Faults>,
 }
 
 impl Pool {
-    /// A pool of that many threads.
-    pub(crate) fn new(slots: u32, faults: Arc<Faults>) -> Result<Self, rayon::ThreadPoolBuildError> {
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(slots as usize)
-            .thread_name(|number| format!("{SLOT_THREAD}{number}"))
-            .build()?;
-        Ok(Self { threads, jobs: BTreeMap::new(), running: BTreeMap::new(), faults })
+    /// A pool of that many threads; the listener hears of what has ended on them.
+    pub(crate) fn new(slots: u32, faults: Arc<Faults>, listener: Arc<dyn Listener>) -> Self {
+        let crew = Crew::new(slots, |number| format!("{SLOT_THREAD}{number}"), STACK_BYTES);
+        let (jobs, running) = (BTreeMap::new(), BTreeMap::new());
+        Self { crew, unended: Arc::default(), listener, jobs, running, faults }
     }
 
     /// Loads a job's kernel. What is wrong with it becomes the failure of each of its tasks.
@@ -57,23 +66,38 @@ impl Pool {
         self.jobs.insert(job, Loaded { name: name.to_owned(), of_job: load(name, params), timeout_ms });
     }
 
-    /// Starts a computation of a job; `done` is called on its thread when it has ended.
-    pub(crate) fn start(&mut self, attempt: AttemptId, task: TaskId, done: impl FnOnce(Computed) + Send + 'static) {
+    /// There are so many slots from now on.
+    pub(crate) fn set_slots(&self, slots: u32) {
+        self.crew.set_max_threads(slots);
+    }
+
+    /// Nothing begins from then on, by the time since the machine's boot.
+    pub(crate) fn set_until(&self, until: Option<Duration>) {
+        self.crew.set_until(until);
+    }
+
+    /// Starts a computation of a job.
+    ///
+    /// # Errors
+    /// It can't begin: nothing more is heard.
+    pub(crate) fn start(&mut self, attempt: AttemptId, task: TaskId) -> Result<(), Outcome> {
         let kernel = self.jobs.get(&task.job).map_or_else(unknown, |loaded| loaded.of_job.clone());
-        self.spawn(attempt, task, kernel, done);
+        self.spawn(attempt, task, kernel)
     }
 
     /// Starts a computation of a run that has parameters of its own: they are loaded for this task alone, and forgotten.
+    ///
+    /// # Errors
+    /// It can't begin: nothing more is heard.
     pub(crate) fn start_run(
         &mut self,
         attempt: AttemptId,
         job: JobId,
         params: &[u8],
         index: u32,
-        done: impl FnOnce(Computed) + Send + 'static,
-    ) {
+    ) -> Result<(), Outcome> {
         let kernel = self.jobs.get(&job).map_or_else(unknown, |loaded| load(&loaded.name, params));
-        self.spawn(attempt, TaskId { job, index }, kernel, done);
+        self.spawn(attempt, TaskId { job, index }, kernel)
     }
 
     fn spawn(
@@ -81,8 +105,7 @@ impl Pool {
         attempt: AttemptId,
         task: TaskId,
         kernel: Result<Arc<dyn Compute>, String>,
-        done: impl FnOnce(Computed) + Send + 'static,
-    ) {
+    ) -> Result<(), Outcome> {
         let timeout_ms = self.jobs.get(&task.job).map_or(0, |loaded| loaded.timeout_ms);
         let running = Arc::new(Running { timeout_ms, ..Running::default() });
         if let Some(stopped) = self.running.insert(attempt, Arc::clone(&running))
@@ -90,13 +113,32 @@ impl Pool {
         {
             running.cancel.set();
         }
-        let faults = Arc::clone(&self.faults);
-        self.threads.spawn(move || {
-            done(match kernel {
+        let (faults, unended) = (Arc::clone(&self.faults), Arc::clone(&self.unended));
+        let listener = Arc::clone(&self.listener);
+        unended.fetch_add(1, Ordering::Relaxed);
+        let given = self.crew.give_quietly(attempt, true, move |_| {
+            let end = match kernel {
                 Ok(kernel) => compute(&*kernel, task.index, &running, &faults),
                 Err(reason) => Computed::Failed { reason },
-            });
+            };
+            let left = unended.fetch_sub(1, Ordering::Relaxed) - 1;
+            listener.hear(attempt, AttemptNews::Ended(end), left % HEARD_TOGETHER != 0);
         });
+        given.map_err(|error| {
+            self.unended.fetch_sub(1, Ordering::Relaxed);
+            self.ended(attempt);
+            Outcome::failed_by_machine(format!("no thread for another computation: {error}"))
+        })
+    }
+
+    /// Whether computations wait for threads.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.crew.backlog().has_more()
+    }
+
+    /// Threads begin what was started.
+    pub(crate) fn rouse(&self) {
+        self.crew.rouse();
     }
 
     /// Asks a computation to stop: one that runs, or one that is to be started yet and then finds itself stopped.

@@ -23,7 +23,7 @@ const MAX_QUEUED: usize = 1 << 20;
 /// A computation that takes no longer than this is over at once.
 const QUICK: Duration = Duration::from_micros(100);
 /// So many of those are begun together for each slot.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 128;
 /// So many attempts for each slot are enough for a while.
 const PLENTY: usize = 8;
 /// Commands that take no longer than this are short.
@@ -389,10 +389,11 @@ impl Agent {
         if !self.lease.is_zero() && now.since(self.last_heard) >= self.lease {
             return;
         }
+        let refills = self.running.len() <= self.slots as usize * TOGETHER / 2;
         while !self.exited && self.has_room_for_results() {
             let Some(next) = self.queue.iter().position(|queued| !queued.waits) else { return };
             // Those that wait for slots come first.
-            let has_place = self.ahead.is_empty() && self.running.len() < self.places_for(&self.queue[next]);
+            let has_place = self.ahead.is_empty() && self.running.len() < self.places_for(&self.queue[next], refills);
             let waits = !has_place;
             if waits && !self.may_wait_for_slot(&self.queue[next]) {
                 return;
@@ -433,13 +434,13 @@ impl Agent {
     }
 
     /// How many attempts may run for this one to begin: as many as there are slots. Of many computations that are over at once
-    /// several are begun together, and the pool's threads take one after the other: telling of each alone would take longer than all
-    /// of them.
-    fn places_for(&self, next: &Queued) -> usize {
+    /// several are begun together, and more when half of them are over; threads take one after the other. Telling of each alone would
+    /// take longer than all of them.
+    fn places_for(&self, next: &Queued, refills: bool) -> usize {
         let slots = self.slots as usize;
         let are_many = self.queue.len() >= slots * TOGETHER;
         let is_free = kind_of(&next.part, next.tried) == Kind::Computation && self.runs_only(Kind::Computation);
-        if are_many && is_free && self.compute < QUICK { slots * TOGETHER } else { slots }
+        if refills && are_many && is_free && self.compute < QUICK { slots * TOGETHER } else { slots }
     }
 
     fn has_room_for_results(&self) -> bool {

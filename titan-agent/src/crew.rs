@@ -12,8 +12,6 @@ use titan_proto::id::AttemptId;
 
 use crate::machine;
 
-/// Stack of a thread: it reads two pipes.
-const STACK_BYTES: usize = 256 << 10;
 /// A thread that may begin nothing looks again after this.
 const LOOK_SPAN: Duration = Duration::from_millis(100);
 
@@ -21,23 +19,26 @@ const LOOK_SPAN: Duration = Duration::from_millis(100);
 type Work = Box<dyn FnOnce(&Turn<'_>) + Send>;
 
 /// One attempt, as its thread has it.
-pub(super) struct Turn<'a> {
+pub(crate) struct Turn<'a> {
     /// The number of its slot, from 1: no two that work at once have the same.
-    pub(super) slot: u32,
+    pub(crate) slot: u32,
     shared: &'a Shared,
     ends_thread: Cell<bool>,
 }
 
 /// The threads. Those that wait end when this is dropped.
-pub(super) struct Crew {
+pub(crate) struct Crew {
     shared: Arc<Shared>,
 }
 
 /// The crew, for threads that look whether more waits for them.
 #[derive(Clone)]
-pub(super) struct Backlog(Arc<Shared>);
+pub(crate) struct Backlog(Arc<Shared>);
 
 struct Shared {
+    /// What the threads are called.
+    name: fn(u32) -> String,
+    stack_bytes: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -56,8 +57,8 @@ struct State {
 }
 
 impl Crew {
-    /// A crew of at most so many threads; none of them is there yet.
-    pub(super) fn new(max_threads: u32) -> Self {
+    /// A crew of at most so many threads with such names and stacks; none of them is there yet.
+    pub(crate) fn new(max_threads: u32, name: fn(u32) -> String, stack_bytes: usize) -> Self {
         let state = State {
             given: VecDeque::new(),
             waiting: 0,
@@ -66,14 +67,30 @@ impl Crew {
             until: None,
             is_over: false,
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Self { shared: Arc::new(Shared { name, stack_bytes, state, changed }) }
     }
 
     /// Has a thread do that: the next that is free, if it may wait for one.
     ///
     /// # Errors
     /// No thread can be made for it.
-    pub(super) fn give(
+    pub(crate) fn give(
+        &self,
+        attempt: AttemptId,
+        may_wait: bool,
+        work: impl FnOnce(&Turn<'_>) + Send + 'static,
+    ) -> io::Result<()> {
+        self.give_quietly(attempt, may_wait, work)?;
+        self.shared.changed.notify_one();
+        Ok(())
+    }
+
+    /// The same of one of many, of which threads that wait hear when [`Crew::rouse`] is called.
+    ///
+    /// # Errors
+    /// No thread can be made for it.
+    pub(crate) fn give_quietly(
         &self,
         attempt: AttemptId,
         may_wait: bool,
@@ -82,7 +99,6 @@ impl Crew {
         let mut state = self.shared.lock();
         state.given.push_back((attempt, Box::new(work)));
         if state.waiting >= state.given.len() {
-            self.shared.changed.notify_one();
             return Ok(());
         }
         match self.shared.add_thread(&mut state) {
@@ -95,15 +111,20 @@ impl Crew {
         }
     }
 
+    /// Threads that wait look for what was given quietly.
+    pub(crate) fn rouse(&self) {
+        self.shared.changed.notify_all();
+    }
+
     /// Whether that attempt hadn't begun; it never will.
-    pub(super) fn withdraw(&self, attempt: AttemptId) -> bool {
+    pub(crate) fn withdraw(&self, attempt: AttemptId) -> bool {
         let mut state = self.shared.lock();
         let place = state.given.iter().position(|(given, _)| *given == attempt);
         place.is_some_and(|place| state.given.remove(place).is_some())
     }
 
     /// What waits for a thread that has ended gets another one, if that can be made now.
-    pub(super) fn replace_ended(&self) {
+    pub(crate) fn replace_ended(&self) {
         let mut state = self.shared.lock();
         if state.given.len() > state.waiting {
             let _ = self.shared.add_thread(&mut state);
@@ -111,17 +132,17 @@ impl Crew {
     }
 
     /// There may be so many threads from now on: more are made when they are needed, and too many end when they are free.
-    pub(super) fn set_max_threads(&self, max_threads: u32) {
+    pub(crate) fn set_max_threads(&self, max_threads: u32) {
         self.shared.lock().max_threads = max_threads as usize;
         self.shared.changed.notify_all();
     }
 
     /// Nothing begins from then on, by the time since the machine's boot.
-    pub(super) fn set_until(&self, until: Option<Duration>) {
+    pub(crate) fn set_until(&self, until: Option<Duration>) {
         self.shared.lock().until = until;
     }
 
-    pub(super) fn backlog(&self) -> Backlog {
+    pub(crate) fn backlog(&self) -> Backlog {
         Backlog(Arc::clone(&self.shared))
     }
 }
@@ -140,7 +161,7 @@ impl Drop for Crew {
 impl Turn<'_> {
     /// The thread is marked by this attempt and ends with it: said before anybody hears of its end. Who hears makes another one, since
     /// a thread that this one makes would be marked too.
-    pub(super) fn end_thread(&self) {
+    pub(crate) fn end_thread(&self) {
         if !self.ends_thread.replace(true) {
             self.shared.lock().numbers.remove(&self.slot);
         }
@@ -149,7 +170,7 @@ impl Turn<'_> {
 
 impl Backlog {
     /// Whether something waits for the next thread that is free.
-    pub(super) fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         let state = self.0.lock();
         state.given.len() > state.waiting
     }
@@ -168,7 +189,7 @@ impl Shared {
         let number = (1..).find(|number| !state.numbers.contains(number)).expect("there are more numbers than slots");
         let shared = Arc::clone(self);
         let body = move || shared.work(number);
-        thread::Builder::new().name("task".to_owned()).stack_size(STACK_BYTES).spawn(body)?;
+        thread::Builder::new().name((self.name)(number)).stack_size(self.stack_bytes).spawn(body)?;
         state.numbers.insert(number);
         Ok(())
     }
@@ -215,6 +236,10 @@ mod tests {
 
     use super::*;
 
+    fn crew(max_threads: u32) -> Crew {
+        Crew::new(max_threads, |number| format!("crew-{number}"), 64 << 10)
+    }
+
     fn attempt(number: u32) -> AttemptId {
         AttemptId { epoch: Epoch(1), number }
     }
@@ -246,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_thread_does_one_after_the_other_unless_it_may_not() {
-        let crew = Crew::new(1);
+        let crew = crew(1);
         let first = done_by(&crew, false);
         assert_eq!(done_by(&crew, true), first);
         let second = done_by(&crew, false);
@@ -255,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_waited_for_a_thread_that_has_ended_gets_another_one() {
-        let crew = Crew::new(1);
+        let crew = crew(1);
         let (end, ended) = mpsc::channel::<()>();
         let (over, is_over) = mpsc::channel::<()>();
         let work = move |turn: &Turn<'_>| {
@@ -273,7 +298,7 @@ mod tests {
 
     #[test]
     fn those_that_run_at_once_have_threads_and_numbers_of_their_own_and_more_wait_for_them() {
-        let crew = Crew::new(2);
+        let crew = crew(2);
         let running = [1, 2].map(|number| lasting(&crew, number));
         let mut numbers = running.each_ref().map(|(_, begun)| begun.recv().unwrap());
         numbers.sort_unstable();
@@ -289,7 +314,7 @@ mod tests {
 
     #[test]
     fn threads_beyond_the_most_end_when_they_are_free() {
-        let crew = Crew::new(2);
+        let crew = crew(2);
         let running = [1, 2].map(|number| lasting(&crew, number));
         running.iter().for_each(|(_, begun)| assert!(begun.recv().unwrap() > 0));
         crew.set_max_threads(1);
@@ -304,7 +329,7 @@ mod tests {
 
     #[test]
     fn what_has_not_begun_never_does_when_the_crew_is_over() {
-        let crew = Crew::new(1);
+        let crew = crew(1);
         let (end, begun) = lasting(&crew, 1);
         begun.recv().unwrap();
         let (_end, never) = lasting(&crew, 2);
@@ -315,7 +340,7 @@ mod tests {
 
     #[test]
     fn nothing_begins_too_late() {
-        let crew = Crew::new(1);
+        let crew = crew(1);
         let now = machine::since_boot();
         crew.set_until(Some(now));
         let (_end, begun) = lasting(&crew, 1);

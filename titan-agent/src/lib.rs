@@ -4,7 +4,8 @@
 //! - [`admission`]: whom it listens to.
 //! - [`core`]: decides what to start, stop and say; no thread, clock or stream.
 //! - [`mod@serve`]: carries a core's decisions out over any pair of byte streams.
-//! - `compute`: the pool that kernels run on.
+//! - `compute`: kernels run.
+//! - `crew`: the threads that tasks have, one for each slot.
 //! - `own_folder`: folders that are this user's alone.
 //! - `files`: what commands are given and leave.
 //! - `process`: commands, their trees of processes, what they write, and what ends them.
@@ -17,6 +18,7 @@
 pub mod admission;
 mod compute;
 pub mod core;
+mod crew;
 pub mod descriptors;
 pub mod faults;
 mod files;

@@ -15,7 +15,7 @@ const LEAST_SPAN: Duration = Duration::from_secs(1);
 /// the journal in between.
 const QUEUE_SPAN: Duration = Duration::from_millis(200);
 /// The most attempts beyond its slots that a worker holds for each slot, however short they are.
-pub const MAX_DEPTH: u32 = 128;
+pub const MAX_DEPTH: u32 = 512;
 /// By what part the mean of spans follows a new one.
 const FOLLOWS: u32 = 8;
 
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn more_of_short_tasks_are_queued_than_of_long_ones() {
         assert_eq!(Pace::default().depth(), 1);
-        assert_eq!([0, 1, 10, 50, 150, 5000].map(|millis| pace(millis).depth()), [128, 128, 20, 4, 1, 1]);
+        assert_eq!([0, 1, 10, 50, 150, 5000].map(|millis| pace(millis).depth()), [512, 200, 20, 4, 1, 1]);
     }
 
     #[test]

@@ -95,21 +95,25 @@ fn of_many_computations_that_are_over_at_once_several_are_begun_together() {
     host.start(1);
     // It may have taken an agent down before.
     host.told(ToAgent::Start { attempt: attempt(2), task: task(2), tried: 2, part: Part::OfJob });
-    (3..=100).for_each(|number| assert_eq!(computes(&host.start(number)), []));
+    let all = 5 * together;
+    (3..=all).for_each(|number| assert_eq!(computes(&host.start(number)), []));
     assert_eq!(ends_at_once(&mut host, 1), [2]);
     assert_eq!(ends_at_once(&mut host, 2), (3..3 + together).collect::<Vec<_>>());
     let mut begun = 2 + together;
-    for number in 3..=100 {
-        begun += ends_at_once(&mut host, number).len() as u32;
-        let most = if begun <= 100 - together { together } else { 1.max(begun - number) };
-        assert!(host.agent.running() as u32 <= most, "{} run after {number}", host.agent.running());
+    for number in 3..=all {
+        let are_many = begun + together + together / 2 <= all;
+        let more = ends_at_once(&mut host, number).len() as u32;
+        // More are begun when half of them are over, and the last ones as slots get free.
+        assert!(more == 0 || !are_many || more == together / 2, "{more} after {number}");
+        begun += more;
+        assert!(host.agent.running() as u32 <= together, "{} run after {number}", host.agent.running());
     }
-    assert_eq!(begun, 100);
+    assert_eq!((begun, host.agent.running()), (all, 0));
     // Slow ones are as many as there are slots.
-    host.start(101);
-    host.ends(101, 0);
-    (102..=200).for_each(|number| drop(host.start(number)));
-    assert_eq!((host.agent.running(), computes(&host.ends(102, 0))), (1, vec![103]));
+    host.start(all + 1);
+    host.ends(all + 1, 0);
+    (all + 2..=all + 200).for_each(|number| drop(host.start(number)));
+    assert_eq!((host.agent.running(), computes(&host.ends(all + 2, 0))), (1, vec![all + 3]));
 }
 
 #[test]

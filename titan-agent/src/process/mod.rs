@@ -3,7 +3,6 @@
 //!
 //! # Layout
 //! - this file: which jobs and attempts there are, and who hears of them.
-//! - [`crew`]: the threads, one for each slot.
 //! - [`run`]: one attempt from its spawn to its end.
 //! - [`command`]: words, environment and folder → a program that can be spawned.
 //! - [`tree`]: who belongs to a task, and how all of it is ended.
@@ -17,7 +16,6 @@
 
 mod cgroup;
 mod command;
-mod crew;
 mod exhaustion;
 pub(crate) mod lease;
 mod limits;
@@ -40,15 +38,17 @@ use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::Outcome;
 
 use crate::core::Computed;
+use crate::crew::{Backlog, Crew, Turn};
 use crate::descriptors;
 use crate::files::Staged;
-use crew::{Backlog, Crew, Turn};
 use limits::Shares;
 use output::{Budget, Sink};
 pub(crate) use scratch::ScratchRoot;
 pub(crate) use tree::{end_everything, reap_orphans};
 
 /// What a running attempt has open: two pipes of its output, both ends of the one that stops it, its process, and while it is
+/// Stack of an attempt's thread: it reads two pipes.
+const STACK_BYTES: usize = 256 << 10;
 /// spawned the ends that become its own.
 const FILES_EACH: u64 = 8;
 
@@ -177,7 +177,8 @@ impl Processes {
         descriptors::make_room(slots.into(), FILES_EACH);
         let told = std::env::var(descriptors::VARIABLE).ok().and_then(|limit| limit.parse().ok());
         let open_files = told.or(before).filter(|own| Some(*own) != descriptors::limit());
-        let (jobs, started, crew, shares) = (BTreeMap::new(), BTreeMap::new(), Crew::new(slots), Arc::default());
+        let crew = Crew::new(slots, |_| "task".to_owned(), STACK_BYTES);
+        let (jobs, started, shares) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
         Self { here, jobs, started, crew, listener, scratch, shares, budget, open_files }
     }
 

@@ -32,6 +32,8 @@ struct Waiting {
     read_bytes: u64,
     /// There, or sent and not acknowledged.
     sent_bytes: u64,
+    /// How many wait for room.
+    waiters: usize,
 }
 
 impl Waiting {
@@ -44,8 +46,10 @@ impl Budget {
     /// Waits for room, but not longer than that; whether there is some.
     pub(crate) fn wait(&self, patience: Duration) -> bool {
         let full = |waiting: &mut Waiting| waiting.is_full();
-        let (waiting, _) =
-            self.freed.wait_timeout_while(self.lock(), patience, full).unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        waiting.waiters += 1;
+        waiting = self.freed.wait_timeout_while(waiting, patience, full).unwrap_or_else(PoisonError::into_inner).0;
+        waiting.waiters -= 1;
         !waiting.is_full()
     }
 
@@ -66,7 +70,7 @@ impl Budget {
     pub(crate) fn set_sent(&self, bytes: u64) {
         let mut waiting = self.lock();
         waiting.sent_bytes = bytes;
-        if !waiting.is_full() {
+        if waiting.waiters > 0 && !waiting.is_full() {
             self.freed.notify_all();
         }
     }

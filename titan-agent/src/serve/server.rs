@@ -35,12 +35,14 @@ use crate::process::output::Budget;
 use crate::process::{AttemptNews, Listener, Processes, ScratchRoot, end_everything, reap_orphans};
 
 /// Happenings that may wait for the deciding thread: beyond it readers and kernels wait.
-const MAX_WAITING: usize = 256;
+const MAX_WAITING: usize = 1024;
 /// How often a load is told.
 const LOAD_SPAN: Duration = Duration::from_secs(1);
 /// Where tasks end one after the other, what is said of them is said together this often: each time that the manager is woken
 /// takes as long as a short task.
 const GATHERING_SPAN: Duration = Duration::from_millis(10);
+/// The same where they are computations, many of which end within a moment.
+const SHORT_GATHERING_SPAN: Duration = Duration::from_millis(1);
 /// With more output than this on its way nothing waits.
 const GATHERED_BYTES: u64 = 16 << 10;
 /// The heartbeat before a manager has set one.
@@ -237,9 +239,7 @@ impl Server {
             self.start_ready()?;
             let wake = self.transmit().map_or(next_tick, |again| again.min(next_tick));
             // What has come together is answered together.
-            let has_backlog = self.processes.as_ref().is_some_and(Processes::has_backlog);
-            let gathering = if has_backlog { GATHERING_SPAN } else { Duration::ZERO };
-            for happening in happenings.take(wake.since(self.now()), gathering) {
+            for happening in happenings.take(wake.since(self.now()), self.gathering()) {
                 self.on_happening(happening)?;
             }
             if self.now() >= next_tick {
@@ -250,6 +250,17 @@ impl Server {
                 self.look_around()?;
                 next_tick = self.now() + MAX_TICK / 4;
             }
+        }
+    }
+
+    /// How long what can wait may wait.
+    fn gathering(&self) -> Duration {
+        if self.processes.as_ref().is_some_and(Processes::has_backlog) {
+            GATHERING_SPAN
+        } else if self.pool.as_ref().is_some_and(Pool::has_backlog) {
+            SHORT_GATHERING_SPAN
+        } else {
+            Duration::ZERO
         }
     }
 
@@ -407,9 +418,11 @@ impl Server {
     /// What waits for a slot doesn't begin when the lease is over, whenever this thread notices that.
     fn bound_begins(&self) {
         let (heard, lease) = self.agent.lease();
-        if let Some(processes) = &self.processes {
-            let end = self.begun + (heard + lease).since(Timestamp::default());
-            processes.set_until((!lease.is_zero()).then_some(end));
+        let end = self.begun + (heard + lease).since(Timestamp::default());
+        let until = (!lease.is_zero()).then_some(end);
+        if let (Some(processes), Some(pool)) = (&self.processes, &self.pool) {
+            processes.set_until(until);
+            pool.set_until(until);
         }
     }
 

@@ -11,7 +11,7 @@ use super::{Happening, Server, encode};
 use crate::compute::Pool;
 use crate::core::{Computed, Effect, Event};
 use crate::files::{Files, Order};
-use crate::process::{Here, Processes};
+use crate::process::{Here, Listener, Processes};
 
 impl Server {
     pub(super) fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
@@ -35,13 +35,16 @@ impl Server {
                 if let Some(processes) = &self.processes {
                     processes.set_slots(slots);
                 }
+                if let Some(pool) = &self.pool {
+                    pool.set_slots(slots);
+                }
                 if self.pool.is_none() {
-                    let pool = Pool::new(slots, Arc::clone(&self.faults));
                     let here = Here { batch: configure.batch, host: configure.host };
                     let (scratch, budget) = (Arc::clone(&self.scratch), Arc::clone(&self.budget));
                     let listener = Arc::new(self.poster.clone());
+                    let pool = Pool::new(slots, Arc::clone(&self.faults), Arc::clone(&listener) as Arc<dyn Listener>);
                     self.processes = Some(Processes::new(here, slots, scratch, budget, listener));
-                    self.pool = Some(pool.map_err(|error| format!("cannot start {slots} threads: {error}"))?);
+                    self.pool = Some(pool);
                 }
             }
             Effect::Prepare { job, work } => match (work, &mut self.pool, &mut self.processes) {
@@ -88,24 +91,25 @@ impl Server {
 
     /// Begins what may. When one can't, for want of a thread, the next ones wait: others may end meanwhile.
     pub(super) fn start_ready(&mut self) -> Result<(), String> {
+        let mut rouses = false;
         while let Some(Start { attempt, task, tried, part, staged, waits }) = self.starts.next() {
-            let poster = self.poster.clone();
-            let done = move |end| {
-                poster.post(Happening::Computed(attempt, end));
-            };
-            match (part, &mut self.pool, &mut self.processes) {
+            rouses |= !matches!(part, Part::Command(_));
+            let started = match (part, &mut self.pool, &mut self.processes) {
                 (Part::Command(command), _, Some(processes)) => {
-                    if let Err(outcome) = processes.start((attempt, task, tried), *command, staged, waits) {
-                        // Told here and not through the inbox: this thread is the one that empties it.
-                        return self.decide(Event::Computed { attempt, end: Computed::ended(outcome) });
-                    }
+                    processes.start((attempt, task, tried), *command, staged, waits)
                 }
-                (Part::OfJob, Some(pool), _) => pool.start(attempt, task, done),
-                (Part::Run { params, index }, Some(pool), _) => {
-                    pool.start_run(attempt, task.job, &params, index, done);
-                }
-                _ => {}
+                (Part::OfJob, Some(pool), _) => pool.start(attempt, task),
+                (Part::Run { params, index }, Some(pool), _) => pool.start_run(attempt, task.job, &params, index),
+                _ => Ok(()),
+            };
+            if let Err(outcome) = started {
+                // Told here and not through the inbox: this thread is the one that empties it.
+                self.decide(Event::Computed { attempt, end: Computed::ended(outcome) })?;
+                break;
             }
+        }
+        if let Some(pool) = self.pool.as_ref().filter(|_| rouses) {
+            pool.rouse();
         }
         Ok(())
     }
