@@ -47,13 +47,18 @@ struct Item {
 fn rounds(coins: &[(u64, u16)], limit: u8) -> Vec<Vec<Item>> {
     let mut rounds: Vec<Vec<Item>> = Vec::with_capacity(usize::from(limit));
     for _ in 0..limit {
-        let mut items: Vec<Item> = coins.iter().map(|&(weight, _)| Item { weight, is_package: false }).collect();
-        if let Some(before) = rounds.last() {
-            let pairs = before.as_chunks::<2>().0;
-            items.extend(pairs.iter().map(|[a, b]| Item { weight: a.weight + b.weight, is_package: true }));
+        let before = rounds.last().map_or(&[][..], |before| before.as_chunks::<2>().0);
+        // Sorted as the items that they are made of.
+        let mut pairs = before.iter().map(|[a, b]| Item { weight: a.weight + b.weight, is_package: true }).peekable();
+        let mut items = Vec::with_capacity(coins.len() + before.len());
+        for &(weight, _) in coins {
+            // Symbols come before packages of the same weight.
+            while let Some(pair) = pairs.next_if(|pair| pair.weight < weight) {
+                items.push(pair);
+            }
+            items.push(Item { weight, is_package: false });
         }
-        // Stable: symbols stay in their order and before packages of the same weight.
-        items.sort_by_key(|item| item.weight);
+        items.extend(pairs);
         rounds.push(items);
     }
     rounds
