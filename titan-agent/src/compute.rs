@@ -146,8 +146,10 @@ impl Pool {
         self.running.entry(attempt).or_default().cancel.set();
     }
 
-    /// Stops what has computed for longer than it may.
-    pub(crate) fn end_overdue(&self) {
+    /// What is to be looked at now and then: a thread that couldn't be made may be made now, and what has computed for longer than it
+    /// may is stopped.
+    pub(crate) fn look_around(&self) {
+        self.crew.replace_ended();
         for running in self.running.values().filter(|running| running.timeout_ms > 0) {
             let most = Duration::from_millis(running.timeout_ms);
             if running.begun.get().is_some_and(|begun| begun.elapsed() >= most) {

@@ -24,6 +24,8 @@ const MAX_QUEUED: usize = 1 << 20;
 const QUICK: Duration = Duration::from_micros(100);
 /// So many of those are begun together for each slot.
 const TOGETHER: usize = 128;
+/// And so many in all: what takes an agent down is one of them.
+const MOST_TOGETHER: usize = 1_024;
 /// So many attempts for each slot are enough for a while.
 const PLENTY: usize = 8;
 /// Commands that take no longer than this are short.
@@ -389,11 +391,11 @@ impl Agent {
         if !self.lease.is_zero() && now.since(self.last_heard) >= self.lease {
             return;
         }
-        let refills = self.running.len() <= self.slots as usize * TOGETHER / 2;
+        let together = self.together();
         while !self.exited && self.has_room_for_results() {
             let Some(next) = self.queue.iter().position(|queued| !queued.waits) else { return };
             // Those that wait for slots come first.
-            let has_place = self.ahead.is_empty() && self.running.len() < self.places_for(&self.queue[next], refills);
+            let has_place = self.ahead.is_empty() && self.running.len() < self.places_for(&self.queue[next], together);
             let waits = !has_place;
             if waits && !self.may_wait_for_slot(&self.queue[next]) {
                 return;
@@ -433,14 +435,19 @@ impl Agent {
             && self.queue.len() >= slots * AHEAD
     }
 
-    /// How many attempts may run for this one to begin: as many as there are slots. Of many computations that are over at once
-    /// several are begun together, and more when half of them are over; threads take one after the other. Telling of each alone would
-    /// take longer than all of them.
-    fn places_for(&self, next: &Queued, refills: bool) -> usize {
-        let slots = self.slots as usize;
-        let are_many = self.queue.len() >= slots * TOGETHER;
+    /// How many computations are begun together, if they are over at once and half of those before are; threads take one after the
+    /// other. Telling of each alone would take longer than all of them. No more than half of what waits: what turns out to take long
+    /// can be asked back as long as it hasn't begun.
+    fn together(&self) -> usize {
+        let most = (self.queue.len() / 2).min(self.slots as usize * TOGETHER).min(MOST_TOGETHER);
+        if self.compute < QUICK && self.running.len() <= most / 2 { most } else { 0 }
+    }
+
+    /// How many attempts may run for this one to begin: as many as there are slots, or more computations together.
+    fn places_for(&self, next: &Queued, together: usize) -> usize {
         let is_free = kind_of(&next.part, next.tried) == Kind::Computation && self.runs_only(Kind::Computation);
-        if refills && are_many && is_free && self.compute < QUICK { slots * TOGETHER } else { slots }
+        let slots = self.slots as usize;
+        if is_free { slots.max(together) } else { slots }
     }
 
     fn has_room_for_results(&self) -> bool {

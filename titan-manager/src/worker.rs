@@ -10,6 +10,10 @@ use crate::config::{Config, LoadLimit};
 use crate::event::{Capacity, HostId, WorkerId};
 use crate::room::Used;
 
+/// Attempts beyond its slots that a worker holds at most, if those are fewer: what an agent holds fits into what it says of it when another
+/// titan takes over, and into what may wait to be sent.
+const MOST_QUEUED: u32 = 8_192;
+
 /// Whether a worker gets new work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
@@ -139,9 +143,12 @@ impl Worker {
         self.held() < self.capacity.slots
     }
 
-    /// Whether it may hold another attempt: one for each slot and that many more, but no more than `depth` for each.
+    /// Whether it may hold another attempt: one for each slot and that many more, but no more than `depth` for each, and of more than
+    /// one for each no more than [`MOST_QUEUED`].
     pub(crate) fn has_place(&self, beyond: u32, depth: u32) -> bool {
-        self.held() < self.capacity.slots + beyond.min(self.capacity.slots.saturating_mul(depth))
+        let slots = self.capacity.slots;
+        let most = slots.saturating_mul(depth).min(MOST_QUEUED.max(slots));
+        self.held() < slots + beyond.min(most)
     }
 
     /// Whether its machine is busier than it may be for new tasks, or hasn't said yet how busy it is.

@@ -47,10 +47,11 @@ pub(crate) use scratch::ScratchRoot;
 pub(crate) use tree::{end_everything, reap_orphans};
 
 /// What a running attempt has open: two pipes of its output, both ends of the one that stops it, its process, and while it is
-/// Stack of an attempt's thread: it reads two pipes.
-const STACK_BYTES: usize = 256 << 10;
 /// spawned the ends that become its own.
 const FILES_EACH: u64 = 8;
+
+/// Stack of an attempt's thread: it reads two pipes.
+const STACK_BYTES: usize = 256 << 10;
 
 /// Output that is worth being passed on at once, in bytes.
 const URGENT_BYTES: usize = 4 << 10;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use titan_proto::capture::{Channel, HEADER_BYTES, MAX_RECORD_BYTES, header};
 
@@ -14,6 +14,8 @@ use super::overflow::{Overflow, Shelf};
 const MAX_WAITING_BYTES: u64 = 4 << 20;
 /// A manager that takes more within this span is waited for: a detour over the disk would cost more than it gains.
 const QUICK_SPAN: Duration = Duration::from_millis(5);
+/// One that wasn't is not waited for again before.
+const SLOW_SPAN: Duration = Duration::from_millis(200);
 /// A piece that is read at once: with its header no more than a pipe holds.
 pub(crate) const PIECE_BYTES: usize = MAX_RECORD_BYTES - HEADER_BYTES;
 
@@ -89,6 +91,8 @@ pub(crate) struct Sink {
     overflow: Overflow,
     /// What came last and found no room on the disk either.
     spare: VecDeque<Vec<u8>>,
+    /// The manager was waited for in vain: it isn't until then.
+    slow_until: Option<Instant>,
 }
 
 impl Sink {
@@ -98,7 +102,7 @@ impl Sink {
         chunk: Box<dyn Fn(Vec<u8>) -> bool + Send>,
     ) -> Self {
         let (overflow, spare) = (Overflow::new(scratch), VecDeque::new());
-        Self { budget, chunk, bytes: 0, crc: crc32fast::Hasher::new(), overflow, spare }
+        Self { budget, chunk, bytes: 0, crc: crc32fast::Hasher::new(), overflow, spare, slow_until: None }
     }
 
     /// Whether a piece would be taken now, after waiting that long at most.
@@ -106,8 +110,11 @@ impl Sink {
         if self.flush(Duration::ZERO) && !self.budget.is_full() {
             return true;
         }
-        if self.budget.wait(patience.min(QUICK_SPAN)) {
-            return self.flush(Duration::ZERO) && !self.budget.is_full();
+        if self.slow_until.is_none_or(|until| Instant::now() >= until) {
+            if self.budget.wait(patience.min(QUICK_SPAN)) {
+                return self.flush(Duration::ZERO) && !self.budget.is_full();
+            }
+            self.slow_until = Some(Instant::now() + SLOW_SPAN);
         }
         if self.spare.is_empty() && self.overflow.has_room(&self.budget.shelf) {
             return true;
@@ -178,7 +185,6 @@ impl Drop for Sink {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Instant;
 
     use super::*;
 

@@ -382,7 +382,7 @@ impl Server {
             reap_orphans();
         }
         if let Some(pool) = &self.pool {
-            pool.end_overdue();
+            pool.look_around();
         }
         if let Some(processes) = &self.processes {
             processes.look_around();

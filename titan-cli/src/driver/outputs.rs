@@ -102,7 +102,7 @@ impl Outputs {
         }
         let written = Written { temporary, target: target.to_owned(), named_as: named_as.to_owned() };
         self.written.lock().unwrap_or_else(PoisonError::into_inner).push(written);
-        Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, Steady::new(file, 0))))
+        Ok(Box::new(BufWriter::with_capacity(BUFFER_BYTES, Steady::new(file, folder_of(target).to_owned(), 0))))
     }
 }
 

@@ -226,7 +226,7 @@ impl Writer {
             take(&buffer[..wanted]);
             left -= wanted as u64;
         }
-        self.parts.insert(attempt, Part { file: Steady::new(file, have), crc });
+        self.parts.insert(attempt, Part { file: Steady::new(file, self.spool.folder.clone(), have), crc });
         Ok(())
     }
 
@@ -253,7 +253,10 @@ impl Writer {
             let path = self.spool.part(attempt);
             let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
             let file = file.map_err(|cause| SpoolError::Here { path, cause })?;
-            self.parts.insert(attempt, Part { file: Steady::new(file, 0), crc: crc32fast::Hasher::new() });
+            self.parts.insert(
+                attempt,
+                Part { file: Steady::new(file, self.spool.folder.clone(), 0), crc: crc32fast::Hasher::new() },
+            );
         }
         Ok(self.parts.get_mut(&attempt).expect("the lines above have made it"))
     }
