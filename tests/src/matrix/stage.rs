@@ -145,14 +145,15 @@ impl Stage {
     #[track_caller]
     pub fn wait_until_midway(&mut self) {
         let (kind, struck, has_past) = (self.kind, self.row.struck, !self.past.is_empty());
-        self.run().wait_for("some tasks are COMPLETED and some RUNNING on each struck host", |events| {
+        let what = "some tasks are COMPLETED and some RUNNING on each struck host";
+        let events = self.run().events_when(what, |events| {
             let is_midway = has_past || !events.completed().is_empty();
             is_midway && struck.iter().all(|host| !kind.running_on(events, host).is_empty())
         });
         if self.id.is_empty() {
             self.id = self.newest_batch();
         }
-        self.mark();
+        self.mark(&events);
     }
 
     /// It happens now: what runs on struck hosts is noted.
@@ -160,11 +161,10 @@ impl Stage {
     /// # Panics
     /// Nothing does, or nothing is COMPLETED.
     #[track_caller]
-    fn mark(&mut self) {
-        let events = self.run().events();
+    fn mark(&mut self, events: &Events) {
         assert!(!events.completed().is_empty() || !self.past.is_empty(), "nothing is COMPLETED yet:\n{events}");
         let struck = self.row.struck;
-        let running = |host: &&'static str| (*host, self.kind.running_on(&events, host));
+        let running = |host: &&'static str| (*host, self.kind.running_on(events, host));
         self.fault.running = struck.iter().map(running).collect();
         assert!(self.fault.running.values().all(|tasks| !tasks.is_empty()), "nothing runs:\n{events}");
         if self.kind == Kind::Command {

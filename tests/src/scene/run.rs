@@ -88,19 +88,25 @@ impl Run {
     /// It never did, or titan ended before.
     #[track_caller]
     pub fn wait_for(&mut self, what: &str, condition: impl Fn(&Events) -> bool) {
-        let mut ended = false;
-        let held = holds_within(PATIENCE, || {
+        drop(self.events_when(what, condition));
+    }
+
+    /// The same, and what it had said when that was so.
+    ///
+    /// # Panics
+    /// As [`Self::wait_for`].
+    #[track_caller]
+    pub fn events_when(&mut self, what: &str, condition: impl Fn(&Events) -> bool) -> Events {
+        let (mut ended, mut then) = (false, None);
+        holds_within(PATIENCE, || {
             let before = self.has_ended();
-            let holds = condition(&lock(&self.events));
-            ended = before && !holds;
-            holds || ended
+            let events = lock(&self.events);
+            then = condition(&events).then(|| events.clone());
+            ended = before && then.is_none();
+            then.is_some() || ended
         });
-        assert!(
-            held && !ended,
-            "titan {} without that {what}:\n{}",
-            if ended { "ended" } else { "runs" },
-            self.events()
-        );
+        let state = if ended { "ended" } else { "runs" };
+        then.unwrap_or_else(|| panic!("titan {state} without that {what}:\n{}", self.events()))
     }
 
     /// Waits until some tiles are done and these hosts are in the middle of others.
