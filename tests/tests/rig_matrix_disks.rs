@@ -27,6 +27,8 @@ const ROWS: &[Row] = &[
         kinds: BOTH,
         pace: Pace::Watchful,
         script: "seq {} 300000; echo {} >&2",
+        // Filling a disk may take seconds, and the batch is to last longer than that and the outage.
+        slow_ms: 1_000,
         mend: remove_ballast,
         ..Row::new("host's disk full while output waits for a connection", |stage| {
             fill(stage);
