@@ -82,7 +82,9 @@ pub fn limit(simd: Simd, threads: usize, span: Duration) -> f64 {
 pub fn rate(view: &View, simd: Simd) -> f64 {
     let grid = Grid::new(view.center, view.width, (view.side, view.side));
     let rect = Rect { left: 0, top: 0, width: view.side, height: view.side };
-    let mut counts = Counts { counts: vec![0; rect.pixels() as usize], sum: 0, limit: view.iterations };
+    // Written, so that the system has given the memory before the clock starts.
+    let counts = vec![u32::MAX; rect.pixels() as usize];
+    let mut counts = Counts { counts, sum: 0, limit: view.iterations };
     let start = Instant::now();
     escape::compute(simd, &grid, rect, view.iterations, &mut counts, &Cancel::default()).expect("nobody cancels");
     counts.sum as f64 / start.elapsed().as_secs_f64()

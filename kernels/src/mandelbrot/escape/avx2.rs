@@ -10,6 +10,8 @@ use std::arch::x86_64::{
 
 engine!(#[target_feature(enable = "avx2,fma")]);
 finish!(#[target_feature(enable = "avx2,fma")]);
+trap!(#[target_feature(enable = "avx2,fma")]);
+early!(#[target_feature(enable = "avx2,fma")]);
 
 /// Points of a vector.
 const LANES: usize = 4;

@@ -8,6 +8,8 @@ use std::arch::x86_64::{
 
 engine!(#[target_feature(enable = "avx512f,avx2,fma")]);
 finish!(#[target_feature(enable = "avx512f,avx2,fma")]);
+trap!(#[target_feature(enable = "avx512f,avx2,fma")]);
+early!(#[target_feature(enable = "avx512f,avx2,fma")]);
 iterate!(#[target_feature(enable = "avx512f,avx2,fma")]);
 
 /// Points of a vector.

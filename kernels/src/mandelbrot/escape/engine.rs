@@ -1,7 +1,7 @@
 //! The vector algorithm, as a macro that is expanded beside each instruction set's operations.
 //!
-//! Two groups of vectors take turns at blocks of [`BLOCK`] steps without a test; while one makes its block, the other's
-//! lanes that escaped in theirs are dealt with, so that wrong guesses about them overlap with arithmetic: with what they had
+//! Two groups of vectors take turns at blocks of steps without a test, the longer the rarer escapes are (`Blocks`); while
+//! one makes its block, the other's lanes that escaped in theirs are dealt with, so that wrong guesses about them overlap with arithmetic: with what they had
 //! at the start and in the middle of the block they go to the queue, and the next pixels take their places. The `finish`
 //! macro, expanded beside this one, finds the exact counts of what is queued. One test for a block is enough because an
 //! escaped point never comes back (`shortcuts::is_on_rim` holds the exceptions). A point that reaches the limit is noticed
@@ -10,22 +10,30 @@
 //! Lanes that have escaped are dealt with a vector at a time, however many of its lanes they are: what they had is packed
 //! to the end of the queue, and the next pixels are spread over them.
 
-/// Steps between two tests.
-pub(super) const BLOCK: u32 = 16;
-
-/// Rounds of blocks between two looks at `cancel` and, if the limit is worth it, two searches for cycles: a few
-/// microseconds, or a fraction of a millisecond where fused operations are done in software. More than a compiler unrolls.
-pub(super) const ROUNDS_PER_LOOK: u32 = 20;
+/// Steps of each lane between two looks at `cancel`, at how often points escape and, if the limit is worth it, two searches
+/// for cycles: a few microseconds, or a fraction of a millisecond where fused operations are done in software.
+pub(super) const STEPS_PER_LOOK: u32 = 640;
 
 /// Below this limit an orbit is followed to its end sooner than a cycle is found.
 pub(super) const LEAST_LIMIT_FOR_CYCLES: u32 = 4096;
 
-/// Rounds that a point makes before its z is saved for the first time.
-pub(super) const ROUNDS_BEFORE_SAVING: f64 = 32.0;
+/// Steps that a point makes before its z is saved for the first time.
+pub(super) const STEPS_BEFORE_SAVING: f64 = 512.0;
+
+/// The length of a block for points that make so many steps before they escape: a long one costs steps after the escape and
+/// in the search for the exact count, a short one more tests. A power of two that divides [`STEPS_PER_LOOK`].
+pub(super) fn block_for(steps: f64) -> u32 {
+    match steps {
+        ..128.0 => 16,
+        ..1024.0 => 32,
+        ..4096.0 => 64,
+        _ => 128,
+    }
+}
 
 macro_rules! engine {
     ($(#[$features:meta])*) => {
-        use super::engine::{BLOCK, LEAST_LIMIT_FOR_CYCLES, ROUNDS_BEFORE_SAVING, ROUNDS_PER_LOOK};
+        use super::engine::{LEAST_LIMIT_FOR_CYCLES, STEPS_BEFORE_SAVING, STEPS_PER_LOOK, block_for};
         use super::feed::{Feed, Pixel};
         use super::{Cancelled, ESCAPE, Paint};
         use crate::Cancel;
@@ -58,25 +66,29 @@ macro_rules! engine {
             escaped: u64,
             /// The pixels in the lanes: the bits of their numbers.
             index: Lanes,
-            /// The rounds after which they got there; infinity in idle lanes.
+            /// When they got there; infinity in idle lanes.
             born: Lanes,
-            /// The first round after which a lane may have reached the limit.
+            /// When a lane may first have reached the limit.
             due: f64,
-            /// An earlier z, to recognise cycles, and the round after which it was saved: of the same orbit if that is after
-            /// it was born.
+            /// An earlier z, to recognise cycles, and when it was saved: of the same orbit if that is after it was born.
             saved: [Lanes; 2],
-            saved_after: Lanes,
+            saved_at: Lanes,
         }
 
+        /// Times are told as steps that every lane has made since the start.
         struct Engine<'a, 'f, P> {
             groups: [Group; 2],
-            /// Rounds that were begun. In each of them both groups make a block.
-            round: f64,
-            /// Rounds in which a point reaches the limit.
-            rounds_to_limit: f64,
+            /// When both groups will have made the block that they are at.
+            now: f64,
+            /// Steps between two tests; those of the queue's points too.
+            block: u32,
+            /// Points that have escaped since the last look.
+            escapes: usize,
             /// Lanes that have a pixel.
             busy: usize,
             queue: Queue,
+            early: Early,
+            traps: Traps,
             limit: f64,
             feed: Feed<'f>,
             paint: &'a mut P,
@@ -93,10 +105,13 @@ macro_rules! engine {
         ) -> Result<(), Cancelled> {
             let mut engine = Engine {
                 groups: [idle_group(), idle_group()],
-                round: 0.0,
-                rounds_to_limit: f64::from(limit.div_ceil(BLOCK)),
+                now: 0.0,
+                block: block_for(0.0),
+                escapes: 0,
                 busy: 2 * GROUP_LANES,
-                queue: empty_queue(),
+                queue: empty_queue(block_for(0.0)),
+                early: Early { queue: empty_queue(FIRST_BLOCK), pause: 0 },
+                traps: no_traps(limit),
                 limit: f64::from(limit),
                 feed,
                 paint,
@@ -109,31 +124,43 @@ macro_rules! engine {
                 note_due(&mut engine, group);
             }
             while engine.busy > 0 {
-                make_rounds(&mut engine)?;
+                make_blocks(&mut engine)?;
                 if engine.cancel.is_set() {
                     return Err(Cancelled);
                 }
                 if limit >= LEAST_LIMIT_FOR_CYCLES {
                     search_cycles(&mut engine)?;
                 }
+                choose_block(&mut engine);
             }
-            while engine.queue.length > 0 {
-                finish(&mut engine);
-            }
+            finish_all(&mut engine.queue, engine.limit, engine.paint);
+            finish_all(&mut engine.early.queue, engine.limit, engine.paint);
             Ok(())
         }
 
-        /// Makes the rounds between two looks. All lanes are settled before and after.
+        /// Makes the blocks between two looks. All lanes are settled before and after.
         $(#[$features])*
-        fn make_rounds<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
-            for _ in 0..ROUNDS_PER_LOOK {
-                engine.round += 1.0;
-                advance(&mut engine.groups[0]);
-                settle(engine, 1, engine.round - 1.0)?;
-                advance(&mut engine.groups[1]);
-                settle(engine, 0, engine.round)?;
+        fn make_blocks<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
+            let (block, length) = (engine.block, f64::from(engine.block));
+            for _ in 0..STEPS_PER_LOOK / block {
+                engine.now += length;
+                advance(&mut engine.groups[0], block);
+                settle(engine, 1, engine.now - length)?;
+                advance(&mut engine.groups[1], block);
+                settle(engine, 0, engine.now)?;
             }
-            settle(engine, 1, engine.round)
+            settle(engine, 1, engine.now)
+        }
+
+        /// Chooses how long the next blocks are, by what was seen in the last ones.
+        $(#[$features])*
+        fn choose_block<P: Paint>(engine: &mut Engine<'_, '_, P>) {
+            let steps = f64::from(STEPS_PER_LOOK) * (2 * GROUP_LANES) as f64;
+            let block = block_for(steps / std::mem::take(&mut engine.escapes) as f64);
+            if block != engine.block {
+                finish_all(&mut engine.queue, engine.limit, engine.paint);
+                (engine.block, engine.queue.block) = (block, block);
+            }
         }
 
         /// The iteration alone; see `bare_iterations`.
@@ -188,20 +215,20 @@ macro_rules! engine {
                 born: Lanes([f64::INFINITY; GROUP_LANES]),
                 due: f64::INFINITY,
                 saved: [zero; 2],
-                saved_after: zero,
+                saved_at: zero,
             }
         }
 
         /// Makes a block of steps, and notes which lanes have escaped.
         #[inline]
         $(#[$features])*
-        fn advance(group: &mut Group) {
+        fn advance(group: &mut Group, block: u32) {
             let [x, y] = &group.z[group.now];
             let (mut x, mut y) = (vectors(&x.0), vectors(&y.0));
-            iterate(&mut x, &mut y, (&group.re.0, &group.im.0), BLOCK / 2);
+            iterate(&mut x, &mut y, (&group.re.0, &group.im.0), block / 2);
             put(&x, &mut group.middle[0]);
             put(&y, &mut group.middle[1]);
-            iterate(&mut x, &mut y, (&group.re.0, &group.im.0), BLOCK / 2);
+            iterate(&mut x, &mut y, (&group.re.0, &group.im.0), block / 2);
             group.now ^= 1;
             put(&x, &mut group.z[group.now][0]);
             put(&y, &mut group.z[group.now][1]);
@@ -212,21 +239,24 @@ macro_rules! engine {
             group.escaped = escaped;
         }
 
-        /// Deals with a group's lanes that have escaped or reached the limit in the last block, that of `round`.
+        /// Deals with a group's lanes that have escaped or reached the limit in its last block, which ended at `now`.
         #[inline]
         $(#[$features])*
-        fn settle<P: Paint>(engine: &mut Engine<'_, '_, P>, group: usize, round: f64) -> Result<(), Cancelled> {
+        fn settle<P: Paint>(engine: &mut Engine<'_, '_, P>, group: usize, now: f64) -> Result<(), Cancelled> {
             let mut escaped = std::mem::take(&mut engine.groups[group].escaped);
+            engine.escapes += escaped.count_ones() as usize;
             while let Some((at, lanes)) = next_vector(&mut escaped) {
-                enqueue(engine, (group, at), lanes, round);
-                replace(engine, (group, at), lanes, round)?;
+                enqueue(engine, (group, at), lanes, now);
+                replace(engine, (group, at), lanes, now)?;
             }
             if engine.queue.length >= GROUP_LANES {
-                finish(engine);
+                finish(&mut engine.queue, engine.limit, engine.paint);
             }
-            if round >= engine.groups[group].due {
-                let due = lanes_due(&engine.groups[group], round - engine.rounds_to_limit);
-                settle_inside(engine, group, due, round)?;
+            if now >= engine.groups[group].due {
+                let due = lanes_due(&engine.groups[group], now - engine.limit);
+                if due != 0 {
+                    settle_inside(engine, group, due, now)?;
+                }
                 note_due(engine, group);
             }
             Ok(())
@@ -244,10 +274,11 @@ macro_rules! engine {
             Some((at, of_vector))
         }
 
-        /// Queues the points of some of a vector's lanes, which have escaped in the block of `round`.
+        /// Queues the points of some of a vector's lanes, which have escaped in the block that ended at `now`.
         #[inline]
         $(#[$features])*
-        fn enqueue<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, at): (usize, usize), lanes: u64, round: f64) {
+        fn enqueue<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, at): (usize, usize), lanes: u64, now: f64) {
+            let begun = now - f64::from(engine.block);
             let (group, queue) = (&engine.groups[group], &mut engine.queue);
             let (to, start) = (queue.length, &group.z[group.now ^ 1]);
             for axis in 0..2 {
@@ -257,7 +288,7 @@ macro_rules! engine {
             store(packed(lanes, load(&group.re.0, at)), &mut queue.re, to);
             store(packed(lanes, load(&group.im.0, at)), &mut queue.im, to);
             store(packed(lanes, load(&group.index.0, at)), &mut queue.index, to);
-            store(packed(lanes, subtract(splat(round - 1.0), load(&group.born.0, at))), &mut queue.rounds, to);
+            store(packed(lanes, subtract(splat(begun), load(&group.born.0, at))), &mut queue.steps, to);
             queue.length += lanes.count_ones() as usize;
         }
 
@@ -268,13 +299,17 @@ macro_rules! engine {
             engine: &mut Engine<'_, '_, P>,
             group: usize,
             mut inside: u64,
-            round: f64,
+            now: f64,
         ) -> Result<(), Cancelled> {
             while let Some((at, lanes)) = next_vector(&mut inside) {
                 for lane in lanes_of(at, lanes) {
-                    engine.paint.inside(engine.groups[group].index.0[lane].to_bits());
+                    let of = &engine.groups[group];
+                    let z = (of.z[of.now][0].0[lane], of.z[of.now][1].0[lane]);
+                    let pixel = Pixel { re: of.re.0[lane], im: of.im.0[lane], index: of.index.0[lane] };
+                    engine.paint.inside(pixel.index.to_bits());
+                    note_found(engine, z, pixel);
                 }
-                replace(engine, (group, at), lanes, round)?;
+                replace_one_by_one(engine, (group, at), lanes, now)?;
             }
             Ok(())
         }
@@ -285,13 +320,13 @@ macro_rules! engine {
             (0..LANES).filter(move |lane| lanes >> lane & 1 == 1).map(move |lane| at + lane)
         }
 
-        /// The lanes whose points got there in that round or before.
+        /// The lanes whose points got there at that time or before.
         #[inline]
         $(#[$features])*
-        fn lanes_due(group: &Group, round: f64) -> u64 {
+        fn lanes_due(group: &Group, time: f64) -> u64 {
             let mut due = 0;
             for vector in 0..GROUP {
-                due |= bits(at_most(load(&group.born.0, vector * LANES), splat(round))) << (vector * LANES);
+                due |= bits(at_most(load(&group.born.0, vector * LANES), splat(time))) << (vector * LANES);
             }
             due
         }
@@ -307,10 +342,10 @@ macro_rules! engine {
             }
             let mut first = [0.0; LANES];
             store(least, &mut first, 0);
-            group.due = first.iter().fold(f64::INFINITY, |a, &b| if a < b { a } else { b }) + engine.rounds_to_limit;
+            group.due = first.iter().fold(f64::INFINITY, |a, &b| if a < b { a } else { b }) + engine.limit;
         }
 
-        /// Puts the next pixels into some of a vector's lanes, whose last block was that of `round`.
+        /// Puts the next pixels into some of a vector's lanes, whose last block ended at `now`.
         ///
         /// Whole vectors are read and written: what is written in parts would make the next block wait for it.
         #[inline]
@@ -319,11 +354,11 @@ macro_rules! engine {
             engine: &mut Engine<'_, '_, P>,
             (group, at): (usize, usize),
             lanes: u64,
-            round: f64,
+            now: f64,
         ) -> Result<(), Cancelled> {
             let pixels = lanes.count_ones() as usize;
             if engine.feed.ready() < pixels {
-                return replace_one_by_one(engine, (group, at), lanes, round);
+                return replace_one_by_one(engine, (group, at), lanes, now);
             }
             let (group, feed, mask) = (&mut engine.groups[group], &mut engine.feed, mask_of(lanes));
             let [x, y] = &mut group.z[group.now];
@@ -332,7 +367,7 @@ macro_rules! engine {
             put_into(&mut group.re, at, mask, spread(lanes, load(&feed.re, feed.start)));
             put_into(&mut group.im, at, mask, splat(feed.im));
             put_into(&mut group.index, at, mask, spread(lanes, load(&feed.index, feed.start)));
-            put_into(&mut group.born, at, mask, splat(round));
+            put_into(&mut group.born, at, mask, splat(now));
             feed.start += pixels;
             Ok(())
         }
@@ -351,10 +386,10 @@ macro_rules! engine {
             engine: &mut Engine<'_, '_, P>,
             (group, at): (usize, usize),
             lanes: u64,
-            round: f64,
+            now: f64,
         ) -> Result<(), Cancelled> {
             for lane in lanes_of(at, lanes) {
-                engine.feed.refill(engine.paint, engine.cancel)?;
+                refill(engine)?;
                 let pixel = engine.feed.next();
                 let Pixel { re, im, index } = pixel.unwrap_or_default();
                 let group = &mut engine.groups[group];
@@ -364,7 +399,7 @@ macro_rules! engine {
                 group.re.0[lane] = re;
                 group.im.0[lane] = im;
                 group.index.0[lane] = index;
-                group.born.0[lane] = if pixel.is_some() { round } else { f64::INFINITY };
+                group.born.0[lane] = if pixel.is_some() { now } else { f64::INFINITY };
                 engine.busy -= usize::from(pixel.is_none());
             }
             Ok(())
@@ -377,8 +412,8 @@ macro_rules! engine {
         fn search_cycles<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
             for group in 0..2 {
                 let cycles = cycles_of(&engine.groups[group]);
-                settle_inside(engine, group, cycles, engine.round)?;
-                save(&mut engine.groups[group], engine.round);
+                settle_inside(engine, group, cycles, engine.now)?;
+                save(&mut engine.groups[group], engine.now);
             }
             Ok(())
         }
@@ -393,7 +428,7 @@ macro_rules! engine {
                 let [x, y] = &group.z[group.now];
                 let is_x = equal(load(&x.0, at), load(&group.saved[0].0, at));
                 let is_y = equal(load(&y.0, at), load(&group.saved[1].0, at));
-                let is_of_another = at_most(load(&group.saved_after.0, at), load(&group.born.0, at));
+                let is_of_another = at_most(load(&group.saved_at.0, at), load(&group.born.0, at));
                 cycles |= (bits(both(is_x, is_y)) & !bits(is_of_another)) << at;
             }
             cycles
@@ -402,17 +437,17 @@ macro_rules! engine {
         /// Saves z of the lanes that are twice as old as when they were last saved, and old enough.
         #[inline]
         $(#[$features])*
-        fn save(group: &mut Group, round: f64) {
-            let Group { z, now, born, saved, saved_after, .. } = group;
+        fn save(group: &mut Group, time: f64) {
+            let Group { z, now, born, saved, saved_at, .. } = group;
             for at in (0..GROUP_LANES).step_by(LANES) {
-                let (born, last) = (load(&born.0, at), load(&saved_after.0, at));
-                let (age, age_at_last) = (subtract(splat(round), born), subtract(last, born));
-                let is_old = at_most(splat(ROUNDS_BEFORE_SAVING), age);
+                let (born, last) = (load(&born.0, at), load(&saved_at.0, at));
+                let (age, age_at_last) = (subtract(splat(time), born), subtract(last, born));
+                let is_old = at_most(splat(STEPS_BEFORE_SAVING), age);
                 let is_due = both(is_old, at_most(add(age_at_last, age_at_last), age));
                 for (z, saved) in z[*now].iter().zip(&mut *saved) {
                     store(merge(is_due, load(&z.0, at), load(&saved.0, at)), &mut saved.0, at);
                 }
-                store(merge(is_due, splat(round), last), &mut saved_after.0, at);
+                store(merge(is_due, splat(time), last), &mut saved_at.0, at);
             }
         }
     };

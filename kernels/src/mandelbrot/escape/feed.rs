@@ -1,6 +1,8 @@
 //! Hands out a rectangle's pixels to lanes that have become free, row by row, without those that need no iterations
-//! (which it paints itself) and those on the rim (which it computes itself, one by one).
+//! (which it paints itself), those on the rim (which it computes itself, one by one), and those that are probably inside
+//! because one next to them in the row above is (which it sets apart).
 
+use super::trap::LEAST_LIMIT;
 use super::{Batch, Cancelled, Paint, reference};
 use crate::Cancel;
 use crate::mandelbrot::grid::{Grid, Rect};
@@ -9,8 +11,15 @@ use crate::mandelbrot::shortcuts::{is_on_rim, never_escapes};
 /// Pixels looked at in one go; small enough for the nearest cache.
 const CHUNK: usize = 256;
 
-/// Lanes of the widest vector: room behind a chunk's last pixel, so that a whole vector can be read from there.
-const WIDEST: usize = 8;
+/// Lanes of the largest group: room behind a chunk's last pixel, so that a whole group can be read from there.
+const WIDEST: usize = 40;
+
+/// What kind of point a pixel is, as bits.
+const NORMAL: u64 = 0;
+/// It never escapes.
+const INSIDE: u64 = 1;
+/// It is on the rim.
+const RIM: u64 = 2;
 
 /// A pixel to be computed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,18 +40,51 @@ pub(super) struct Feed<'a> {
     column: u32,
     /// Ready pixels are at `start..end` of the arrays.
     pub(super) start: usize,
-    end: usize,
+    pub(super) end: usize,
     pub(super) re: [f64; CHUNK + WIDEST],
     pub(super) index: [f64; CHUNK + WIDEST],
     /// Imaginary part of the ready pixels' row.
     pub(super) im: f64,
+    /// For each column, the period of what was last found inside there; 0 if the last pixel there isn't known to be.
+    inside: Vec<u32>,
+    /// Pixels that are probably inside, and the period of one next to them.
+    pub(super) suspects: Vec<(Pixel, u32)>,
+    /// Pixels that were set apart and have escaped.
+    given_back: Vec<Pixel>,
 }
 
 impl<'a> Feed<'a> {
     pub(super) fn new(grid: &'a Grid, rect: Rect, limit: u32) -> Self {
         let (row, column, start, end) = (0, 0, 0, 0);
         let empty = [0.0; CHUNK + WIDEST];
-        Self { grid, rect, limit, row, column, start, end, re: empty, index: empty, im: 0.0 }
+        let inside = vec![0; if limit < LEAST_LIMIT { 0 } else { rect.width as usize }];
+        let (suspects, given_back) = (Vec::new(), Vec::new());
+        Self {
+            grid,
+            rect,
+            limit,
+            row,
+            column,
+            start,
+            end,
+            re: empty,
+            index: empty,
+            im: 0.0,
+            inside,
+            suspects,
+            given_back,
+        }
+    }
+
+    /// The pixel of this number is inside, on a cycle of this period.
+    pub(super) fn note_inside(&mut self, index: u64, period: u32) {
+        self.inside[(index % u64::from(self.rect.width)) as usize] = period;
+    }
+
+    /// Takes back a pixel that was set apart: it has escaped.
+    pub(super) fn give_back(&mut self, pixel: Pixel) {
+        self.note_inside(pixel.index.to_bits(), 0);
+        self.given_back.push(pixel);
     }
 
     /// How many pixels are ready. If none is, [`Feed::refill`] may find more.
@@ -62,16 +104,22 @@ impl<'a> Feed<'a> {
         Some(Pixel { re: self.re[at], im: self.im, index: self.index[at] })
     }
 
-    /// Makes pixels ready, unless the rectangle is exhausted.
+    /// Makes the pixels ready that were given back, or some of the next. Says whether there were any.
     #[inline(always)]
-    pub(super) fn refill<P: Paint>(&mut self, paint: &mut P, cancel: &Cancel) -> Result<(), Cancelled> {
-        while self.ready() == 0 && self.row < self.rect.height {
-            if cancel.is_set() {
-                return Err(Cancelled);
-            }
+    pub(super) fn refill<P: Paint>(&mut self, paint: &mut P, cancel: &Cancel) -> Result<bool, Cancelled> {
+        if let Some(pixel) = self.given_back.pop() {
+            (self.re[0], self.index[0], self.im) = (pixel.re, pixel.index, pixel.im);
+            (self.start, self.end) = (0, 1);
+            return Ok(true);
+        }
+        if cancel.is_set() {
+            return Err(Cancelled);
+        }
+        let is_left = self.row < self.rect.height;
+        if is_left {
             self.take_chunk(paint, cancel)?;
         }
-        Ok(())
+        Ok(is_left)
     }
 
     /// Looks at the next pixels of the current row.
@@ -81,25 +129,32 @@ impl<'a> Feed<'a> {
         let left = self.rect.left + self.column;
         let first = u64::from(self.row) * u64::from(self.rect.width) + u64::from(self.column);
         let im = self.grid.im(self.rect.top + self.row);
-        let mut special = [false; CHUNK];
-        let mut any_special = false;
-        for (i, (re, special)) in self.re.iter_mut().zip(&mut special).enumerate().take(length) {
+        let periods = self.periods(length);
+        let (mut kinds, mut any) = ([NORMAL; CHUNK], NORMAL);
+        for (i, (re, kind)) in self.re.iter_mut().zip(&mut kinds).enumerate().take(length) {
             *re = self.grid.re(left + i as u32);
-            *special = never_escapes(*re, im) | is_on_rim(*re, im);
-            any_special |= *special;
+            *kind = (u64::from(never_escapes(*re, im)) * INSIDE) | (u64::from(is_on_rim(*re, im)) * RIM);
+            any |= *kind;
         }
         for (index, i) in self.index.iter_mut().zip(first..) {
             *index = f64::from_bits(i);
         }
         (self.start, self.end, self.im) = (0, length, im);
-        if any_special {
+        if any != NORMAL || periods.is_some() {
+            let periods = periods.unwrap_or([0; CHUNK]);
             self.end = 0;
-            for (i, &special) in special.iter().enumerate().take(length) {
+            for (i, (&kind, &period)) in kinds.iter().zip(&periods).enumerate().take(length) {
                 let (re, index) = (self.re[i], self.index[i]);
-                (self.re[self.end], self.index[self.end]) = (re, index);
-                self.end += usize::from(!special);
-                if special {
-                    self.paint_special((re, im), index.to_bits(), paint, cancel)?;
+                if kind & INSIDE != 0 {
+                    paint.inside(index.to_bits());
+                } else if kind != NORMAL {
+                    paint_rim((re, im), index.to_bits(), self.limit, paint, cancel)?;
+                } else if period > 0 {
+                    self.inside[self.column as usize + i] = period;
+                    self.suspects.push((Pixel { re, im, index }, period));
+                } else {
+                    (self.re[self.end], self.index[self.end]) = (re, index);
+                    self.end += 1;
                 }
             }
         }
@@ -110,26 +165,40 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    /// Paints a pixel that isn't for the lanes.
+    /// For each of the next pixels of the current row the period of one next to it that is inside; 0 if there is none.
     #[inline(always)]
-    fn paint_special<P: Paint>(
-        &self,
-        (re, im): (f64, f64),
-        index: u64,
-        paint: &mut P,
-        cancel: &Cancel,
-    ) -> Result<(), Cancelled> {
-        if never_escapes(re, im) {
-            paint.inside(index);
-            return Ok(());
+    fn periods(&self, length: usize) -> Option<[u32; CHUNK]> {
+        let first = self.column as usize;
+        let around = self.inside.get(first.saturating_sub(1)..(first + length + 1).min(self.inside.len()))?;
+        if around.iter().fold(0, |any, period| any | period) == 0 {
+            return None;
         }
-        let escape = reference::escape(re, im, self.limit, cancel)?;
-        paint.batch(Batch {
-            index: &[index],
-            count: &[escape.count],
-            steps: &[f64::from(escape.steps)],
-            magnitude: &[escape.magnitude],
-        });
-        Ok(())
+        let mut periods = [0; CHUNK];
+        for (i, period) in periods.iter_mut().enumerate().take(length) {
+            let column = first + i;
+            let left = column.checked_sub(1).map_or(0, |left| self.inside[left]);
+            let right = self.inside.get(column + 1).copied().unwrap_or(0);
+            *period = self.inside[column].max(left).max(right);
+        }
+        Some(periods)
     }
+}
+
+/// Computes and paints a pixel on the rim.
+#[inline(always)]
+fn paint_rim<P: Paint>(
+    (re, im): (f64, f64),
+    index: u64,
+    limit: u32,
+    paint: &mut P,
+    cancel: &Cancel,
+) -> Result<(), Cancelled> {
+    let escape = reference::escape(re, im, limit, cancel)?;
+    paint.batch(Batch {
+        index: &[index],
+        count: &[escape.count],
+        steps: &[f64::from(escape.steps)],
+        magnitude: &[escape.magnitude],
+    });
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! The second half of the vector algorithm, a macro too: exact counts for the points that have left their group.
 //!
-//! Points wait in a queue until they fill a group. Each has escaped within the 16 steps after its z at the start; if it
-//! hasn't yet in the middle, that is where to look. Then the count is found by halving: 4 steps, then 2, then 1, each
-//! kept if the point is still there. At last the points go on for their colours, and are painted.
+//! Points wait in a queue until they fill a group. Each has escaped within the block after its z at the start; if it
+//! hasn't yet in the middle, that is where to look. Then the count is found by halving: a quarter of a block, an eighth and
+//! so on to one step, each kept if the point is still there. At last the points go on for their colours, and are painted.
 
 macro_rules! finish {
     ($(#[$features:meta])*) => {
@@ -14,13 +14,15 @@ macro_rules! finish {
         /// Points that have left their group and wait for their exact count.
         struct Queue {
             length: usize,
+            /// Steps of the block in which they escaped.
+            block: u32,
             /// z at the start of the block in which it escaped, and in its middle.
             start: [[f64; QUEUE]; 2],
             middle: [[f64; QUEUE]; 2],
             re: [f64; QUEUE],
             im: [f64; QUEUE],
-            /// Blocks that were made before it.
-            rounds: [f64; QUEUE],
+            /// Steps that were made before it.
+            steps: [f64; QUEUE],
             /// The bits of the pixel's number.
             index: [f64; QUEUE],
         }
@@ -35,19 +37,18 @@ macro_rules! finish {
             steps: Vectors,
         }
 
-        fn empty_queue() -> Queue {
+        fn empty_queue(block: u32) -> Queue {
             let zero = [0.0; QUEUE];
-            Queue { length: 0, start: [zero; 2], middle: [zero; 2], re: zero, im: zero, rounds: zero, index: zero }
+            Queue { length: 0, block, start: [zero; 2], middle: [zero; 2], re: zero, im: zero, steps: zero, index: zero }
         }
 
         /// The first points of the queue, as many as a group has, get their exact counts and are painted.
         #[inline(never)]
         $(#[$features])*
-        fn finish<P: Paint>(engine: &mut Engine<'_, '_, P>) {
-            let length = engine.queue.length.min(GROUP_LANES);
-            let mut points = queued(&engine.queue);
-            halve(&mut points);
-            let limit = splat(engine.limit);
+        fn finish<P: Paint>(queue: &mut Queue, limit: f64, paint: &mut P) {
+            let length = queue.length.min(GROUP_LANES);
+            let mut points = last_within(queue);
+            let limit = splat(limit);
             for steps in &mut points.steps {
                 *steps = smaller(add(*steps, splat(1.0)), limit);
             }
@@ -60,25 +61,44 @@ macro_rules! finish {
             }
             let (mut index, mut whole_count) = ([0; GROUP_LANES], [0; GROUP_LANES]);
             for lane in 0..GROUP_LANES {
-                index[lane] = engine.queue.index[lane].to_bits();
+                index[lane] = queue.index[lane].to_bits();
                 whole_count[lane] = integer(count.0[lane]) as u32;
             }
-            engine.paint.batch(Batch {
+            paint.batch(Batch {
                 index: &index[..length],
                 count: &whole_count[..length],
                 steps: &steps.0[..length],
                 magnitude: &magnitude.0[..length],
             });
-            drop_first(&mut engine.queue, length);
+            drop_first(queue, length);
+        }
+
+        /// The queue's first points at the last step before their escape.
+        ///
+        /// Not inlined, so that what it calls has one caller, however many paints there are, and is.
+        #[inline(never)]
+        $(#[$features])*
+        fn last_within(queue: &Queue) -> Points<'_> {
+            let mut points = queued(queue);
+            halve(&mut points, queue.block);
+            points
+        }
+
+        /// Finishes all points of the queue.
+        $(#[$features])*
+        fn finish_all<P: Paint>(queue: &mut Queue, limit: f64, paint: &mut P) {
+            while queue.length > 0 {
+                finish(queue, limit, paint);
+            }
         }
 
         /// Forgets the first `length` points of the queue: all of them, or a group, after which few are left.
         #[inline]
         $(#[$features])*
         fn drop_first(queue: &mut Queue, length: usize) {
-            let Queue { start: [a, b], middle: [c, d], re, im, rounds, index, .. } = queue;
+            let Queue { start: [a, b], middle: [c, d], re, im, steps, index, .. } = queue;
             queue.length -= length;
-            for array in [a, b, c, d, re, im, rounds, index] {
+            for array in [a, b, c, d, re, im, steps, index] {
                 for at in (0..queue.length).step_by(LANES) {
                     store(load(array, GROUP_LANES + at), array, at);
                 }
@@ -97,10 +117,10 @@ macro_rules! finish {
                 let at = vector * LANES;
                 let (x, y) = (load(&queue.middle[0], at), load(&queue.middle[1], at));
                 let is_there = at_most(magnitude(x, y), splat(ESCAPE));
-                let steps = multiply(load(&queue.rounds, at), splat(f64::from(BLOCK)));
+                let steps = load(&queue.steps, at);
                 points.x[vector] = select(is_there, x, load(&queue.start[0], at));
                 points.y[vector] = select(is_there, y, load(&queue.start[1], at));
-                points.steps[vector] = select(is_there, add(steps, splat(f64::from(BLOCK / 2))), steps);
+                points.steps[vector] = select(is_there, add(steps, splat(f64::from(queue.block / 2))), steps);
             }
             points
         }
@@ -108,16 +128,33 @@ macro_rules! finish {
         /// Brings every point to the last step before its escape, which is within half a block.
         #[inline]
         $(#[$features])*
-        fn halve(points: &mut Points<'_>) {
-            for length in [BLOCK / 4, BLOCK / 8, BLOCK / 16] {
-                let (x, y) = steps_of(points, length);
-                for vector in 0..GROUP {
-                    let keep = at_most(magnitude(x[vector], y[vector]), splat(ESCAPE));
-                    let steps = add(points.steps[vector], splat(f64::from(length)));
-                    points.x[vector] = select(keep, x[vector], points.x[vector]);
-                    points.y[vector] = select(keep, y[vector], points.y[vector]);
-                    points.steps[vector] = select(keep, steps, points.steps[vector]);
-                }
+        fn halve(points: &mut Points<'_>, block: u32) {
+            // Not a loop: so the compiler knows each length, and keeps what it can in registers.
+            if block >= 128 {
+                keep_if_there(points, 32);
+            }
+            if block >= 64 {
+                keep_if_there(points, 16);
+            }
+            if block >= 32 {
+                keep_if_there(points, 8);
+            }
+            keep_if_there(points, 4);
+            keep_if_there(points, 2);
+            keep_if_there(points, 1);
+        }
+
+        /// Makes that many steps of the points that haven't escaped after them.
+        #[inline]
+        $(#[$features])*
+        fn keep_if_there(points: &mut Points<'_>, length: u32) {
+            let (x, y) = steps_of(points, length);
+            for vector in 0..GROUP {
+                let keep = at_most(magnitude(x[vector], y[vector]), splat(ESCAPE));
+                let steps = add(points.steps[vector], splat(f64::from(length)));
+                points.x[vector] = select(keep, x[vector], points.x[vector]);
+                points.y[vector] = select(keep, y[vector], points.y[vector]);
+                points.steps[vector] = select(keep, steps, points.steps[vector]);
             }
         }
 

@@ -3,6 +3,8 @@
 
 engine!();
 finish!();
+trap!();
+early!();
 iterate!();
 
 /// Points of a vector.

@@ -104,6 +104,29 @@ fn cycles_inside_are_as_defined() {
 }
 
 #[test]
+fn both_sides_of_the_edges_of_bulbs_are_as_defined() {
+    // The tops and flanks of those of period 3, 4 and 5, of the one left of the disk, and of one of period 31.
+    let edges =
+        [(-0.1226, 0.8391), (-0.2200, 0.7449), (0.2823, 0.5590), (0.3800, 0.3400), (-1.3681, 0.0), (-0.7463, 0.1008)];
+    for center in edges {
+        for width in [0.05, 0.001, 1e-6] {
+            let rect = Rect { left: 3, top: 0, width: 90, height: 50 };
+            assert_as_defined(center, width, rect, 2500);
+        }
+    }
+}
+
+#[test]
+fn where_many_escape_at_once_all_is_as_defined() {
+    // Columns of every length, so that groups are full, nearly so, and cut off by the end of a row.
+    for width in [1, 23, 24, 25, 40, 47, 300] {
+        let rect = Rect { left: 0, top: 0, width, height: 20 };
+        assert_as_defined((-0.5, 0.9), 2.0, rect, 300);
+        assert_as_defined((1.5, 1.5), 1.0, rect, 7);
+    }
+}
+
+#[test]
 fn points_on_the_rim_are_as_defined() {
     assert_as_defined((-2.0, 0.0), 1e-14, square(9), 3000);
     assert_as_defined((-2.0, 0.0), 1e-11, square(15), 3000);
