@@ -37,7 +37,7 @@ impl Driver<'_> {
             Effect::Record(record) => {
                 let rests_on = self.result_of(&record);
                 let entry = Entry::Manager { record, at_ms: now_ms() };
-                self.noted = self.journal.note_soon(&[entry], rests_on);
+                self.noted = self.journal.note_soon([entry], rests_on);
             }
             Effect::Deliver(end) => {
                 if end.state != Lifecycle::Completed {
@@ -72,6 +72,7 @@ impl Driver<'_> {
     pub(super) fn on_staged(&mut self, staged: StagedStart) {
         if self.staging.withdraw(staged.attempt) {
             self.on_ready(staged);
+            self.now = self.clock.now();
             self.handle_all();
         }
     }
@@ -90,7 +91,7 @@ impl Driver<'_> {
     /// Whether what a task would leave is there already. Notes which task it is.
     fn needs_not_run(&mut self, task: TaskId, identity: Option<BlobId>) -> bool {
         let Some(identity) = identity.map(Identity::of) else { return false };
-        self.journal.note_soon(&[Entry::Identified { task, identity }], None);
+        self.journal.note_soon([Entry::Identified { task, identity }], None);
         self.reuse.take(task, identity)
     }
 
@@ -135,6 +136,7 @@ impl Driver<'_> {
     /// Notes and sends what has come of the last events, in this order: what can't be noted isn't sent. Sending fails only if a
     /// connection has just ended, and `Lost` is on its way.
     pub(super) fn send_out(&mut self) {
+        self.sink.send_out();
         if !self.journal.flush() {
             return;
         }

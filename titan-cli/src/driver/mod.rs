@@ -42,6 +42,7 @@ use titan_manager::{Effect, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
 use titan_proto::files::BlobId;
 use titan_proto::id::JobId;
 use titan_proto::message::Part;
+use titan_proto::time::Timestamp;
 
 use crate::batch::reuse::Reuse;
 use crate::files::{Input, TaskFiles};
@@ -185,6 +186,8 @@ pub(crate) struct Inlets {
 pub(crate) struct Driver<'a> {
     manager: Manager,
     clock: Clock,
+    /// When what is handled happened: what came together has one time.
+    now: Timestamp,
     directory: &'a BatchDir,
     journal: Journal,
     /// The last that was noted.
@@ -203,6 +206,8 @@ pub(crate) struct Driver<'a> {
     staging: Staging,
     /// What has happened while effects were carried out.
     events: VecDeque<Event>,
+    /// Nothing: the room for what an event brings.
+    effects: Vec<Effect>,
     fed: mpsc::Receiver<Fed>,
     /// What has come of it and isn't looked at yet.
     unheard_fed: Vec<Fed>,
@@ -228,6 +233,7 @@ impl<'a> Driver<'a> {
         let (connections, sources, events) = (BTreeMap::new(), Vec::new(), VecDeque::new());
         Self {
             manager,
+            now: clock.now(),
             clock,
             directory,
             journal,
@@ -242,6 +248,7 @@ impl<'a> Driver<'a> {
             sources,
             staging,
             events,
+            effects: Vec::new(),
             fed,
             unheard_news: Vec::new(),
             unheard_fed: Vec::new(),
@@ -310,12 +317,15 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 count = self.news.recv_many(&mut self.unheard_news, NEWS_AT_ONCE), if hears => {
                     hears = count > 0;
-                    for news in std::mem::take(&mut self.unheard_news) {
+                    self.now = self.clock.now();
+                    let mut unheard = std::mem::take(&mut self.unheard_news);
+                    for news in unheard.drain(..) {
                         // Nobody waits for what comes after the end.
                         if !self.is_over() {
                             self.on_news(news);
                         }
                     }
+                    self.unheard_news = unheard;
                 }
                 Some(ended) = tasks.join_next() => unwound(ended),
                 count = self.fed.recv_many(&mut self.unheard_fed, FED_AT_ONCE), if feeds => {
@@ -387,6 +397,7 @@ impl<'a> Driver<'a> {
         while let Some(effect) = self.gate.next_due() {
             self.carry_out(effect);
         }
+        self.now = self.clock.now();
         self.handle_all();
     }
 
@@ -441,9 +452,9 @@ impl<'a> Driver<'a> {
             }
             News::Message { worker, message } => {
                 self.tell_said(worker, false, &message);
-                self.handle(Event::Message { worker, message });
+                self.handle_with_others(Event::Message { worker, message });
             }
-            News::Heard { worker } => self.handle(Event::Heard { worker }),
+            News::Heard { worker } => self.handle_with_others(Event::Heard { worker }),
             News::Lost { host, worker, reason, is_dead } => {
                 self.connections.remove(&worker);
                 self.staging.forget(worker);
@@ -491,20 +502,27 @@ impl<'a> Driver<'a> {
     }
 
     fn handle(&mut self, event: Event) {
+        self.now = self.clock.now();
+        self.handle_with_others(event);
+    }
+
+    /// As `handle`, at the time of what came with it.
+    fn handle_with_others(&mut self, event: Event) {
         self.events.push_back(event);
         self.handle_all();
     }
 
     fn handle_all(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
         while let Some(event) = self.events.pop_front() {
-            let mut effects = Vec::new();
-            self.manager.handle(self.clock.now(), event, &mut effects);
-            for effect in effects {
+            self.manager.handle(self.now, event, &mut effects);
+            for effect in effects.drain(..) {
                 if let Some(effect) = self.gate.pass(self.noted, effect) {
                     self.carry_out(effect);
                 }
             }
         }
+        self.effects = effects;
     }
 
     fn tell_said(&mut self, worker: WorkerId, is_ours: bool, message: &impl fmt::Debug) {

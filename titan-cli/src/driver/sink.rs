@@ -95,7 +95,9 @@ pub(crate) struct Written {
 
 /// The running thread.
 pub(crate) struct SinkThread {
-    announcements: mpsc::Sender<Announcement>,
+    announcements: mpsc::Sender<Vec<Announcement>>,
+    /// What is announced next, together: each time that the thread is woken costs more than what is said.
+    outbox: Vec<Announcement>,
     news: async_mpsc::UnboundedReceiver<SinkNews>,
     /// Whether a sink looks at what attempts write.
     looks: bool,
@@ -112,18 +114,18 @@ impl SinkThread {
             // It fails only if the batch was given up.
             let _ = told.send(SinkNews::Ended(end));
         })?;
-        Ok(Self { announcements, news, looks })
+        Ok(Self { announcements, outbox: Vec::new(), news, looks })
     }
 
     /// An attempt at a task begins.
-    pub(crate) fn begun(&self, attempt: AttemptId, task: TaskId) {
+    pub(crate) fn begun(&mut self, attempt: AttemptId, task: TaskId) {
         if self.looks {
             self.announce(Announcement::Begun(attempt, task));
         }
     }
 
     /// What an attempt wrote is to go; those who look at it see it first.
-    pub(crate) fn discard(&self, attempt: AttemptId, spool: &Spool) {
+    pub(crate) fn discard(&mut self, attempt: AttemptId, spool: &Spool) {
         match self.looks {
             true => self.announce(Announcement::Discarded(attempt)),
             false => spool.discard(attempt),
@@ -131,23 +133,32 @@ impl SinkThread {
     }
 
     /// A task has run well: what it left is to be put in its places.
-    pub(crate) fn commit(&self, task: TaskId) {
+    pub(crate) fn commit(&mut self, task: TaskId) {
         self.announce(Announcement::Commit(task));
     }
 
     /// A task has come to its end; what it made is in the spool.
-    pub(crate) fn ended_task(&self, end: TaskEnd) {
+    pub(crate) fn ended_task(&mut self, end: TaskEnd) {
         self.announce(Announcement::Ended(end));
     }
 
     /// No more tasks are announced: the outputs are to be ended.
-    pub(crate) fn finish(&self, complete: bool) {
+    pub(crate) fn finish(&mut self, complete: bool) {
         self.announce(Announcement::Finish { complete });
+        self.send_out();
     }
 
-    fn announce(&self, announcement: Announcement) {
-        // It fails only if the thread has failed, and it has told that.
-        let _ = self.announcements.send(announcement);
+    /// Soon; [`SinkThread::send_out`] says when.
+    fn announce(&mut self, announcement: Announcement) {
+        self.outbox.push(announcement);
+    }
+
+    /// Hands over what was announced.
+    pub(crate) fn send_out(&mut self) {
+        if !self.outbox.is_empty() {
+            // It fails only if the thread has failed, and it has told that.
+            let _ = self.announcements.send(std::mem::take(&mut self.outbox));
+        }
     }
 
     /// The next that it tells, until its end.
@@ -159,7 +170,7 @@ impl SinkThread {
 fn write(
     mut sinks: Vec<Box<dyn JobSink>>,
     spool: &Spool,
-    announced: &mpsc::Receiver<Announcement>,
+    announced: &mpsc::Receiver<Vec<Announcement>>,
     told: &async_mpsc::UnboundedSender<SinkNews>,
 ) -> io::Result<Written> {
     let mut unwritten: Option<io::Error> = None;
@@ -171,27 +182,29 @@ fn write(
             next_look = Instant::now() + LOOK_SPAN;
         }
         let span = if looks { next_look.saturating_duration_since(Instant::now()) } else { Duration::MAX };
-        let announcement = match announced.recv_timeout(span) {
-            Ok(announcement) => announcement,
+        let announcements = match announced.recv_timeout(span) {
+            Ok(announcements) => announcements,
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the batch was given up")),
         };
-        match announcement {
-            Announcement::Begun(attempt, task) => sinks[task.job.0 as usize].begun(attempt, task),
-            Announcement::Discarded(attempt) => {
-                sinks.iter_mut().try_for_each(|sink| sink.discarded(attempt))?;
-                spool.discard(attempt);
-            }
-            Announcement::Commit(task) => {
-                let error = sinks[task.job.0 as usize].commit(task).err();
-                let problem = error.as_ref().map(|error| format!("cannot write its output {error}"));
-                unwritten = unwritten.or(error);
-                let _ = told.send(SinkNews::Committed { task, problem });
-            }
-            Announcement::Ended(end) => sinks[end.task.job.0 as usize].ended(end)?,
-            Announcement::Finish { complete } => {
-                let reports: io::Result<Vec<_>> = sinks.iter_mut().map(|sink| sink.finish(complete)).collect();
-                return Ok(Written { reports: reports?.into_iter().flatten().collect(), unwritten });
+        for announcement in announcements {
+            match announcement {
+                Announcement::Begun(attempt, task) => sinks[task.job.0 as usize].begun(attempt, task),
+                Announcement::Discarded(attempt) => {
+                    sinks.iter_mut().try_for_each(|sink| sink.discarded(attempt))?;
+                    spool.discard(attempt);
+                }
+                Announcement::Commit(task) => {
+                    let error = sinks[task.job.0 as usize].commit(task).err();
+                    let problem = error.as_ref().map(|error| format!("cannot write its output {error}"));
+                    unwritten = unwritten.or(error);
+                    let _ = told.send(SinkNews::Committed { task, problem });
+                }
+                Announcement::Ended(end) => sinks[end.task.job.0 as usize].ended(end)?,
+                Announcement::Finish { complete } => {
+                    let reports: io::Result<Vec<_>> = sinks.iter_mut().map(|sink| sink.finish(complete)).collect();
+                    return Ok(Written { reports: reports?.into_iter().flatten().collect(), unwritten });
+                }
             }
         }
     }

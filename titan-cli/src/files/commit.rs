@@ -87,7 +87,7 @@ pub(crate) fn note(journal: &Journal, task: TaskId, files: &[Placed]) {
         }
     }
     entries.push(Noted::Placed { task, files: part });
-    journal.note(&entries, None);
+    journal.note(entries, None);
 }
 
 /// Something that is there under a temporary name, or is to be.

@@ -266,7 +266,7 @@ impl Printer {
             self.print(record)?;
         }
         if record.end.state != Lifecycle::Cancelled {
-            let noted = self.journal.note(&[Entry::Told { task: record.end.task }], None);
+            let noted = self.journal.note([Entry::Told { task: record.end.task }], None);
             let (task, has_files) = (record.end.task, !record.committed.is_empty());
             self.removable.push_back(Removable { noted, task, has_files });
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use titan_manager::{HostId, Manager};
 use titan_proto::id::TaskId;
 
-use super::tally::{HostState, Place, Tally};
+use super::tally::{HostState, Running, Tally};
 use crate::state::live::{Live, LiveFailure, LiveTask, LiveWorker};
 
 /// Tasks that run and are named.
@@ -20,7 +20,7 @@ const MAX_KINDS: usize = 100;
 pub(super) fn live(tally: &Tally, manager: &Manager, label: impl Fn(TaskId) -> String) -> Live {
     let counts = manager.counts();
     let mut running: BTreeMap<HostId, Vec<LiveTask>> = BTreeMap::new();
-    for (task, Place { host, since, attempt }) in tally.running().take(MAX_RUNNING) {
+    for Running { task, host, since, attempt } in tally.running().take(MAX_RUNNING) {
         running.entry(host).or_default().push(LiveTask {
             job: task.job.0,
             task: task.index,

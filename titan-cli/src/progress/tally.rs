@@ -82,9 +82,10 @@ impl HostState {
     }
 }
 
-/// Where an attempt runs, and since when.
+/// An attempt that runs, and since when.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct Running {
+    pub(crate) task: TaskId,
     pub(crate) host: HostId,
     pub(crate) since: Instant,
     pub(crate) attempt: AttemptId,
@@ -124,7 +125,8 @@ pub(crate) struct Tally {
     pub(crate) failures: Vec<FailureKind>,
     /// Whether a signal has asked titan to end.
     pub(crate) is_stopping: bool,
-    running: BTreeMap<TaskId, Vec<Place>>,
+    /// By where they run, after which task it is.
+    running: BTreeMap<(TaskId, HostId), (AttemptId, Instant)>,
 }
 
 impl Tally {
@@ -170,8 +172,8 @@ impl Tally {
     }
 
     /// What runs where, and since when.
-    pub(crate) fn running(&self) -> impl Iterator<Item = (TaskId, Place)> + '_ {
-        self.running.iter().flat_map(|(task, places)| places.iter().map(|place| (*task, *place)))
+    pub(crate) fn running(&self) -> impl Iterator<Item = Running> + '_ {
+        self.running.iter().map(|(&(task, host), &(attempt, since))| Running { task, host, since, attempt })
     }
 
     /// Name of a host.
@@ -260,8 +262,9 @@ impl Tally {
     fn on_started(&mut self, task: TaskId, host: HostId, attempt: AttemptId) {
         let now = Instant::now();
         self.first_start.get_or_insert(now);
-        self.host(host).running += 1;
-        self.running.entry(task).or_default().push(Place { host, since: now, attempt });
+        if self.running.insert((task, host), (attempt, now)).is_none() {
+            self.host(host).running += 1;
+        }
     }
 
     fn on_completed(&mut self, task: TaskId, host: HostId, compute: Duration) {
@@ -270,31 +273,25 @@ impl Tally {
         self.last_end = Some(now);
         self.host(host).done += 1;
         self.compute += compute;
-        let started = self.running.get(&task).and_then(|places| places.iter().find(|place| place.host == host));
-        self.turnaround += started.map_or(compute, |place| now - place.since);
+        self.turnaround += self.running.get(&(task, host)).map_or(compute, |(_, since)| now - *since);
         self.stop_running(task, None);
     }
 
     fn on_lost(&mut self, host: HostId) {
         self.retries += self.host(host).running;
         self.host(host).running = 0;
-        for places in self.running.values_mut() {
-            places.retain(|place| place.host != host);
-        }
-        self.running.retain(|_, places| !places.is_empty());
+        self.running.retain(|(_, at), _| *at != host);
     }
 
     /// A task doesn't run any more on that host, or on any.
     fn stop_running(&mut self, task: TaskId, only: Option<HostId>) {
-        let places = self.running.remove(&task).unwrap_or_default();
-        let (ended, left): (Vec<_>, Vec<_>) =
-            places.into_iter().partition(|place| only.is_none_or(|host| host == place.host));
-        for Place { host, .. } in ended {
-            let tally = self.host(host);
-            tally.running = tally.running.saturating_sub(1);
-        }
-        if !left.is_empty() {
-            self.running.insert(task, left);
+        let (first, last) = match only {
+            Some(host) => (host, host),
+            None => (HostId(0), HostId(u32::MAX)),
+        };
+        while let Some((&(_, host), _)) = self.running.range((task, first)..=(task, last)).next() {
+            self.running.remove(&(task, host));
+            self.host(host).running -= 1;
         }
     }
 

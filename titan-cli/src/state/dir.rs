@@ -216,7 +216,7 @@ impl BatchDir {
     /// Whoever goes on after this titan mustn't look for that result either.
     fn reopen(&self, past: &mut Past, task: TaskId) {
         past.reopen(task);
-        self.journal.note(&[Entry::Reopened { task }], None);
+        self.journal.note([Entry::Reopened { task }], None);
     }
 
     pub(crate) fn id(&self) -> &BatchId {
@@ -252,7 +252,7 @@ impl BatchDir {
         super::ended::remove(&self.path);
         make_folders(&self.path.join(SPOOL))?;
         let _ = fs::remove_file(self.path.join(CANCEL));
-        self.journal.note(&[began], None);
+        self.journal.note([began], None);
         self.journal.sync()?;
         self.stays.store(true, Ordering::Relaxed);
         Ok(())
@@ -264,7 +264,7 @@ impl BatchDir {
     /// The disk fails.
     pub(crate) fn conclude(&self, Conclusion { verdict, exit_code, is_final, state }: Conclusion) -> io::Result<()> {
         let at_ms = super::now_ms();
-        self.journal.note(&[Entry::Ended { verdict, exit_code, is_final, at_ms }], None);
+        self.journal.note([Entry::Ended { verdict, exit_code, is_final, at_ms }], None);
         self.journal.sync()?;
         super::live::remove(&self.path);
         let _ = fs::remove_file(self.path.join(CANCEL));
@@ -515,7 +515,7 @@ mod tests {
         let summary = Some(ResultSummary { bytes: 5, crc: 1, compute_us: 1 });
         let ended = Entry::Manager { record: Record::Ended { end, summary }, at_ms: 0 };
         for entry in [ended, Entry::Taken { task, values: Vec::new() }] {
-            batch.journal().note(&[entry], None);
+            batch.journal().note([entry], None);
             batch.journal().sync().unwrap();
         }
         let result = batch.spool().path(task);

@@ -27,6 +27,9 @@ const EAGER_SPAN: Duration = Duration::from_millis(100);
 /// For how long.
 const GATHERING_SPAN: Duration = Duration::from_millis(10);
 
+/// Entries that are written together at the most: one frame's worth.
+const MOST_GATHERED: usize = 256;
+
 /// How far the journal is on the disk, in bytes, or why there will be no more.
 pub(crate) type Durable = Result<u64, Arc<io::Error>>;
 
@@ -49,6 +52,8 @@ struct Shared {
 #[derive(Debug)]
 struct Inner {
     journal: journal::Journal<JournalFile>,
+    /// Entries that were noted and aren't written: they become one frame.
+    gathered: Vec<Entry>,
     /// Whether something was noted that a killed titan hasn't noted.
     is_unflushed: bool,
     /// Files that what was written rests on.
@@ -106,8 +111,14 @@ impl Journal {
         File::open(directory)?.sync_all()?;
         let (wake, woken) = mpsc::channel();
         let (told, durable) = watch::channel(Ok(journal.written()));
-        let inner =
-            Inner { durable: journal.written(), journal, is_unflushed: false, files: Vec::new(), failure: None };
+        let inner = Inner {
+            durable: journal.written(),
+            journal,
+            gathered: Vec::new(),
+            is_unflushed: false,
+            files: Vec::new(),
+            failure: None,
+        };
         let shared = Arc::new(Shared { path, inner: Mutex::new(inner), synced: Condvar::new(), wake, durable, told });
         let weak = Arc::downgrade(&shared);
         thread::Builder::new().name("journal".to_owned()).spawn(move || keep_synced(&for_sync, &weak, &woken))?;
@@ -116,37 +127,30 @@ impl Journal {
 
     /// Notes something; `rests_on` is a file that has to be on the disk before. How far the journal has to be durable for it to be:
     /// never, if it has failed, which [`Journal::durable`] tells.
-    pub(crate) fn note(&self, entries: &[Entry], rests_on: Option<PathBuf>) -> u64 {
-        let durable_at = self.note_soon(entries, rests_on);
-        self.flush();
-        durable_at
+    pub(crate) fn note(&self, entries: impl IntoIterator<Item = Entry>, rests_on: Option<PathBuf>) -> u64 {
+        self.note_soon(entries, rests_on);
+        if self.flush() { self.0.lock().journal.written() } else { u64::MAX }
     }
 
     /// As [`Journal::note`], and if titan is killed before [`Journal::flush`], or the next sync, it was never noted.
-    pub(crate) fn note_soon(&self, entries: &[Entry], rests_on: Option<PathBuf>) -> u64 {
+    pub(crate) fn note_soon(&self, entries: impl IntoIterator<Item = Entry>, rests_on: Option<PathBuf>) -> u64 {
         let mut inner = self.0.lock();
         inner.files.extend(rests_on);
-        match inner.journal.append(entries) {
-            Ok(written) => {
-                inner.is_unflushed = true;
-                written
-            }
-            Err(error) => {
-                self.0.fail(&mut inner, &io::Error::other(error));
-                u64::MAX
-            }
+        inner.gathered.extend(entries);
+        inner.is_unflushed = true;
+        if inner.gathered.len() >= MOST_GATHERED && !self.0.write(&mut inner) {
+            return u64::MAX;
         }
+        // What is gathered is written in one go, so whatever is durable beyond what is written now has all of it.
+        inner.journal.written() + u64::from(!inner.gathered.is_empty())
     }
 
     /// Whatever becomes of titan, what was noted stays, and is on the disk soon. False: it has failed, which [`Journal::durable`]
     /// tells.
     pub(crate) fn flush(&self) -> bool {
         let mut inner = self.0.lock();
-        let wakes = std::mem::take(&mut inner.is_unflushed);
-        if wakes && let Err(error) = inner.journal.flush() {
-            self.0.fail(&mut inner, &io::Error::other(error));
-        }
-        let is_noted = inner.failure.is_none();
+        let wakes = inner.is_unflushed;
+        let is_noted = self.0.flush(&mut inner);
         // The thread takes this lock first.
         drop(inner);
         if wakes {
@@ -188,6 +192,32 @@ impl Shared {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes what is gathered. False: the journal has failed.
+    fn write(&self, inner: &mut Inner) -> bool {
+        let Inner { journal, gathered, .. } = inner;
+        let written = journal.append(gathered);
+        gathered.clear();
+        self.is_well(inner, written.map(drop))
+    }
+
+    /// Writes what is gathered, and all that is written is the system's. False: the journal has failed.
+    fn flush(&self, inner: &mut Inner) -> bool {
+        if !std::mem::take(&mut inner.is_unflushed) {
+            return inner.failure.is_none();
+        }
+        self.write(inner) && {
+            let flushed = inner.journal.flush();
+            self.is_well(inner, flushed)
+        }
+    }
+
+    fn is_well(&self, inner: &mut Inner, done: Result<(), JournalError>) -> bool {
+        if let Err(error) = done {
+            self.fail(inner, &io::Error::other(error));
+        }
+        inner.failure.is_none()
+    }
+
     fn fail(&self, inner: &mut Inner, error: &io::Error) {
         inner.journal.fail();
         // A disk that takes nothing may not take this either.
@@ -211,15 +241,14 @@ fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
         }
         while woken.try_recv().is_ok() {}
         let Some(shared) = shared.upgrade() else { return };
-        let (written, files, flushed) = {
+        let (written, files) = {
             let mut inner = shared.lock();
-            inner.is_unflushed = false;
-            (inner.journal.written(), std::mem::take(&mut inner.files), inner.journal.flush().map_err(io::Error::other))
+            if !shared.flush(&mut inner) {
+                continue;
+            }
+            (inner.journal.written(), std::mem::take(&mut inner.files))
         };
-        let synced = flushed
-            .and_then(|()| sync_files(&files))
-            .and_then(|()| sync_folders_of(&files))
-            .and_then(|()| file.sync_data());
+        let synced = sync_files(&files).and_then(|()| sync_folders_of(&files)).and_then(|()| file.sync_data());
         let mut inner = shared.lock();
         match synced {
             Ok(()) => {
@@ -251,7 +280,7 @@ mod tests {
         let result = folder.path().join("result");
         std::fs::write(&result, "x").unwrap();
         let journal = Journal::open(folder.path(), |_, _| panic!("it is new")).unwrap();
-        let numbers: Vec<u64> = (0..100).map(|index| journal.note(&[told(index)], Some(result.clone()))).collect();
+        let numbers: Vec<u64> = (0..100).map(|index| journal.note([told(index)], Some(result.clone()))).collect();
         assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
         journal.sync().unwrap();
         let last = numbers[99];
@@ -266,7 +295,7 @@ mod tests {
     fn a_file_that_is_there_no_more_is_nothing_to_wait_for() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path(), |_, _| ()).unwrap();
-        journal.note(&[told(1)], Some(folder.path().join("gone")));
+        journal.note([told(1)], Some(folder.path().join("gone")));
         journal.sync().unwrap();
     }
 
@@ -276,7 +305,7 @@ mod tests {
         let journal = Journal::open(folder.path(), |_, _| ()).unwrap();
         let long = Entry::Taken { task: TaskId { job: JobId(0), index: 0 }, values: vec![vec![0; 2 << 20]] };
         assert!(journal.flush());
-        assert_eq!(journal.note(&[long], None), u64::MAX);
+        assert_eq!(journal.note([long], None), u64::MAX);
         assert!(!journal.flush(), "nothing may be sent that rests on it");
         let error = journal.sync().unwrap_err().to_string();
         assert!(error.contains("journal: an entry is too long"), "{error}");

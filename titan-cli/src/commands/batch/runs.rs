@@ -297,7 +297,7 @@ impl RunsSink {
     fn conclude(&mut self, number: u32, run: &Run) {
         if !run.is_spoiled {
             let told: Vec<Entry> = self.tasks_of(number).map(|task| Entry::Told { task }).collect();
-            let noted = self.journal.note(&told, None);
+            let noted = self.journal.note(told, None);
             self.removable.push_back((noted, number));
         }
         let durable = self.journal.durable_now();

@@ -14,7 +14,7 @@ use super::runner::{Runner, Stopped};
 const MANY: u32 = 1_000_000;
 const ONE: u32 = 1;
 /// Bytes of the journal at which about half of the tasks are done.
-const HALF_JOURNAL_BYTES: u64 = 18_500_000;
+const HALF_JOURNAL_BYTES: u64 = 14_000_000;
 /// What HyperQueue takes, as it was measured elsewhere: seconds until a million tasks are accepted, and bytes for each.
 const HYPERQUEUE_SECONDS: f64 = 1.0;
 const HYPERQUEUE_BYTES: f64 = 343.0;

@@ -86,7 +86,7 @@ fn feed(
             return Err(format!("the values of task {} are too long for a command", table.added() + 1));
         }
         let task = TaskId { job: JOB, index: table.added() };
-        journal.note(&[Entry::Taken { task, values: values.clone() }], None);
+        journal.note([Entry::Taken { task, values: values.clone() }], None);
         table.add(values);
         if fed.blocking_send(Fed::More { job: JOB, tasks: 1 }).is_err() {
             // The batch is over.
