@@ -190,7 +190,7 @@ pub(crate) struct Driver<'a> {
     now: Timestamp,
     directory: &'a BatchDir,
     journal: Journal,
-    /// The last that was noted.
+    /// How far the journal has to be durable for the last that was noted to be.
     noted: u64,
     /// Effects that wait until it is on the disk.
     gate: Gate,

@@ -125,7 +125,7 @@ pub(crate) struct Tally {
     pub(crate) failures: Vec<FailureKind>,
     /// Whether a signal has asked titan to end.
     pub(crate) is_stopping: bool,
-    /// By where they run, after which task it is.
+    /// Attempts that run, and since when, by task, and then by host.
     running: BTreeMap<(TaskId, HostId), (AttemptId, Instant)>,
 }
 

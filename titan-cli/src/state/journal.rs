@@ -27,7 +27,7 @@ const EAGER_SPAN: Duration = Duration::from_millis(100);
 /// For how long.
 const GATHERING_SPAN: Duration = Duration::from_millis(10);
 
-/// Entries that are written together at the most: one frame's worth.
+/// So many gathered entries are written at once.
 const MOST_GATHERED: usize = 256;
 
 /// How far the journal is on the disk, in bytes, or why there will be no more.
@@ -56,7 +56,7 @@ struct Inner {
     gathered: Vec<Entry>,
     /// Whether something was noted that a killed titan hasn't noted.
     is_unflushed: bool,
-    /// Files that what was written rests on.
+    /// Files that what was noted rests on.
     files: Vec<PathBuf>,
     durable: u64,
     failure: Option<Arc<io::Error>>,
@@ -129,7 +129,7 @@ impl Journal {
     /// never, if it has failed, which [`Journal::durable`] tells.
     pub(crate) fn note(&self, entries: impl IntoIterator<Item = Entry>, rests_on: Option<PathBuf>) -> u64 {
         self.note_soon(entries, rests_on);
-        if self.flush() { self.0.lock().journal.written() } else { u64::MAX }
+        self.flush_up_to().unwrap_or(u64::MAX)
     }
 
     /// As [`Journal::note`], and if titan is killed before [`Journal::flush`], or the next sync, it was never noted.
@@ -148,15 +148,20 @@ impl Journal {
     /// Whatever becomes of titan, what was noted stays, and is on the disk soon. False: it has failed, which [`Journal::durable`]
     /// tells.
     pub(crate) fn flush(&self) -> bool {
+        self.flush_up_to().is_some()
+    }
+
+    /// As [`Journal::flush`]: up to where that is. None: it has failed.
+    fn flush_up_to(&self) -> Option<u64> {
         let mut inner = self.0.lock();
         let wakes = inner.is_unflushed;
-        let is_noted = self.0.flush(&mut inner);
+        let written = self.0.flush(&mut inner).then(|| inner.journal.written());
         // The thread takes this lock first.
         drop(inner);
         if wakes {
             let _ = self.0.wake.send(());
         }
-        is_noted
+        written
     }
 
     /// How far it is on the disk.
@@ -174,9 +179,8 @@ impl Journal {
     /// # Errors
     /// The disk fails.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        self.flush();
+        let written = self.flush_up_to().unwrap_or(u64::MAX);
         let mut inner = self.0.lock();
-        let written = inner.journal.written();
         loop {
             match &inner.failure {
                 Some(failure) => return Err(io::Error::new(failure.kind(), failure.to_string())),

@@ -10,13 +10,13 @@ use crate::effect::Effect;
 /// Effects that wait. The driver and the simulator both put theirs through one.
 #[derive(Debug, Default)]
 pub struct Gate {
-    /// Each with the frame of the journal that has to be on the disk.
+    /// Each with how far the journal has to be on the disk.
     waiting: VecDeque<(u64, Effect)>,
     durable: u64,
 }
 
 impl Gate {
-    /// A gate for a journal of which that frame is on the disk.
+    /// A gate for a journal that is on the disk up to there.
     pub fn new(durable: u64) -> Self {
         Self { waiting: VecDeque::new(), durable }
     }
@@ -30,7 +30,7 @@ impl Gate {
         None
     }
 
-    /// That frame is on the disk.
+    /// The journal is on the disk up to there.
     pub fn note_durable(&mut self, written: u64) {
         self.durable = self.durable.max(written);
     }

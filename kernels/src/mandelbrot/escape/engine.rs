@@ -1,11 +1,11 @@
 //! The vector algorithm, as a macro that is expanded beside each instruction set's operations.
 //!
-//! Two groups of vectors take turns at blocks of steps without a test, the longer the rarer escapes are (`Blocks`); while
-//! one makes its block, the other's lanes that escaped in theirs are dealt with, so that wrong guesses about them overlap with arithmetic: with what they had
-//! at the start and in the middle of the block they go to the queue, and the next pixels take their places. The `finish`
-//! macro, expanded beside this one, finds the exact counts of what is queued. One test for a block is enough because an
-//! escaped point never comes back (`shortcuts::is_on_rim` holds the exceptions). A point that reaches the limit is noticed
-//! by the clock: a group looks at its lanes when the first of them is due.
+//! Two groups of vectors take turns at blocks of steps without a test, the longer the rarer escapes are ([`block_for`]);
+//! while one makes its block, the other's lanes that escaped in theirs are dealt with, so that wrong guesses about them
+//! overlap with arithmetic: with what they had at the start and in the middle of the block they go to the queue, and the
+//! next pixels take their places. The `finish` macro, expanded beside this one, finds the exact counts of what is queued.
+//! One test for a block is enough because an escaped point never comes back (`shortcuts::is_on_rim` holds the exceptions).
+//! A point that reaches the limit is noticed by the clock: a group looks at its lanes when the first of them is due.
 //!
 //! Lanes that have escaped are dealt with a vector at a time, however many of its lanes they are: what they had is packed
 //! to the end of the queue, and the next pixels are spread over them.
@@ -34,12 +34,14 @@ pub(super) fn block_for(steps: f64) -> u32 {
 macro_rules! engine {
     ($(#[$features:meta])*) => {
         use super::engine::{LEAST_LIMIT_FOR_CYCLES, STEPS_BEFORE_SAVING, STEPS_PER_LOOK, block_for};
-        use super::feed::{Feed, Pixel};
+        use super::feed::{Feed, LARGEST_GROUP, Pixel};
         use super::{Cancelled, ESCAPE, Paint};
         use crate::Cancel;
 
         /// Lanes of a group.
         const GROUP_LANES: usize = GROUP * LANES;
+
+        const _: () = assert!(GROUP_LANES <= LARGEST_GROUP, "a group fits behind a chunk, and its lanes into the bits of a number");
 
         /// A vector for each of a group's.
         type Vectors = [Vector; GROUP];
@@ -156,7 +158,8 @@ macro_rules! engine {
         $(#[$features])*
         fn choose_block<P: Paint>(engine: &mut Engine<'_, '_, P>) {
             let steps = f64::from(STEPS_PER_LOOK) * (2 * GROUP_LANES) as f64;
-            let block = block_for(steps / std::mem::take(&mut engine.escapes) as f64);
+            let steps = steps / std::mem::take(&mut engine.escapes) as f64;
+            let block = block_for(steps.min(4.0 * engine.limit));
             if block != engine.block {
                 finish_all(&mut engine.queue, engine.limit, engine.paint);
                 (engine.block, engine.queue.block) = (block, block);

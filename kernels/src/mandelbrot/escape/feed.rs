@@ -1,6 +1,6 @@
 //! Hands out a rectangle's pixels to lanes that have become free, row by row, without those that need no iterations
 //! (which it paints itself), those on the rim (which it computes itself, one by one), and those that are probably inside
-//! because one next to them in the row above is (which it sets apart).
+//! because one next to them was thought to be (which it sets apart).
 
 use super::trap::LEAST_LIMIT;
 use super::{Batch, Cancelled, Paint, reference};
@@ -12,7 +12,7 @@ use crate::mandelbrot::shortcuts::{is_on_rim, never_escapes};
 const CHUNK: usize = 256;
 
 /// Lanes of the largest group: room behind a chunk's last pixel, so that a whole group can be read from there.
-const WIDEST: usize = 40;
+pub(super) const LARGEST_GROUP: usize = 40;
 
 /// What kind of point a pixel is, as bits.
 const NORMAL: u64 = 0;
@@ -41,22 +41,22 @@ pub(super) struct Feed<'a> {
     /// Ready pixels are at `start..end` of the arrays.
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) re: [f64; CHUNK + WIDEST],
-    pub(super) index: [f64; CHUNK + WIDEST],
+    pub(super) re: [f64; CHUNK + LARGEST_GROUP],
+    pub(super) index: [f64; CHUNK + LARGEST_GROUP],
     /// Imaginary part of the ready pixels' row.
     pub(super) im: f64,
-    /// For each column, the period of what was last found inside there; 0 if the last pixel there isn't known to be.
+    /// For each column, the period of what was last thought to be inside there; 0 if that has proved wrong, or was never so.
     inside: Vec<u32>,
     /// Pixels that are probably inside, and the period of one next to them.
     pub(super) suspects: Vec<(Pixel, u32)>,
-    /// Pixels that were set apart and have escaped.
+    /// Pixels that were set apart in vain.
     given_back: Vec<Pixel>,
 }
 
 impl<'a> Feed<'a> {
     pub(super) fn new(grid: &'a Grid, rect: Rect, limit: u32) -> Self {
         let (row, column, start, end) = (0, 0, 0, 0);
-        let empty = [0.0; CHUNK + WIDEST];
+        let empty = [0.0; CHUNK + LARGEST_GROUP];
         let inside = vec![0; if limit < LEAST_LIMIT { 0 } else { rect.width as usize }];
         let (suspects, given_back) = (Vec::new(), Vec::new());
         Self {
@@ -81,7 +81,7 @@ impl<'a> Feed<'a> {
         self.inside[(index % u64::from(self.rect.width)) as usize] = period;
     }
 
-    /// Takes back a pixel that was set apart: it has escaped.
+    /// Takes back a pixel that was set apart: it has escaped, or isn't proved to stay.
     pub(super) fn give_back(&mut self, pixel: Pixel) {
         self.note_inside(pixel.index.to_bits(), 0);
         self.given_back.push(pixel);

@@ -117,6 +117,26 @@ fn both_sides_of_the_edges_of_bulbs_are_as_defined() {
 }
 
 #[test]
+fn limits_about_the_ages_at_which_points_are_tried_are_as_defined() {
+    // The bulb of period 3, its satellite of period 9 and a small copy.
+    for limit in [255, 256, 257, 383, 384, 385, 1535, 1536, 1537, 6143, 6144, 6145] {
+        let rect = Rect { left: 0, top: 0, width: 60, height: 30 };
+        assert_as_defined((-0.1226, 0.8391), 0.06, rect, limit);
+    }
+}
+
+#[test]
+fn what_has_another_period_than_its_neighbour_ends_long_before_a_great_limit() {
+    // 24 pixels of the satellites at a limit of 2^31 would take minutes each if they were followed to it.
+    let limit = 1 << 31;
+    let grid = Grid::new((-0.1226, 0.8391), 0.03, (64, 64));
+    for simd in Simd::available() {
+        let painted = painted(simd, &grid, Rect { left: 0, top: 32, width: 64, height: 32 }, limit);
+        assert!(painted.points.iter().filter(|point| point.is_some_and(|(count, _)| count == limit)).count() > 300);
+    }
+}
+
+#[test]
 fn where_many_escape_at_once_all_is_as_defined() {
     // Columns of every length, so that groups are full, nearly so, and cut off by the end of a row.
     for width in [1, 23, 24, 25, 40, 47, 300] {

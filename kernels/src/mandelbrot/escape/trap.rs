@@ -7,18 +7,20 @@
 //! (a + b)² <= a²(1 + h) + b²(1 + 1/h) for h = 2^-10, used twice, that is s' = s·(4.01 m + 1030 s) + 2^-85. If after n steps
 //! s' and the square of the distance between z then and now are both at most 0.24 r², the disk lies within itself, and n
 //! is a multiple of the cycle's period. An orbit that passes |z|² > 4 would leave every bound (`shortcuts::is_on_rim`), so
-//! this one never does.
+//! this one never does, and didn't in these n steps: it could not have come back near z.
 //!
-//! Since neighbours are alike, this is tried for points next to one that is known to be inside, with its period. They are
-//! followed in groups of their own, without tests, from one [`age`] to the next; what has escaped meanwhile goes the ordinary
-//! way. What an ordinary lane found inside, by the limit or by a cycle, is searched for its period.
+//! Since neighbours are alike, this is tried for points next to one that is thought to be inside, with its period. They are
+//! followed in groups of their own, without tests, from one [`age`] to the next. What has escaped meanwhile, or isn't proved
+//! to stay at last, goes the ordinary way from the start. What an ordinary lane found inside, by the limit or by a cycle, is
+//! searched for its period.
 
-/// The most stages that a point goes through.
-pub(super) const STAGES: usize = 12;
+/// The most stages that a point goes through. What isn't proved after the last, at an age of 6144, is left to the search for
+/// cycles: it is on the edge, or its period is another.
+pub(super) const STAGES: usize = 4;
 
 /// Steps that a point of a stage has made: 96, then four times as many each time, as a try costs about as much as 96 steps.
 pub(super) fn age(stage: usize) -> u32 {
-    if stage == 0 { 0 } else { 96 << (2 * (stage - 1)).min(24) }
+    if stage == 0 { 0 } else { 96 << (2 * (stage - 1)) }
 }
 
 /// The disk's radius, squared: a small one for fast cycles, which start early, and for slow ones a smaller.
@@ -39,9 +41,6 @@ pub(super) const LEAST_LIMIT: u32 = 256;
 
 /// What the roundings of a step add to a disk's radius, squared: 2^-85.
 pub(super) const ROUNDING: f64 = 1.0 / (1u128 << 85) as f64;
-
-/// Steps between two looks at `cancel`.
-pub(super) const STEPS_PER_LOOK: u32 = 1 << 16;
 
 macro_rules! trap {
     ($(#[$features:meta])*) => {
@@ -116,12 +115,12 @@ macro_rules! trap {
                 let mut suspects = std::mem::take(&mut engine.feed.suspects);
                 for (pixel, period) in suspects.drain(..) {
                     if engine.traps.stages[0].push((0.0, 0.0), pixel, f64::from(period)) {
-                        follow_stage(engine, 0)?;
+                        follow_stage(engine, 0);
                     }
                 }
                 engine.feed.suspects = suspects;
                 take_early(engine);
-                if !more && !follow_all(engine)? {
+                if !more && !follow_all(engine) {
                     break;
                 }
             }
@@ -130,63 +129,54 @@ macro_rules! trap {
 
         /// Follows all points that wait, though they don't fill groups. Says whether there were any.
         $(#[$features])*
-        fn follow_all<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<bool, Cancelled> {
+        fn follow_all<P: Paint>(engine: &mut Engine<'_, '_, P>) -> bool {
             let mut any = false;
             for stage in 0..engine.traps.stages.len() {
                 if engine.traps.stages[stage].length > 0 {
                     any = true;
-                    follow_stage(engine, stage)?;
+                    follow_stage(engine, stage);
                 }
             }
-            Ok(any)
+            any
         }
 
         /// Follows the points of a stage to the next age, and those of the next stage if that fills its group.
         $(#[$features])*
-        fn follow_stage<P: Paint>(engine: &mut Engine<'_, '_, P>, stage: usize) -> Result<(), Cancelled> {
+        fn follow_stage<P: Paint>(engine: &mut Engine<'_, '_, P>, stage: usize) {
             let (next, limit) = (stage + 1, engine.limit as u32);
-            let is_last = next == engine.traps.stages.len();
             let mut suspects = std::mem::replace(&mut engine.traps.stages[stage], no_suspects());
-            let to = if is_last { limit } else { trap::age(next) };
-            let there = go_on(&mut suspects, to - trap::age(stage), engine.cancel)?;
-            let inside = if is_last {
+            let to = trap::age(next).min(limit);
+            let there = go_on(&mut suspects, to - trap::age(stage));
+            let inside = if to == limit {
                 there
             } else {
                 let most = suspects.longest_period() * trap::RETURNS;
-                there & returns(&suspects, there, trap::disk(next), most, |_, _| ())
+                returns(&suspects, there, trap::disk(next), most, |_, _| ())
             };
             for lane in 0..suspects.length {
                 let pixel = suspects.pixel(lane);
-                if there >> lane & 1 == 0 {
-                    engine.feed.give_back(pixel);
-                } else if inside >> lane & 1 == 1 {
+                if inside >> lane & 1 == 1 {
                     engine.paint.inside(pixel.index.to_bits());
+                } else if there >> lane & 1 == 0 || next == engine.traps.stages.len() {
+                    engine.feed.give_back(pixel);
                 } else if engine.traps.stages[next].push(suspects.z(lane), pixel, suspects.period.0[lane]) {
-                    follow_stage(engine, next)?;
+                    follow_stage(engine, next);
                 }
             }
-            Ok(())
         }
 
         /// Makes that many steps of all points. Returns those that haven't escaped, as bits.
         $(#[$features])*
-        fn go_on(suspects: &mut Suspects, steps: u32, cancel: &Cancel) -> Result<u64, Cancelled> {
-            let (mut x, mut y, mut left) = (vectors(&suspects.x.0), vectors(&suspects.y.0), steps);
-            while left > 0 {
-                let steps = left.min(trap::STEPS_PER_LOOK);
-                iterate(&mut x, &mut y, (&suspects.re.0, &suspects.im.0), steps);
-                left -= steps;
-                if cancel.is_set() {
-                    return Err(Cancelled);
-                }
-            }
+        fn go_on(suspects: &mut Suspects, steps: u32) -> u64 {
+            let (mut x, mut y) = (vectors(&suspects.x.0), vectors(&suspects.y.0));
+            iterate(&mut x, &mut y, (&suspects.re.0, &suspects.im.0), steps);
             put(&x, &mut suspects.x);
             put(&y, &mut suspects.y);
             let mut escaped = 0;
             for vector in 0..GROUP {
                 escaped |= bits_beyond(magnitude(x[vector], y[vector]), ESCAPE) << (vector * LANES);
             }
-            Ok(!escaped & ((1u64 << suspects.length) - 1))
+            !escaped & ((1 << suspects.length) - 1)
         }
 
         /// Those of the wanted points around which a disk of that radius, squared, returns into itself within so many steps.
