@@ -1,5 +1,9 @@
 //! Every instruction set against the definition.
 
+use std::sync::mpsc::{self, RecvTimeoutError::Timeout};
+use std::thread;
+use std::time::Duration;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -127,12 +131,24 @@ fn limits_about_the_ages_at_which_points_are_tried_are_as_defined() {
 
 #[test]
 fn what_has_another_period_than_its_neighbour_ends_long_before_a_great_limit() {
-    // 24 pixels of the satellites at a limit of 2^31 would take minutes each if they were followed to it.
-    let limit = 1 << 31;
-    let grid = Grid::new((-0.1226, 0.8391), 0.03, (64, 64));
+    // Satellites of the bulb of period 3. To the limit a group of pixels takes seconds at the best, and there are hundreds.
+    let (limit, side) = (1 << 31, 64);
+    let grid = Grid::new((-0.1226, 0.8391), 0.03, (side, side));
     for simd in Simd::available() {
-        let painted = painted(simd, &grid, Rect { left: 0, top: 32, width: 64, height: 32 }, limit);
-        assert!(painted.points.iter().filter(|point| point.is_some_and(|(count, _)| count == limit)).count() > 300);
+        let mut paint = Painted { points: vec![None; (side * side / 2) as usize], limit };
+        let (cancel, (done, waits)) = (Cancel::default(), mpsc::channel::<()>());
+        thread::scope(|scope| {
+            let cancel = &cancel;
+            scope.spawn(move || {
+                if waits.recv_timeout(Duration::from_secs(60)) == Err(Timeout) {
+                    cancel.set();
+                }
+            });
+            let rect = Rect { left: 0, top: side / 2, width: side, height: side / 2 };
+            assert_eq!(compute(simd, &grid, rect, limit, &mut paint, cancel), Ok(()), "{simd:?}: not in a minute");
+            drop(done);
+        });
+        assert!(paint.points.iter().filter(|point| point.is_some_and(|(count, _)| count == limit)).count() > 300);
     }
 }
 
