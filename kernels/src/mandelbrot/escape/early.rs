@@ -24,8 +24,11 @@ macro_rules! early {
         $(#[$features])*
         fn take_early<P: Paint>(engine: &mut Engine<'_, '_, P>) {
             let ready = engine.feed.ready();
-            if engine.early.pause > 0 || ready < GROUP_LANES {
-                engine.early.pause = engine.early.pause.saturating_sub(1);
+            if ready < GROUP_LANES {
+                return;
+            }
+            if engine.early.pause > 0 {
+                engine.early.pause -= 1;
                 return;
             }
             let (start, end) = (engine.feed.start, engine.feed.end);
@@ -50,10 +53,11 @@ macro_rules! early {
             iterate(&mut x, &mut y, (&re.0, &im.0), FIRST_BLOCK / 2);
             let middle = (x, y);
             iterate(&mut x, &mut y, (&re.0, &im.0), FIRST_BLOCK / 2);
+            let escaped = escaped_of(&x, &y);
             for vector in 0..GROUP {
                 let lanes_before = vector * LANES;
                 let real = EVERY_LANE & !(u64::MAX << length.saturating_sub(lanes_before).min(LANES));
-                let escaped = bits_beyond(magnitude(x[vector], y[vector]), ESCAPE) & real;
+                let escaped = escaped >> lanes_before & real;
                 let (re, index) = (load(&re.0, lanes_before), load(&feed.index, at + lanes_before));
                 store(packed(escaped, middle.0[vector]), &mut queue.middle[0], queue.length);
                 store(packed(escaped, middle.1[vector]), &mut queue.middle[1], queue.length);

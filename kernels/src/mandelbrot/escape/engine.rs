@@ -82,12 +82,11 @@ macro_rules! engine {
             groups: [Group; 2],
             /// When both groups will have made the block that they are at.
             now: f64,
-            /// Steps between two tests; those of the queue's points too.
-            block: u32,
             /// Points that have escaped since the last look.
             escapes: usize,
             /// Lanes that have a pixel.
             busy: usize,
+            /// What has escaped in blocks as long as those that are made.
             queue: Queue,
             early: Early,
             traps: Traps,
@@ -108,7 +107,6 @@ macro_rules! engine {
             let mut engine = Engine {
                 groups: [idle_group(), idle_group()],
                 now: 0.0,
-                block: block_for(0.0),
                 escapes: 0,
                 busy: 2 * GROUP_LANES,
                 queue: empty_queue(block_for(0.0)),
@@ -143,7 +141,7 @@ macro_rules! engine {
         /// Makes the blocks between two looks. All lanes are settled before and after.
         $(#[$features])*
         fn make_blocks<P: Paint>(engine: &mut Engine<'_, '_, P>) -> Result<(), Cancelled> {
-            let (block, length) = (engine.block, f64::from(engine.block));
+            let (block, length) = (engine.queue.block, f64::from(engine.queue.block));
             for _ in 0..STEPS_PER_LOOK / block {
                 engine.now += length;
                 advance(&mut engine.groups[0], block);
@@ -160,9 +158,9 @@ macro_rules! engine {
             let steps = f64::from(STEPS_PER_LOOK) * (2 * GROUP_LANES) as f64;
             let steps = steps / std::mem::take(&mut engine.escapes) as f64;
             let block = block_for(steps.min(4.0 * engine.limit));
-            if block != engine.block {
+            if block != engine.queue.block {
                 finish_all(&mut engine.queue, engine.limit, engine.paint);
-                (engine.block, engine.queue.block) = (block, block);
+                engine.queue.block = block;
             }
         }
 
@@ -235,11 +233,18 @@ macro_rules! engine {
             group.now ^= 1;
             put(&x, &mut group.z[group.now][0]);
             put(&y, &mut group.z[group.now][1]);
+            group.escaped = escaped_of(&x, &y);
+        }
+
+        /// The lanes beyond the escape, as bits.
+        #[inline]
+        $(#[$features])*
+        fn escaped_of(x: &Vectors, y: &Vectors) -> u64 {
             let mut escaped = 0;
             for vector in 0..GROUP {
                 escaped |= bits_beyond(magnitude(x[vector], y[vector]), ESCAPE) << (vector * LANES);
             }
-            group.escaped = escaped;
+            escaped
         }
 
         /// Deals with a group's lanes that have escaped or reached the limit in its last block, which ended at `now`.
@@ -281,7 +286,7 @@ macro_rules! engine {
         #[inline]
         $(#[$features])*
         fn enqueue<P: Paint>(engine: &mut Engine<'_, '_, P>, (group, at): (usize, usize), lanes: u64, now: f64) {
-            let begun = now - f64::from(engine.block);
+            let begun = now - f64::from(engine.queue.block);
             let (group, queue) = (&engine.groups[group], &mut engine.queue);
             let (to, start) = (queue.length, &group.z[group.now ^ 1]);
             for axis in 0..2 {

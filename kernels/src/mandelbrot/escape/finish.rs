@@ -1,4 +1,4 @@
-//! The second half of the vector algorithm, a macro too: exact counts for the points that have left their group.
+//! The second part of the vector algorithm, a macro too: exact counts for the points that have left their group.
 //!
 //! Points wait in a queue until they fill a group. Each has escaped within the block after its z at the start; if it
 //! hasn't yet in the middle, that is where to look. Then the count is found by halving: a quarter of a block, an eighth and

@@ -4,9 +4,9 @@
 //! A step is (x, y) <- (fma(x, x, fma(-y, y, re)), fma(x + x, y, im)). After its escape a point goes on, uncounted,
 //! until |z|² > 2^16 or for 8 steps, so that colours can be continuous. The module `reference` is that text as code.
 //!
-//! `engine`, `finish`, `trap` and `early` are the vector algorithm, written once and compiled for each instruction set with the
-//! operations of `portable`, `avx2` or `avx512`. The environment variable `TITAN_SIMD` (one of those names; read
-//! once) forces a set.
+//! `engine`, `finish`, `trap` and `early` are the vector algorithm, written once and compiled for each instruction set
+//! with the operations of `portable`, `avx2` or `avx512`. The environment variable `TITAN_SIMD` (one of those names;
+//! read once) forces a set.
 
 #[macro_use]
 mod engine;

@@ -65,9 +65,9 @@ macro_rules! trap {
             stages: Vec<Suspects>,
             /// Points that are inside, whose period isn't known.
             found: Suspects,
-            /// Groups of these that aren't searched, since that was in vain lately: how many still, and how many at last.
-            skip: u32,
-            skipped: u32,
+            /// Groups of these that aren't searched, since that was in vain lately: how many still, and of how many.
+            pause: u32,
+            whole_pause: u32,
         }
 
         fn no_suspects() -> Suspects {
@@ -77,7 +77,7 @@ macro_rules! trap {
 
         fn no_traps(limit: u32) -> Traps {
             let stages = (0..trap::STAGES).take_while(|&stage| limit >= trap::LEAST_LIMIT && trap::age(stage) < limit);
-            Traps { stages: stages.map(|_| no_suspects()).collect(), found: no_suspects(), skip: 0, skipped: 0 }
+            Traps { stages: stages.map(|_| no_suspects()).collect(), found: no_suspects(), pause: 0, whole_pause: 0 }
         }
 
         impl Suspects {
@@ -172,11 +172,7 @@ macro_rules! trap {
             iterate(&mut x, &mut y, (&suspects.re.0, &suspects.im.0), steps);
             put(&x, &mut suspects.x);
             put(&y, &mut suspects.y);
-            let mut escaped = 0;
-            for vector in 0..GROUP {
-                escaped |= bits_beyond(magnitude(x[vector], y[vector]), ESCAPE) << (vector * LANES);
-            }
-            !escaped & ((1 << suspects.length) - 1)
+            !escaped_of(&x, &y) & ((1 << suspects.length) - 1)
         }
 
         /// Those of the wanted points around which a disk of that radius, squared, returns into itself within so many steps.
@@ -200,8 +196,9 @@ macro_rules! trap {
                 }
                 now &= wanted & !returned;
                 returned |= now;
-                for lane in (0..GROUP_LANES).filter(|lane| now >> lane & 1 == 1) {
-                    tell(lane, step);
+                while now != 0 {
+                    tell(now.trailing_zeros() as usize, step);
+                    now &= now - 1;
                 }
                 if returned == wanted {
                     break;
@@ -217,8 +214,8 @@ macro_rules! trap {
                 return;
             }
             let found = std::mem::replace(&mut engine.traps.found, no_suspects());
-            if engine.traps.skip > 0 {
-                engine.traps.skip -= 1;
+            if engine.traps.pause > 0 {
+                engine.traps.pause -= 1;
                 return;
             }
             let (feed, longest) = (&mut engine.feed, trap::longest_period(engine.limit as u32));
@@ -226,8 +223,8 @@ macro_rules! trap {
             let returned = returns(&found, every, trap::disk(2), longest, |lane, period| {
                 feed.note_inside(found.index.0[lane].to_bits(), period);
             });
-            engine.traps.skipped = if returned == 0 { (2 * engine.traps.skipped).clamp(1, 64) } else { 0 };
-            engine.traps.skip = engine.traps.skipped;
+            let whole = if returned == 0 { (2 * engine.traps.whole_pause).clamp(1, 64) } else { 0 };
+            (engine.traps.pause, engine.traps.whole_pause) = (whole, whole);
         }
     };
 }
