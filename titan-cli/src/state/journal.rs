@@ -296,6 +296,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_noted_soon_is_durable_together_and_takes_one_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), |_, _| panic!("it is new")).unwrap();
+        let begin = journal.durable_now();
+        for index in 0..10 {
+            journal.note([told(index)], None);
+        }
+        journal.sync().unwrap();
+        let before = journal.durable_now();
+        // The last ten, and then more than is gathered.
+        let all = 20 + 2 * MOST_GATHERED as u32;
+        for (range, most_bytes) in [(10..20, (before - begin) / 2), (20..all, u64::MAX)] {
+            let before = journal.durable_now();
+            let noted: Vec<u64> = range.map(|index| journal.note_soon([told(index)], None)).collect();
+            assert!(noted.iter().all(|at| *at > before), "not on the disk: {noted:?}, {before}");
+            journal.sync().unwrap();
+            let durable = journal.durable_now();
+            assert!(noted.iter().all(|at| *at <= durable), "on the disk: {noted:?}, {durable}");
+            assert!(durable - before <= most_bytes, "{} bytes, at most {most_bytes}", durable - before);
+        }
+        drop(journal);
+        let mut entries = Vec::new();
+        Journal::open(folder.path(), |entry, _| entries.push(entry)).unwrap();
+        assert_eq!(entries, (0..all).map(told).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_file_that_is_there_no_more_is_nothing_to_wait_for() {
         let folder = tempfile::tempdir().unwrap();
         let journal = Journal::open(folder.path(), |_, _| ()).unwrap();
