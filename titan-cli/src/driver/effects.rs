@@ -72,8 +72,7 @@ impl Driver<'_> {
     pub(super) fn on_staged(&mut self, staged: StagedStart) {
         if self.staging.withdraw(staged.attempt) {
             self.on_ready(staged);
-            self.now = self.clock.now();
-            self.handle_all();
+            self.handle_all(self.clock.now());
         }
     }
 

@@ -2,7 +2,8 @@
 //! noted, and carries effects out in order, each when what was noted before it is on the disk.
 //!
 //! # Layout
-//! - this file: the loop. One `select!` makes events; everything after it is synchronous.
+//! - this file: the loop. One `select!` hears of what happens; everything after it is synchronous.
+//! - [`events`]: what was heard becomes events, and the manager decides.
 //! - [`effects`]: what the manager wants is done.
 //! - [`host`], [`greeting`], [`backoff`], [`network`], [`connection`], [`offers`]: one host from start to end.
 //! - [`spool`]: results in the batch's directory; [`keeper`]: what a session's attempts send.
@@ -14,6 +15,7 @@ pub(crate) mod backoff;
 pub(crate) mod clock;
 pub(crate) mod connection;
 mod effects;
+mod events;
 pub(crate) mod greeting;
 pub(crate) mod host;
 pub(crate) mod keeper;
@@ -36,13 +38,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use titan_agent::descriptors;
 use titan_manager::journal::Gate;
 use titan_manager::{Effect, Event, HostId, JobSpec, Manager, Verdict, WorkerId};
 use titan_proto::files::BlobId;
 use titan_proto::id::JobId;
 use titan_proto::message::Part;
-use titan_proto::time::Timestamp;
 
 use crate::batch::reuse::Reuse;
 use crate::files::{Input, TaskFiles};
@@ -186,8 +186,6 @@ pub(crate) struct Inlets {
 pub(crate) struct Driver<'a> {
     manager: Manager,
     clock: Clock,
-    /// When what is handled happened: what came together has one time.
-    now: Timestamp,
     directory: &'a BatchDir,
     journal: Journal,
     /// How far the journal has to be durable for the last that was noted to be.
@@ -233,7 +231,6 @@ impl<'a> Driver<'a> {
         let (connections, sources, events) = (BTreeMap::new(), Vec::new(), VecDeque::new());
         Self {
             manager,
-            now: clock.now(),
             clock,
             directory,
             journal,
@@ -317,15 +314,7 @@ impl<'a> Driver<'a> {
             tokio::select! {
                 count = self.news.recv_many(&mut self.unheard_news, NEWS_AT_ONCE), if hears => {
                     hears = count > 0;
-                    self.now = self.clock.now();
-                    let mut unheard = std::mem::take(&mut self.unheard_news);
-                    for news in unheard.drain(..) {
-                        // Nobody waits for what comes after the end.
-                        if !self.is_over() {
-                            self.on_news(news);
-                        }
-                    }
-                    self.unheard_news = unheard;
+                    self.on_all_news();
                 }
                 Some(ended) = tasks.join_next() => unwound(ended),
                 count = self.fed.recv_many(&mut self.unheard_fed, FED_AT_ONCE), if feeds => {
@@ -397,8 +386,7 @@ impl<'a> Driver<'a> {
         while let Some(effect) = self.gate.next_due() {
             self.carry_out(effect);
         }
-        self.now = self.clock.now();
-        self.handle_all();
+        self.handle_all(self.clock.now());
     }
 
     /// What doesn't stop in time is given up.
@@ -437,92 +425,6 @@ impl<'a> Driver<'a> {
                 }
             }
         }
-    }
-
-    fn on_news(&mut self, news: News) {
-        match news {
-            News::Joined { host, worker, capacity, commands, joined, is_local, is_alone, held } => {
-                self.connections
-                    .insert(worker, Connected { host, commands, outbox: Vec::new(), is_local, slots: capacity.slots });
-                // What an attempt sends is a file of the spool until it is whole.
-                let slots = self.connections.values().map(|connected| u64::from(connected.slots)).sum();
-                descriptors::make_room(slots, u64::from(titan_manager::MAX_DEPTH));
-                self.tell(&Note::Joined { host, joined });
-                self.handle(Event::WorkerJoined { host, worker, capacity, is_alone, held });
-            }
-            News::Message { worker, message } => {
-                self.tell_said(worker, false, &message);
-                self.handle_with_others(Event::Message { worker, message });
-            }
-            News::Heard { worker } => self.handle_with_others(Event::Heard { worker }),
-            News::Lost { host, worker, reason, is_dead } => {
-                self.connections.remove(&worker);
-                self.staging.forget(worker);
-                self.tell(&Note::Lost { host, reason });
-                self.handle(Event::SessionLost { worker, is_dead });
-            }
-            News::Away { host, reason } => self.tell(&Note::Away { host, reason }),
-            News::Back { host } => self.tell(&Note::Back { host }),
-            News::Trouble { host, error } => {
-                self.tell(&Note::Trouble { host, error });
-                self.handle(Event::StartFailed { host });
-            }
-            News::Down { host, error } => self.on_down(host, error),
-            News::CannotKeep { error } if self.is_one => self.ended.write_error = Some(error),
-            News::CannotKeep { error } => drop(self.ended.unwritten.get_or_insert(error)),
-        }
-    }
-
-    /// Tasks that come one by one grow their job together, as far as they are there.
-    fn on_fed(&mut self) {
-        let mut feds = std::mem::take(&mut self.unheard_fed).into_iter().peekable();
-        while let Some(fed) = feds.next() {
-            match fed {
-                Fed::More { job, mut tasks } => {
-                    while let Some(Fed::More { tasks: more, .. }) =
-                        feds.next_if(|next| matches!(next, Fed::More { job: next, .. } if *next == job))
-                    {
-                        tasks += more;
-                    }
-                    self.handle(Event::Grow { job, tasks });
-                }
-                Fed::Closed { job } => self.handle(Event::Close { job }),
-                Fed::Failed { job, reason } => {
-                    self.tell(&Note::NoMoreTasks { reason: reason.clone() });
-                    self.ended.feed_error = Some(reason);
-                    self.handle(Event::Close { job });
-                }
-            }
-        }
-    }
-
-    fn on_down(&mut self, host: HostId, error: crate::launch::LaunchError) {
-        self.tell(&Note::Down { host, error });
-        self.handle(Event::HostDown { host });
-    }
-
-    fn handle(&mut self, event: Event) {
-        self.now = self.clock.now();
-        self.handle_with_others(event);
-    }
-
-    /// As `handle`, at the time of what came with it.
-    fn handle_with_others(&mut self, event: Event) {
-        self.events.push_back(event);
-        self.handle_all();
-    }
-
-    fn handle_all(&mut self) {
-        let mut effects = std::mem::take(&mut self.effects);
-        while let Some(event) = self.events.pop_front() {
-            self.manager.handle(self.now, event, &mut effects);
-            for effect in effects.drain(..) {
-                if let Some(effect) = self.gate.pass(self.noted, effect) {
-                    self.carry_out(effect);
-                }
-            }
-        }
-        self.effects = effects;
     }
 
     fn tell_said(&mut self, worker: WorkerId, is_ours: bool, message: &impl fmt::Debug) {
