@@ -1,9 +1,11 @@
 //! The fault matrix: tasks that run out of memory, leave daemons, or print without end.
 
+use std::time::Duration;
+
 use titan_tests::matrix::batch::NOTES;
 use titan_tests::matrix::stage::{AGENT, open_gate_on};
 use titan_tests::matrix::{COMMANDS, Pace, Recovery, Row, Stage, play};
-use titan_tests::rig::Signal;
+use titan_tests::rig::{Signal, holds_within};
 
 /// Leaves daemons of three kinds: one in a session of its own, one whose parents have ended, one that holds nothing open.
 const DAEMONS: &str = "setsid sleep 7001 & (sleep 7002 &); (setsid sh -c 'trap \"\" HUP TERM; exec sleep 7003' </dev/null >/dev/null 2>&1 &)";
@@ -109,10 +111,15 @@ fn take_too_much_memory(stage: &mut Stage) {
     stage.retry();
 }
 
+/// They are there, once what the tasks have forked has become them.
 fn assert_daemons(stage: &mut Stage) {
-    let processes = stage.host("beta").processes();
     for daemon in ["sleep 7001", "sleep 7002", "sleep 7003"] {
-        assert!(processes.iter().any(|process| process.line() == daemon), "{daemon} isn't there: {processes:?}");
+        let mut processes = Vec::new();
+        let is_there = holds_within(Duration::from_secs(10), || {
+            processes = stage.host("beta").processes();
+            processes.iter().any(|process| process.line() == daemon)
+        });
+        assert!(is_there, "{daemon} isn't there: {processes:?}");
     }
 }
 
