@@ -243,6 +243,8 @@ fn a_dry_run_prints_what_could_be_pasted() {
     let outcome = sh(&desk, "$titan map --dry-run touch '{}x' ::: 'a b' c").expect(0);
     assert_eq!(outcome.text(), "touch 'a bx'\ntouch cx\n");
     assert!(desk.work_files().is_empty());
+    sh(&desk, "$titan map --dry-run -o 'made here/{}.txt' -s 'echo {} > made\\ here/{}.txt' ::: 1 2 | sh").expect(0);
+    assert_eq!(desk.read("made here/2.txt"), b"2\n");
 }
 
 #[test]

@@ -722,3 +722,19 @@ fn other_batches_of_a_file_that_write_the_same_are_told() {
     assert!(outcome.stderr.contains(&format!("batch {newer} of b.toml is newer")), "{}", outcome.stderr);
     desk.wait_until_tidy();
 }
+
+/// What a mistyped host has left behind is nothing that a later `titan resume` should take.
+#[test]
+fn a_batch_that_no_host_has_begun_is_over() {
+    let desk = Desk::new();
+    desk.run("map -k --hosts nobody.invalid echo ::: 1 2").expect(3);
+    let listed = desk.run("batches").expect(0).text();
+    assert!(listed.contains("FAILED") && listed.contains("0/2"), "{listed}");
+    let outcome = desk.run("resume").expect(3);
+    assert!(outcome.stderr.contains("is over: FAILED"), "{}", outcome.stderr);
+    let id = listed.lines().nth(1).and_then(|line| line.split(' ').next()).expect("a batch").to_owned();
+    let outcome = desk.run(&format!("resume {id} --retry-failed --hosts nobody.invalid")).expect(3);
+    let left = format!("continue with: titan resume {id}; to drop it: titan cancel {id}");
+    assert!(outcome.stderr.contains(&left), "{}", outcome.stderr);
+    assert_eq!(desk.run(&format!("resume {id} --retry-failed --local")).expect(0).text(), "1\n2\n");
+}

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use titan_manager::End;
+use titan_manager::{End, Verdict};
 
 use super::Batch;
 use crate::config::text::{counted, printable};
@@ -24,19 +24,25 @@ pub(super) struct Judged {
     code: u8,
     outputs: Vec<String>,
     failure: Option<Failure>,
+    /// No host was ever of use to it, and none may come yet: nothing is left that a bare `titan resume` should take.
+    never_began: bool,
 }
 
 impl Judged {
     /// Judges, and says why if there is no worker or somebody has interrupted.
     pub(super) fn of(
         batch: &Batch<'_>,
+        is_new: bool,
         ended: &Ended,
         committed: io::Result<Vec<PathBuf>>,
         progress: &mut Progress,
     ) -> Self {
-        match judge(batch, ended, committed, progress) {
-            Ok((code, outputs)) => Self { code, outputs, failure: None },
-            Err(failure) => Self { code: failure.code, outputs: Vec::new(), failure: Some(failure) },
+        let is_idle = |verdict: Verdict| verdict.end == End::NoWorkers && verdict.completed + verdict.failed == 0;
+        let never_began =
+            is_new && ended.verdict.is_some_and(is_idle) && !progress.tally.present().any(HostTally::may_come);
+        match judge(batch, never_began, ended, committed, progress) {
+            Ok((code, outputs)) => Self { code, outputs, failure: None, never_began },
+            Err(failure) => Self { code: failure.code, outputs: Vec::new(), failure: Some(failure), never_began },
         }
     }
 
@@ -45,7 +51,8 @@ impl Judged {
         // A journal that can't be written says nothing; what there is of it can be gone on with.
         let (Some(verdict), None) = (ended.verdict, &ended.write_error) else { return Ok(()) };
         let was_stopped = ended.ending.is_some() || verdict.end == End::NoWorkers;
-        let is_final = ended.is_cancelled || !(was_stopped || self.failure.is_some() || ended.feed_error.is_some());
+        let is_stopped = was_stopped || self.failure.is_some() || ended.feed_error.is_some();
+        let is_final = ended.is_cancelled || self.never_began || !is_stopped;
         let state = match self.code {
             exit::SUCCESS => BatchState::Completed,
             _ if ended.is_cancelled => BatchState::Cancelled,
@@ -95,6 +102,7 @@ impl Judged {
 
 fn judge(
     batch: &Batch<'_>,
+    never_began: bool,
     ended: &Ended,
     committed: io::Result<Vec<PathBuf>>,
     progress: &mut Progress,
@@ -117,8 +125,8 @@ fn judge(
     let code = match ended.verdict {
         Some(verdict) if verdict.end == End::NoWorkers => {
             explain_no_workers(batch, progress);
-            if verdict.completed > 0 || progress.tally.present().any(HostTally::may_come) {
-                progress.tell(&continue_with(batch));
+            if !never_began {
+                progress.tell(&format!("{}; to drop it: {}", continue_with(batch), to_batch(batch, "cancel")));
             }
             exit::NO_WORKERS
         }
@@ -134,9 +142,14 @@ fn judge(
 
 /// How a batch that isn't over is gone on with.
 fn continue_with(batch: &Batch<'_>) -> String {
+    format!("continue with: {}", to_batch(batch, "resume"))
+}
+
+/// A command about a batch, as it can be pasted.
+fn to_batch(batch: &Batch<'_>, command: &str) -> String {
     let folder = batch.batch_dir.map(|folder| folder.as_os_str().as_bytes().to_vec());
     let folder = folder.map(|folder| format!(" --batch-dir {}", String::from_utf8_lossy(&shell::for_paste(&[folder]))));
-    format!("continue with: titan resume{} {}", folder.unwrap_or_default(), batch.directory.id())
+    format!("titan {command}{} {}", folder.unwrap_or_default(), batch.directory.id())
 }
 
 fn explain_no_workers(batch: &Batch<'_>, progress: &mut Progress) {

@@ -151,9 +151,10 @@ impl Batch<'_> {
         progress.tally.leave_out(|name| self.cluster.find_host(name).is_none());
         if let Some(source) = &self.source {
             progress.say(&format!("titan: {source}"));
-            if !past.is_empty() {
-                progress.say(&going_on(self.directory.id(), &past));
-            }
+        }
+        let is_new = past.is_empty();
+        if !is_new {
+            progress.say(&going_on(self.directory.id(), &past));
         }
         let context = Context { directory: self.directory, progress: &progress, hosts: &hosts };
         let work = work(&context, &mut past).map_err(cannot)?;
@@ -169,7 +170,7 @@ impl Batch<'_> {
             _ => Ok(Vec::new()),
         };
         progress.clear();
-        let judged = Judged::of(&self, &ended, committed, &mut progress);
+        let judged = Judged::of(&self, is_new, &ended, committed, &mut progress);
         progress.tally.kept = reuse.count();
         judged.note(&self, &ended)?;
         judged.conclude(&self, &ended, &mut progress, &examples)

@@ -15,7 +15,7 @@ use super::{After, InputSpec, Job, Places, What};
 use crate::config::rules::parse_where;
 use crate::config::suggest::nearest;
 use crate::config::text::shorten;
-use crate::config::toml_file::{Problem, Problems, Rules, Section, no_nul};
+use crate::config::toml_file::{Problem, Problems, Rules, Section, no_nul, quoted};
 
 /// The keys of a job.
 const JOB: Rules = Rules {
@@ -325,6 +325,11 @@ impl Reader<'_, '_, '_> {
     }
 
     fn command(&mut self) -> Option<What> {
+        if let Some(DeValue::String(line)) = self.section.value("command").map(Spanned::get_ref) {
+            let label = format!("write [\"PROGRAM\", \"ARGUMENT\", …], or for sh: shell = {}", quoted(line));
+            self.section.refuse("command", "a command is an array of strings, not a string", label);
+            return None;
+        }
         let words = self.section.strings("command")?;
         if words.first().is_none_or(|word| word.get_ref().is_empty()) {
             self.section.refuse("command", "a command needs a program", "write [\"PROGRAM\", \"ARGUMENT\", …]");

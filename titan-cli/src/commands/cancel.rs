@@ -110,13 +110,15 @@ fn send_away(batch: &Stored, opened: &Opened) {
         Ok(hosts) => hosts.into_iter().filter(|(_, told)| told.is_err()).map(|(name, _)| printable(&name)).collect(),
         Err(failure) => {
             crate::progress::to_stderr(&failure.message.unwrap_or_default());
-            crate::progress::to_stderr("titan: its hosts aren't known: what runs there ends with its lease");
+            crate::progress::to_stderr("titan: its hosts aren't known: what may still run there ends with its lease");
             return;
         }
     };
     if !unreached.is_empty() {
         let hosts = unreached.join(", ");
-        crate::progress::to_stderr(&format!("titan: {hosts} can't be reached: what runs there ends with its lease"));
+        crate::progress::to_stderr(&format!(
+            "titan: {hosts} can't be reached: what may still run there ends with its lease"
+        ));
     }
 }
 

@@ -30,10 +30,18 @@ pub(crate) fn run(args: &InitArgs) -> Result<u8, Failure> {
     write_new(&text)?;
     crate::progress::to_stderr(&format!("titan: wrote ./{FILE}"));
     if cluster.hosts.is_empty() {
-        crate::progress::to_stderr("titan: take the # away before the hosts that you want, then: titan hosts");
+        let remedy =
+            if known.is_empty() { "write a [[host]] there" } else { "take the # away before the hosts that you want" };
+        crate::progress::to_stderr(&format!(
+            "titan: {remedy}, then: titan hosts; until then commands in this folder need --local, or rm {FILE}"
+        ));
         return Ok(exit::SUCCESS);
     }
-    look_and_print(&cluster, false)
+    let code = look_and_print(&cluster, false)?;
+    if code == exit::NO_WORKERS {
+        crate::progress::to_stderr(&format!("titan: ./{FILE} stays for whoever mends it; without it: rm {FILE}"));
+    }
+    Ok(code)
 }
 
 fn checked(hosts: &[String]) -> Result<Vec<String>, Failure> {

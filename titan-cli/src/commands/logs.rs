@@ -344,7 +344,10 @@ fn find_task(past: &Past, word: &str) -> Result<TaskId, Failure> {
     let place = match job {
         Some(name) => names.iter().position(|known| *known == name),
         None if names.len() == 1 => Some(0),
-        None => return refuse(format!("'{}' could be of any job", printable(word)), format!("write JOB:{word}")),
+        None => {
+            let hint = format!("write JOB:{word}; there are {}", names.join(", "));
+            return refuse(format!("'{}' could be of any job", printable(word)), hint);
+        }
     };
     let Some(place) = place else {
         return refuse(format!("there is no job '{}'", printable(word)), format!("there are {}", names.join(", ")));

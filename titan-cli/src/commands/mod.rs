@@ -18,6 +18,7 @@ pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod status;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -29,10 +30,12 @@ use crate::batch::start::Start;
 use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::{Place, Surroundings};
 use crate::exit::{self, Failure};
+use crate::files::TaskFiles;
 use crate::launch::ControlDirectory;
 use crate::launch::control::is_short_enough;
 use crate::state::dir::Temporaries;
 use crate::state::specification::Specification;
+use crate::template::shell;
 
 /// What `titan` alone says.
 const OVERVIEW: &str = "\
@@ -80,6 +83,18 @@ pub(crate) fn print_bytes(bytes: &[u8]) -> Result<u8, Failure> {
         Ok(()) => Ok(exit::SUCCESS),
         Err(error) => Err(stdout_failure(&error)),
     }
+}
+
+/// A task of a dry run as it can be pasted into sh: what makes the folders that its outputs go to, as a host does, then its line.
+pub(crate) fn print_task(line: &[u8], files: &TaskFiles) -> Result<u8, Failure> {
+    let folders: BTreeSet<Vec<u8>> = files.outputs.iter().map(|output| output.pattern.known_folder()).collect();
+    let folders: Vec<Vec<u8>> = folders.into_iter().filter(|folder| !folder.is_empty()).collect();
+    if folders.is_empty() {
+        return print_bytes(&[line, b"\n"].concat());
+    }
+    let mkdir = [&b"mkdir"[..], b"-p", b"--"].map(<[u8]>::to_vec);
+    let made = shell::for_paste(&[&mkdir[..], &folders].concat());
+    print_bytes(&[&made[..], b" && ", line, b"\n"].concat())
 }
 
 /// Help that was asked for, or what is wrong with what was typed.

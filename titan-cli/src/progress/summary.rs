@@ -185,7 +185,7 @@ fn outputs_named(outputs: &[String]) -> String {
     let named: Vec<String> = outputs.iter().take(MAX_NAMED_OUTPUTS).map(|path| printable(path)).collect();
     match outputs.len() - named.len() {
         0 => named.join(", "),
-        more => format!("{} and {more} more files", named.join(", ")),
+        more => format!("{} and {} more", named.join(", "), counted(more as u64, "file")),
     }
 }
 

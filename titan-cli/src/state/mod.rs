@@ -92,7 +92,11 @@ impl Store {
     /// A new batch. What is too old goes, and what killed titans have left elsewhere.
     pub(crate) fn create(&self, specification: &Specification, keep: Keep) -> Result<BatchDir, Failure> {
         self.try_create(specification, keep).map_err(|error| {
-            let hint = "free space there, or set XDG_STATE_HOME to a directory of yours";
+            let remedy = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space there, or set",
+                _ => "set",
+            };
+            let hint = format!("{remedy} XDG_STATE_HOME to a directory of yours, or give one as --batch-dir DIR");
             Failure::hinted(exit::CANNOT_WRITE, format!("cannot make a batch's directory: {error}"), hint)
         })
     }

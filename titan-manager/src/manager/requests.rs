@@ -108,7 +108,7 @@ fn name_of(worker: &Worker) -> String {
 
 pub(super) fn what_is_asked(request: &Request) -> String {
     let cpus = (request.cpus > 0).then(|| format!("{} cores", request.cpus));
-    let memory = (request.memory_bytes > 0).then(|| format!("{} of memory", mebibytes(request.memory_bytes)));
+    let memory = (request.memory_bytes > 0).then(|| format!("{} of memory", memory(request.memory_bytes)));
     let resources = request.resources.iter().map(|(name, number)| format!("{name}={number}"));
     let wanted = (!request.wanted.is_empty()).then(|| {
         let conditions: Vec<String> = request.wanted.iter().map(condition).collect();
@@ -126,7 +126,7 @@ fn labels_of(capacity: &Capacity) -> String {
 }
 
 fn what_it_has(capacity: &Capacity, request: &Request) -> String {
-    let first = [format!("{} cores", capacity.most_cores()), format!("{} of memory", mebibytes(capacity.memory_bytes))];
+    let first = [format!("{} cores", capacity.most_cores()), format!("{} of memory", memory(capacity.memory_bytes))];
     let resources = request.resources.keys().map(|name| format!("{name}={}", capacity.of(name)));
     first.into_iter().chain(resources).collect::<Vec<_>>().join(", ")
 }
@@ -137,7 +137,10 @@ fn condition(condition: &Condition) -> String {
     format!("{not}{}{value}", condition.label)
 }
 
-/// Rounded up.
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes.div_ceil(1 << 20))
+/// In GiB if it is that many, as people ask for it; otherwise in MiB, rounded up.
+fn memory(bytes: u64) -> String {
+    match bytes {
+        1.. if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
+        _ => format!("{} MiB", bytes.div_ceil(1 << 20)),
+    }
 }

@@ -9,7 +9,7 @@ use crate::config::cluster::Cluster;
 use crate::config::text::counted;
 use crate::config::units::human_size;
 use crate::exit::{self, Failure};
-use crate::files::listing;
+use crate::files::{TaskFiles, listing};
 use crate::progress::to_stderr;
 use crate::template::shell;
 
@@ -34,9 +34,10 @@ pub(super) fn dry_run(plan: &Plan, source: &str, cluster: &Cluster) -> Result<u8
             match &planned.kind {
                 Kind::Commands { .. } => {
                     let line = tasks::command_line(job, index).unwrap_or_default();
-                    crate::commands::print_bytes(&[&line[..], b"\n"].concat())?;
+                    let files = tasks::files(job, index, true).unwrap_or_default();
+                    crate::commands::print_task(&line, &files)?;
                     if index < MAX_LOOKED_AT {
-                        show_files(plan, planned, index);
+                        show_files(plan, planned, &files, index);
                     }
                 }
                 Kind::Runs(runs) => {
@@ -55,8 +56,7 @@ pub(super) fn dry_run(plan: &Plan, source: &str, cluster: &Cluster) -> Result<u8
     Ok(exit::SUCCESS)
 }
 
-fn show_files(plan: &Plan, planned: &super::PlannedJob, index: u32) {
-    let Ok(files) = tasks::files(&planned.job, index, true) else { return };
+fn show_files(plan: &Plan, planned: &super::PlannedJob, files: &TaskFiles, index: u32) {
     if files.inputs.is_empty() {
         return;
     }

@@ -9,7 +9,7 @@ use crate::config::cluster::Cluster;
 use crate::config::text::counted;
 use crate::config::units::human_size;
 use crate::exit::{self, Failure};
-use crate::files::listing;
+use crate::files::{TaskFiles, listing};
 
 /// Tasks whose files are looked at.
 const MAX_LOOKED_AT: u64 = 10_000;
@@ -23,9 +23,18 @@ pub(super) fn dry_run(mut asked: Asked, source: &str, cluster: &Cluster, rerun: 
         let values = values.map_err(|reason| Failure::plain(exit::USAGE, reason))?;
         tasks += 1;
         let words: Vec<Vec<u8>> = asked.template.words(&values, tasks).iter().map(|word| word.for_slot(1)).collect();
-        crate::commands::print_bytes(&[&asked.template.shown(&words)[..], b"\n"].concat())?;
-        if tasks <= MAX_LOOKED_AT {
-            show_files(&asked, &values, tasks);
+        let line = asked.template.shown(&words);
+        match asked.files.of_task(&values, tasks, !asked.files.is_empty()) {
+            Ok(files) => {
+                crate::commands::print_task(&line, &files)?;
+                if tasks <= MAX_LOOKED_AT {
+                    show_files(&asked, files, tasks);
+                }
+            }
+            Err(problem) => {
+                crate::commands::print_task(&line, &TaskFiles::default())?;
+                crate::progress::to_stderr(&format!("  task {tasks}: {problem}"));
+            }
         }
     }
     let what = match rerun {
@@ -38,14 +47,13 @@ pub(super) fn dry_run(mut asked: Asked, source: &str, cluster: &Cluster, rerun: 
     Ok(exit::SUCCESS)
 }
 
-fn show_files(asked: &Asked, values: &[Vec<u8>], task: u64) {
-    let listed = asked.files.of_task(values, task, !asked.files.is_empty()).and_then(|files| {
-        let inputs: Vec<_> = asked.files.base.iter().cloned().chain(files.inputs).collect();
-        if inputs.is_empty() { Ok(None) } else { listing::list(Path::new(""), &inputs).map(Some) }
-    });
-    match listed {
-        Ok(None) => {}
-        Ok(Some(found)) => {
+fn show_files(asked: &Asked, files: TaskFiles, task: u64) {
+    let inputs: Vec<_> = asked.files.base.iter().cloned().chain(files.inputs).collect();
+    if inputs.is_empty() {
+        return;
+    }
+    match listing::list(Path::new(""), &inputs) {
+        Ok(found) => {
             let (count, bytes) = listing::total(&found);
             crate::progress::to_stderr(&format!(
                 "  task {task}: {}, {}",

@@ -178,7 +178,13 @@ fn tell_terminal() {
 }
 
 fn cannot_read(name: &OsStr, error: &io::Error) -> Failure {
-    Failure::plain(exit::USAGE, format!("cannot read values from {}: {error}", name.display()))
+    let problem = format!("cannot read values from {}: {error}", name.display());
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::hinted(exit::USAGE, problem, "after :::: stand files that hold values; after ::: the values")
+        }
+        _ => Failure::plain(exit::USAGE, problem),
+    }
 }
 
 /// Whether all values were taken by an earlier titan.

@@ -26,6 +26,10 @@ pub(crate) fn check(plan: &dyn Plan, batch: &Path, targets: &BTreeMap<String, Ta
     for (folder, bytes) in needs.values() {
         // What can't be asked is found out when it is written.
         let Ok(filesystem) = rustix::fs::statvfs(folder) else { continue };
+        // No disk, such as /proc.
+        if filesystem.f_blocks == 0 {
+            continue;
+        }
         let free = filesystem.f_bavail.saturating_mul(filesystem.f_frsize);
         if free < *bytes {
             let (needed, free) = (human_size(*bytes), human_size(free));

@@ -52,7 +52,7 @@ fn a_wrong_type_is_told_with_the_right_one() {
      --> cluster.toml:4:10
       |
     4 | labels = "audio"
-      |          ^^^^^^^
+      |          ^^^^^^^ write ["audio"]
 
     error: the value of a variable must be a string, not a whole number
      --> cluster.toml:5:13
@@ -324,7 +324,7 @@ fn what_is_no_toml_is_told_in_plain_words() {
      --> cluster.toml:1:8
       |
     1 | [[host]
-      |        ^
+      |        ^ a list of tables begins [[name]]
     ");
     insta::assert_snapshot!(refusal("ssh: a\n"), @"
     error: a key without a value

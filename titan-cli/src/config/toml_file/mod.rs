@@ -11,5 +11,5 @@ mod syntax;
 
 pub(crate) use error::{ConfigError, Problem, Problems};
 pub(crate) use read::read_text;
-pub(crate) use section::{Rules, Section, is_resource_name, no_nul};
+pub(crate) use section::{Rules, Section, is_resource_name, no_nul, quoted};
 pub(crate) use syntax::parse_document;

@@ -141,13 +141,18 @@ impl<'t, 'p> Section<'t, 'p> {
     /// A whole number within a range.
     pub(crate) fn integer(&mut self, key: &str, range: RangeInclusive<u32>) -> Option<u32> {
         let value = self.value(key)?.get_ref();
-        let Some(integer) = value.as_integer() else { return self.wrong_type(key, "a whole number", value) };
+        let (least, most) = range.clone().into_inner();
+        let remedy = format!("write a number from {least} to {most}");
+        let Some(integer) = value.as_integer() else {
+            let message = format!("{key} in {} must be a whole number, not {}", self.name, kind_of(value));
+            let unquoted = Some(unquoting_remedy(value)).filter(|unquoted| !unquoted.is_empty());
+            self.refuse(key, message, unquoted.unwrap_or(remedy));
+            return None;
+        };
         let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
         let fitting = number.and_then(|number| u32::try_from(number).ok()).filter(|number| range.contains(number));
         if fitting.is_none() {
-            let (least, most) = range.into_inner();
-            let message = format!("{key} can't be {}", shorten(&integer.to_string()));
-            self.refuse(key, message, format!("write a number from {least} to {most}"));
+            self.refuse(key, format!("{key} can't be {}", shorten(&integer.to_string())), remedy);
         }
         fitting
     }
@@ -248,7 +253,13 @@ impl<'t, 'p> Section<'t, 'p> {
 
     fn wrong_type<T>(&mut self, key: &str, expected: &str, found: &DeValue<'_>) -> Option<T> {
         let message = format!("{key} in {} must be {expected}, not {}", self.name, kind_of(found));
-        let remedy = if expected == "a string" { quoting_remedy(found) } else { unquoting_remedy(found) };
+        let remedy = match found {
+            _ if expected == "a string" => quoting_remedy(found),
+            DeValue::String(text) if expected == "an array of strings" => {
+                format!("write [{}]", quoted(text))
+            }
+            _ => unquoting_remedy(found),
+        };
         self.refuse(key, message, remedy);
         None
     }
@@ -281,6 +292,11 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
         DeValue::Array(_) => "an array",
         DeValue::Table(_) => "a table",
     }
+}
+
+/// A text as TOML has it, no longer than a message can bear.
+pub(crate) fn quoted(text: &str) -> String {
+    toml::Value::String(shorten(text)).to_string()
 }
 
 /// What makes a string of a value that was meant as one.

@@ -31,6 +31,8 @@ fn note(error: &Error, text: &str, problems: &mut Problems) {
         "duplicate key" => (format!("'{}' is given twice", shorten(found)), "the second"),
         said if said.starts_with("string values must be quoted") => unquoted(found, text, &span),
         said if said.starts_with("key with no value") => ("a key without a value".to_owned(), "write key = value"),
+        said if said.starts_with("unclosed array table") => (printable(said), "a list of tables begins [[name]]"),
+        said if said.starts_with("unclosed table") => (printable(said), "a table begins [name]"),
         "recursion limit" | "cannot recurse further; max recursion depth met" => ("nested too deeply".to_owned(), ""),
         said => (printable(said), ""),
     };

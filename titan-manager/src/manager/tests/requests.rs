@@ -103,7 +103,7 @@ fn a_request_that_no_host_can_meet_fails_and_names_the_largest() {
     assert_eq!(cluster.manager.counts().failed, 0, "host 2 may be larger");
     cluster.down(2);
     let end = cluster.delivered()[0];
-    let reason = "no host can meet its request (16 cores); the largest, render1, has 4 cores, 4096 MiB of memory";
+    let reason = "no host can meet its request (16 cores); the largest, render1, has 4 cores, 4 GiB of memory";
     assert_eq!((end.state, end.reason.as_deref(), end.attempts), (Lifecycle::Failed, Some(reason), 0));
     cluster.ends(1, 1, completed());
     assert_eq!(cluster.verdict(), verdict(End::Done, 1, 2, 0));
