@@ -6,6 +6,7 @@
 //! - [`mod@serve`]: carries a core's decisions out over any pair of byte streams.
 //! - `compute`: kernels run.
 //! - `crew`: the threads that tasks have, one for each slot.
+//! - `own_file`: its executable, and those of other builds beside it.
 //! - `own_folder`: folders that are this user's alone.
 //! - `files`: what commands are given and leave.
 //! - `process`: commands, their trees of processes, what they write, and what ends them.
@@ -23,6 +24,7 @@ pub mod descriptors;
 pub mod faults;
 mod files;
 pub mod machine;
+mod own_file;
 mod own_folder;
 mod process;
 pub mod serve;

@@ -23,6 +23,7 @@ use std::thread;
 use crate::compute::SLOT_THREAD;
 pub use crate::core::Exit;
 use crate::faults::{self, Faults};
+use crate::own_file;
 use crate::process::watcher;
 use meeting::Meeting;
 
@@ -75,6 +76,7 @@ fn run(watched: String, meeting: Option<Meeting>) -> io::Result<ExitCode> {
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     crate::descriptors::close_others_on_exec();
     quiet_kernels();
+    own_file::prune_cache();
     let faults = Faults::parse(&std::env::var(faults::VARIABLE).unwrap_or_default());
     let options = Options { build: crate::build(), faults, scratch: watched, is_watched: true };
     let watcher = rustix::process::getppid();

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::binaries::{Binaries, Binary};
-use super::parcel::Packing;
+use super::parcel::{Packing, Upload};
 use super::{LaunchError, Launching, Link, Shell, Story, script};
 use crate::config::cluster::Host;
 
@@ -41,14 +41,15 @@ impl Requirements {
     }
 }
 
-/// Makes the shell an agent.
+/// Makes a shell an agent, as soon as it is there. The agent's file is read while somebody logs in.
 pub(crate) async fn start_agent(
-    mut shell: Shell,
+    shell: impl Future<Output = Result<Shell, LaunchError>>,
     requirements: &Requirements,
     launching: &Launching,
     meeting: &str,
 ) -> Result<Link, LaunchError> {
-    let binaries = launching.binaries.for_host(requirements.agent.as_deref()).await?;
+    let (shell, binaries) = tokio::join!(shell, launching.binaries.for_host(requirements.agent.as_deref()));
+    let (mut shell, binaries) = (shell?, binaries?);
     let marker = marker();
     let Requirements { env, workdir, .. } = requirements;
     let text = script::start(&marker, meeting, &binaries, env, workdir.as_deref(), launching.ssh.start_timeout);
@@ -84,13 +85,13 @@ async fn converse(
     requirements: &Requirements,
 ) -> Result<u64, Stop> {
     say(shell, text.as_bytes()).await;
-    let mut sent = 0;
+    let mut upload = None;
     loop {
         let line = lines.next(&mut shell.reader).await?;
         shell.is_there();
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
         match word {
-            "have" | "placed" => return Ok(sent),
+            "have" | "placed" => return Ok(upload.as_ref().map_or(0, Upload::sent_bytes)),
             "want" => {
                 let (packing, uname) = match rest.split_once(' ') {
                     Some(("gzip", uname)) => (Packing::Gzip, uname),
@@ -100,9 +101,9 @@ async fn converse(
                 let fits = |binary: &&Binary| binary.uname == uname;
                 let missing = || Stop::Because(LaunchError::no_agent_for(uname));
                 let binary = binaries.iter().find(fits).ok_or_else(missing)?;
-                // Why the other end takes no more, it may have said: that is read next.
-                sent = binary.parcel.send(&mut shell.writer, packing).await.unwrap_or(0);
+                send_piece(upload.insert(binary.parcel.upload(packing)), shell).await;
             }
+            "got" if let Some(upload) = &mut upload => send_piece(upload, shell).await,
             "target" => return Err(Stop::Because(LaunchError::no_agent_for(rest))),
             "nowhere" => return Err(Stop::Because(LaunchError::nowhere(rest))),
             "failed" => return Err(Stop::Because(LaunchError::not_placed(rest))),
@@ -119,6 +120,11 @@ impl Shell {
             self.login = self.begun.elapsed();
         }
     }
+}
+
+/// Why the other end takes no more, it may have said: that is read next.
+async fn send_piece(upload: &mut Upload, shell: &mut Shell) {
+    let _ = upload.next(&mut shell.writer).await;
 }
 
 /// Writes as much as the other end takes. Why it takes no more, it may have said: that is read next.

@@ -26,7 +26,7 @@ impl Command {
 
 impl Launcher for Command {
     fn launch<'a>(&'a self, launching: &'a Launching, meeting: &'a str) -> BoxFuture<'a, Result<Link, LaunchError>> {
-        Box::pin(async { bootstrap::start_agent(self.start()?, &self.requirements, launching, meeting).await })
+        Box::pin(bootstrap::start_agent(async { self.start() }, &self.requirements, launching, meeting))
     }
 
     fn shell<'a>(&'a self, _launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>> {

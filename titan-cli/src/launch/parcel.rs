@@ -1,18 +1,26 @@
-//! An agent's executable as it is sent: compressed, if the host can expand it. Its pieces are compressed side by side, once for all hosts.
+//! An agent's executable as it is sent, in pieces of which the host asks for each: the first as it is, which tells how fast the link is, and
+//! the rest compressed, unless the link is faster than that would be. Compressed once for all hosts.
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use crc::{CRC_32_CKSUM, Crc, Table};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::OnceCell;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{AbortHandle, JoinHandle, spawn_blocking};
 
-/// Compressed at once.
+/// Sent as it is, before the rest; and what is compressed at once.
 const PIECE_BYTES: usize = 1 << 20;
+/// If the first piece is there within this, of which the host needs some twenty milliseconds to find a place, the link takes 25 MB/s or more,
+/// and compressing and expanding the rest takes longer than it saves.
+const FAST_SPAN: Duration = Duration::from_millis(60);
 /// Half the size in a fifth of a second of one core; more effort gives a twentieth less and takes three times as long.
 const LEVEL: Compression = Compression::new(2);
+/// What `cksum` of POSIX computes.
+const CKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_CKSUM);
 
 /// How a host takes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,17 +29,27 @@ pub(super) enum Packing {
     Plain,
 }
 
+impl Packing {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 /// An executable that can be sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Parcel {
     bytes: Arc<Vec<u8>>,
-    /// What each piece became; expanded one after the other they are the whole.
+    /// What each piece but the first became; expanded one after the other they are the rest.
     compressed: Arc<OnceCell<Vec<Vec<u8>>>>,
+    cksum: Arc<OnceCell<u32>>,
 }
 
 impl Parcel {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes: Arc::new(bytes), compressed: Arc::default() }
+        Self { bytes: Arc::new(bytes), compressed: Arc::default(), cksum: Arc::default() }
     }
 
     /// Its size, unpacked.
@@ -39,27 +57,15 @@ impl Parcel {
         self.bytes.len()
     }
 
-    /// Sends it as the script of the start takes it: a line with its length, then the bytes. How many bytes that were.
-    ///
-    /// # Errors
-    /// The other end takes no more.
-    pub(super) async fn send(&self, to: &mut (impl AsyncWrite + Unpin + ?Sized), packing: Packing) -> io::Result<u64> {
-        let pieces: Vec<&[u8]> = match packing {
-            Packing::Gzip => self.compressed().await.iter().map(Vec::as_slice).collect(),
-            Packing::Plain => vec![&self.bytes],
-        };
-        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
-        to.write_all(format!("{length}\n").as_bytes()).await?;
-        for piece in pieces {
-            to.write_all(piece).await?;
-        }
-        to.flush().await.map(|()| length as u64)
+    /// Begins to send it to a host that takes it like that.
+    pub(super) fn upload(&self, packing: Packing) -> Upload {
+        Upload { parcel: self.clone(), packing, fast_span: FAST_SPAN, sent: 0, sent_bytes: 0, began: None }
     }
 
     async fn compressed(&self) -> &[Vec<u8>] {
         self.compressed
             .get_or_init(|| async {
-                let pieces = 0..self.bytes.len().div_ceil(PIECE_BYTES);
+                let pieces = 1..self.bytes.len().div_ceil(PIECE_BYTES);
                 let begun: Vec<JoinHandle<Vec<u8>>> = pieces.map(|number| self.compress(number)).collect();
                 let mut compressed = Vec::new();
                 for piece in begun {
@@ -74,12 +80,95 @@ impl Parcel {
         let bytes = Arc::clone(&self.bytes);
         spawn_blocking(move || gzip(bytes.chunks(PIECE_BYTES).nth(number).unwrap_or_default()))
     }
+
+    async fn cksum(&self) -> u32 {
+        let bytes = Arc::clone(&self.bytes);
+        *self.cksum.get_or_init(|| ended(spawn_blocking(move || cksum(&bytes)))).await
+    }
+}
+
+/// An executable on its way to one host.
+pub(super) struct Upload {
+    parcel: Parcel,
+    packing: Packing,
+    /// Within which the first piece is there on a link that is too fast for compressing.
+    pub(super) fast_span: Duration,
+    /// How much of it, unpacked.
+    sent: usize,
+    /// How many bytes that were.
+    sent_bytes: u64,
+    /// When the first piece began to be sent, and what compresses the rest if that isn't there in time.
+    began: Option<(Instant, Compressing)>,
+}
+
+/// Ends with whoever waits for it, if it hasn't begun by then.
+struct Compressing(AbortHandle);
+
+impl Drop for Compressing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Upload {
+    /// Bytes sent so far.
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
+    }
+
+    /// Sends the next piece, if there is one, as the script of the start takes it: a line with its length, its packing and
+    /// with the last the whole's `cksum`, then the bytes. It is only asked for when the host has all of the piece before.
+    ///
+    /// # Errors
+    /// The other end takes no more.
+    pub(super) async fn next(&mut self, to: &mut (impl AsyncWrite + Unpin + ?Sized)) -> io::Result<()> {
+        let parcel = self.parcel.clone();
+        let rest = &parcel.bytes[self.sent..];
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let (packing, taken) = match (self.packing, &self.began) {
+            (Packing::Plain, _) => (Packing::Plain, rest.len()),
+            (Packing::Gzip, None) => (Packing::Plain, rest.len().min(PIECE_BYTES)),
+            (Packing::Gzip, Some((began, _))) if began.elapsed() < self.fast_span => (Packing::Plain, rest.len()),
+            (Packing::Gzip, Some(_)) => (Packing::Gzip, rest.len()),
+        };
+        if self.began.is_none() {
+            self.began = Some((Instant::now(), self.compress_soon()));
+        }
+        let pieces: Vec<&[u8]> = match packing {
+            Packing::Gzip => parcel.compressed().await.iter().map(Vec::as_slice).collect(),
+            Packing::Plain => vec![&rest[..taken]],
+        };
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let cksum = if taken == rest.len() { format!(" {}", parcel.cksum().await) } else { String::new() };
+        to.write_all(format!("{length} {}{cksum}\n", packing.word()).as_bytes()).await?;
+        for piece in pieces {
+            to.write_all(piece).await?;
+        }
+        to.flush().await?;
+        self.sent += taken;
+        self.sent_bytes += length as u64;
+        Ok(())
+    }
+
+    fn compress_soon(&self) -> Compressing {
+        let (parcel, packing, fast_span) = (self.parcel.clone(), self.packing, self.fast_span);
+        let task = tokio::spawn(async move {
+            parcel.cksum().await;
+            tokio::time::sleep(fast_span).await;
+            if packing == Packing::Gzip {
+                parcel.compressed().await;
+            }
+        });
+        Compressing(task.abort_handle())
+    }
 }
 
 /// What came of it; nothing ever, if titan is ending.
-async fn ended(piece: JoinHandle<Vec<u8>>) -> Vec<u8> {
-    match piece.await.map_err(tokio::task::JoinError::try_into_panic) {
-        Ok(piece) => piece,
+async fn ended<T>(work: JoinHandle<T>) -> T {
+    match work.await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(made) => made,
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         Err(Err(_)) => std::future::pending().await,
     }
@@ -90,6 +179,16 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     packed.write_all(bytes).and_then(|()| packed.finish()).expect("a vector takes everything")
 }
 
+/// The CRC of the bytes and then of how many they are, the lowest byte first, without leading zeros.
+fn cksum(bytes: &[u8]) -> u32 {
+    let mut digest = CKSUM.digest();
+    digest.update(bytes);
+    let length = bytes.len().to_le_bytes();
+    let significant = length.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    digest.update(&length[..significant]);
+    digest.finalize()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -98,26 +197,55 @@ mod tests {
 
     use super::*;
 
-    /// What follows the line with its length.
-    fn taken(sent: &[u8]) -> &[u8] {
-        let end = sent.iter().position(|byte| *byte == b'\n').unwrap();
-        let length: usize = std::str::from_utf8(&sent[..end]).unwrap().parse().unwrap();
-        assert_eq!(sent.len(), end + 1 + length);
-        &sent[end + 1..]
+    fn compressible(length: usize) -> Vec<u8> {
+        (0..PIECE_BYTES as u32).flat_map(u32::to_le_bytes).take(length).collect()
+    }
+
+    /// What arrives, and the packing of each piece.
+    async fn sent(bytes: &[u8], packing: Packing, fast_span: Duration) -> (Vec<u8>, Vec<String>) {
+        let mut upload = Parcel::new(bytes.to_vec()).upload(packing);
+        upload.fast_span = fast_span;
+        let (mut arrived, mut packings) = (Vec::new(), Vec::new());
+        loop {
+            let mut piece = Vec::new();
+            upload.next(&mut piece).await.unwrap();
+            let Some(end) = piece.iter().position(|byte| *byte == b'\n') else { return (arrived, packings) };
+            let words: Vec<&str> = std::str::from_utf8(&piece[..end]).unwrap().split(' ').collect();
+            assert_eq!(piece.len(), end + 1 + words[0].parse::<usize>().unwrap());
+            match words[1] {
+                "gzip" => drop(MultiGzDecoder::new(&piece[end + 1..]).read_to_end(&mut arrived).unwrap()),
+                _ => arrived.extend(&piece[end + 1..]),
+            }
+            let whole = (arrived.len() == bytes.len()).then(|| cksum(bytes).to_string());
+            assert_eq!(words.get(2).copied(), whole.as_deref());
+            packings.push(words[1].to_owned());
+        }
     }
 
     #[tokio::test]
-    async fn it_arrives_as_it_was_packed_or_not() {
-        let bytes: Vec<u8> = (0..PIECE_BYTES as u32).flat_map(u32::to_le_bytes).take(PIECE_BYTES * 2 + 1).collect();
-        let parcel = Parcel::new(bytes.clone());
-        let mut plain = Vec::new();
-        assert_eq!(parcel.send(&mut plain, Packing::Plain).await.unwrap(), bytes.len() as u64);
-        assert!(taken(&plain) == bytes);
-        let mut packed = Vec::new();
-        let sent = parcel.send(&mut packed, Packing::Gzip).await.unwrap();
-        assert!(sent < bytes.len() as u64 / 2, "{sent}");
-        let mut expanded = Vec::new();
-        MultiGzDecoder::new(taken(&packed)).read_to_end(&mut expanded).unwrap();
-        assert!(expanded == bytes);
+    async fn it_arrives_as_it_was_however_it_is_packed() {
+        for length in [1, PIECE_BYTES, PIECE_BYTES + 1, PIECE_BYTES * 3 + 1] {
+            let bytes = compressible(length);
+            for packing in [Packing::Gzip, Packing::Plain] {
+                for fast_span in [Duration::ZERO, Duration::MAX] {
+                    let arrived = sent(&bytes, packing, fast_span).await.0;
+                    assert!(arrived == bytes, "{length} {packing:?} {fast_span:?}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_the_link_is_slow_for_is_compressed() {
+        let bytes = compressible(PIECE_BYTES * 2);
+        assert_eq!(sent(&bytes, Packing::Gzip, Duration::ZERO).await.1, ["plain", "gzip"]);
+        assert_eq!(sent(&bytes, Packing::Gzip, Duration::MAX).await.1, ["plain", "plain"]);
+        assert_eq!(sent(&bytes, Packing::Plain, Duration::ZERO).await.1, ["plain"]);
+    }
+
+    /// As `printf 123456789 | cksum` and `cksum </dev/null` say.
+    #[test]
+    fn it_is_summed_as_cksum_does() {
+        assert_eq!((cksum(b"123456789"), cksum(b"")), (930_766_865, 4_294_967_295));
     }
 }

@@ -2,7 +2,7 @@
 //! read all of it before any of it runs: what follows on its stdin is the agent's.
 //!
 //! It says what it does in lines that begin with a word of our own choosing, since rc files may print anything before:
-//! `have`, `want gzip|plain UNAME`, `placed`, `target UNAME`, `nowhere REASONS`, `failed REASON`.
+//! `have`, `want gzip|plain UNAME`, `got`, `placed`, `target UNAME`, `nowhere REASONS`, `failed REASON`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,14 +13,12 @@ use super::binaries::Binary;
 /// Beyond the agent's size: what must be free, in KiB.
 const SPARE_KIB: usize = 1 << 10;
 
-/// From this one on, the newest first, agents go when another comes.
-const KEPT: usize = 5;
-
 /// The directories that an agent may be cached in, as the shell spells them; the first that works is taken.
 const CANDIDATES: &str = r#""${XDG_CACHE_HOME:-$HOME/.cache}/titan" "/var/tmp/titan-$u" "/tmp/titan-$u" "/dev/shm/titan-$u" "/run/user/$u/titan""#;
 
-/// What starts an agent. One that is missing comes as a line with a length and as many bytes: nothing follows them until the agent has
-/// said hello, since some `head`s read ahead. If it doesn't arrive within `upload_span`, because whoever sends it is gone, the host gives up.
+/// What starts an agent. One that is missing comes in pieces, each a line with its length and its packing, the last also with the whole's
+/// `cksum`, and as many bytes: nothing follows them until the host has said `got`, since some `head`s read ahead. If they don't arrive within `upload_span`,
+/// because whoever sends them is gone, the host gives up. It looks for a place while the first is on its way.
 pub(crate) fn start(
     marker: &str,
     meeting: &str,
@@ -42,31 +40,28 @@ pub(crate) fn start(
 u=$(id -u)
 find_cached
 {enter}if [ -n "$d" ]; then say have; become "$d/agent-$h"; fi
-find_place
-if [ -z "$d" ]; then say nowhere "$why"; exit 0; fi
-x="$d/.agent-$(uname -n)-$$"
 trap '' 13
 trap 'rm -f "$x"' 0
 trap 'exit 1' 1 2 15
 if command -v gzip >/dev/null; then z=gzip; else z=plain; fi
 say want "$z" "$t"
-s=$(take | unpack 2>/dev/null | tee "$x" 2>/dev/null | sum)
-if [ "$(wc -c <"$x")" -ne "$n" ]; then say failed "the agent didn't arrive whole in $d"; exit 0; fi
-if [ "${{s%% *}}" != "$h" ]; then say failed "the agent arrived damaged, or there is no sha256sum"; exit 0; fi
-chmod 700 "$x" && mv -f "$x" "$d/agent-$h" || {{ say failed "the agent can't be put into $d"; exit 0; }}
+find_place
+if [ -z "$d" ]; then say nowhere "$why"; exit 0; fi
+{{ s=$(take); }} 3>&1
+if [ -z "$s" ]; then say failed "the agent didn't arrive whole in $d"; exit 0; fi
+if [ "$(cksum <"$x")" != "$s $n" ]; then say failed "the agent arrived damaged, or there is no cksum"; exit 0; fi
+mv -f "$x" "$d/agent-$h" || {{ say failed "the agent can't be put into $d"; exit 0; }}
 trap - 0 1 2 13 15
 say placed
 become "$d/agent-$h"
 }}
 take() {{
-parcel='read -r k && exec head -c "$k"'
-if command -v timeout >/dev/null; then timeout {seconds} sh -c "$parcel"; else sh -c "$parcel"; fi 2>/dev/null
-}}
-unpack() {{
-if [ "$z" = gzip ]; then gzip -dc; else cat; fi
-}}
-sum() {{
-if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256 2>/dev/null; fi
+pieces='while read -r k z s; do
+if [ "$z" = gzip ]; then head -c "$k" | gzip -dc; else head -c "$k"; fi >>"$1" || exit 1
+if [ -n "$s" ]; then echo "$s"; exit; fi
+echo "$2 got" >&3
+done'
+if command -v timeout >/dev/null; then timeout {seconds} sh -c "$pieces" sh "$x" "$m"; else sh -c "$pieces" sh "$x" "$m"; fi 2>/dev/null
 }}
 become() {{
 umask "$um"
@@ -144,10 +139,7 @@ titan_clean; }}
 }
 
 fn functions() -> String {
-    FUNCTIONS
-        .replace("SPARE", &SPARE_KIB.to_string())
-        .replace("CANDIDATES", CANDIDATES)
-        .replace("KEPT", &KEPT.to_string())
+    FUNCTIONS.replace("SPARE", &SPARE_KIB.to_string()).replace("CANDIDATES", CANDIDATES)
 }
 
 fn prologue(marker: &str, binaries: &[Binary]) -> String {
@@ -160,14 +152,17 @@ fn prologue(marker: &str, binaries: &[Binary]) -> String {
 say() {{ printf '%s %s\n' "$m" "$*"; }}
 um=$(umask)
 umask 077
-t="$(uname -s) $(uname -m)"
+set -- $(uname -snm)
+w="$2-$$"
+t="$1 $3"
 case "$t" in
 {cases}*) say target "$t"; exit 0;;
 esac"#
     )
 }
 
-/// `ours DIR`: a directory, no link, this user's, closed to others. `find_cached` and `find_place` set `d`.
+/// `ours DIR`: a directory, no link, this user's, closed to others. `find_cached` and `find_place` set `d`; the latter also `x`, a file there that
+/// is empty and may be run. What is asked of the shell itself is asked first: each program takes a millisecond or more.
 const FUNCTIONS: &str = r#"ours() {
 set -- $(ls -ldn "$1" 2>/dev/null)
 case "$1" in drwx------*) [ "$3" = "$u" ];; *) false;; esac
@@ -175,7 +170,7 @@ case "$1" in drwx------*) [ "$3" = "$u" ];; *) false;; esac
 find_cached() {
 for d in CANDIDATES; do
 f="$d/agent-$h"
-if ours "$d" && [ -f "$f" ] && [ ! -L "$f" ] && [ -x "$f" ] && [ "$(wc -c <"$f")" -eq "$n" ]; then return; fi
+if [ -f "$f" ] && [ ! -L "$f" ] && [ -x "$f" ] && ours "$d" && [ "$(wc -c <"$f")" -eq "$n" ]; then return; fi
 done
 d=
 }
@@ -184,14 +179,10 @@ why=
 for d in CANDIDATES; do
 made=
 [ -d "$d" ] || { mkdir -p "$d" 2>/dev/null && made=1; }
-if usable "$d"; then prune; return; fi
+if usable "$d"; then return; fi
 [ -z "$made" ] || rmdir "$d" 2>/dev/null
 done
 d=
-}
-prune() {
-find "$d" -name blobs -prune -o -name '.agent-*' -mmin +60 -exec rm -f {} + 2>/dev/null
-ls -t "$d" 2>/dev/null | grep '^agent-' | tail -n +KEPT | while read -r f; do rm -f "$d/$f"; done
 }
 usable() {
 if [ ! -d "$1" ]; then why="$why$1 can't be made; "; return 1; fi
@@ -199,10 +190,10 @@ if ! ours "$1"; then why="$why$1 isn't ours with mode 700; "; return 1; fi
 k=$(df -Pk "$1" 2>/dev/null | { read a; read a b c k e; echo "$k"; })
 case "$k" in ''|*[!0-9]*) k=;; esac
 if [ -n "$k" ] && [ "$k" -lt $((n / 1024 + SPARE)) ]; then why="$why$1 has no space left; "; return 1; fi
-x="$1/.agent-probe-$(uname -n)-$$"
+x="$1/.agent-$w"
 if ! { printf '#!/bin/sh\nexit 0\n' >"$x"; } 2>/dev/null; then rm -f "$x"; why="$why$1 can't be written; "; return 1; fi
 chmod 700 "$x" 2>/dev/null
-if "$x" 2>/dev/null; then rm -f "$x"; return 0; fi
+if "$x" 2>/dev/null && { : >"$x"; } 2>/dev/null; then return 0; fi
 rm -f "$x"
 why="$why$1 is mounted noexec; "
 return 1
@@ -217,7 +208,7 @@ pub(crate) fn quote(text: &str) -> String {
 mod tests {
     use super::super::parcel::{Packing, Parcel};
     use super::*;
-    use std::io::{BufRead, BufReader, Read, Write};
+    use std::io::{BufRead, BufReader, Write};
     use std::os::unix::fs::PermissionsExt;
     use std::process::{Command, Output, Stdio};
 
@@ -243,11 +234,26 @@ mod tests {
         child.wait_with_output().unwrap()
     }
 
-    /// An agent: a script that says what it was told.
-    const AGENT: &[u8] = b"#!/bin/sh\necho runs \"$@\"\n";
+    /// An agent: a script that says what it was told, of several pieces.
+    fn agent() -> Binary {
+        binary(
+            &[b"#!/bin/sh\necho runs \"$@\"\nexit\n", &b"all of it is read by nobody\n".repeat(100_000)[..]].concat(),
+        )
+    }
 
     /// Runs the script of a start in that shell and sends the agent when it is wanted; all that was said.
     fn start_in(shell: &[&str], home: &Path, path: Option<&Path>) -> String {
+        start_through(shell, home, path, Duration::ZERO, |_| {})
+    }
+
+    /// The same over a link that is fast or isn't, and that changes pieces.
+    fn start_through(
+        shell: &[&str],
+        home: &Path,
+        path: Option<&Path>,
+        fast_span: Duration,
+        change: impl Fn(&mut Vec<u8>),
+    ) -> String {
         let mut command = Command::new(shell[0]);
         command.args(&shell[1..]).env("HOME", home).env_remove("XDG_CACHE_HOME");
         if let Some(path) = path {
@@ -257,19 +263,29 @@ mod tests {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
-        let agent = binary(AGENT);
+        let agent = agent();
         let script = start("mark", "meet", std::slice::from_ref(&agent), &BTreeMap::new(), None, SPAN);
         stdin.write_all(script.as_bytes()).unwrap();
         let mut text = String::new();
-        while !text.contains("mark want ") && said.read_line(&mut text).unwrap() > 0 {}
-        if text.contains("mark want ") {
-            let packing = if text.contains("mark want gzip") { Packing::Gzip } else { Packing::Plain };
-            let mut sent = Vec::new();
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(agent.parcel.send(&mut sent, packing)).unwrap();
-            stdin.write_all(&sent).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut upload = None;
+        loop {
+            let begin = text.len();
+            if said.read_line(&mut text).unwrap() == 0 {
+                break;
+            }
+            match text[begin..].split_whitespace().collect::<Vec<_>>()[..] {
+                ["mark", "want", "gzip", ..] => upload = Some(agent.parcel.upload(Packing::Gzip)),
+                ["mark", "want", "plain", ..] => upload = Some(agent.parcel.upload(Packing::Plain)),
+                ["mark", "got"] => {}
+                _ => continue,
+            }
+            let (upload, mut piece) = (upload.as_mut().unwrap(), Vec::new());
+            upload.fast_span = fast_span;
+            runtime.block_on(upload.next(&mut piece)).unwrap();
+            change(&mut piece);
+            stdin.write_all(&piece).unwrap();
         }
-        said.read_to_string(&mut text).unwrap();
         child.wait().unwrap();
         text
     }
@@ -281,6 +297,9 @@ mod tests {
                 continue;
             }
             let home = tempfile::tempdir().unwrap();
+            let text = start_through(shell, home.path(), None, Duration::MAX, |_| {});
+            assert!(text.ends_with("mark placed\nruns agent meet\n"), "{shell:?}: {text}");
+            run("sh", &forget(&agent().hash), home.path());
             let text = start_in(shell, home.path(), None);
             assert!(text.ends_with("mark placed\nruns agent meet\n"), "{shell:?}: {text}");
             let text = start_in(shell, home.path(), None);
@@ -288,12 +307,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_agent_that_arrives_damaged_is_told_and_goes() {
+        let change = |piece: &mut Vec<u8>| {
+            if let Some(last) = piece.last_mut() {
+                *last ^= 1;
+            }
+        };
+        let said = |fast_span| {
+            let home = tempfile::tempdir().unwrap();
+            let text = start_through(&["sh"], home.path(), None, fast_span, change);
+            assert_eq!(std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count(), 0, "{text}");
+            text
+        };
+        assert!(said(Duration::MAX).contains("mark failed the agent arrived damaged"));
+        // Here gzip has found it.
+        assert!(said(Duration::ZERO).contains("mark failed the agent didn't arrive whole"));
+    }
+
     /// As that of BusyBox does.
     #[test]
     fn a_head_that_reads_ahead_takes_it_too() {
         let (home, bin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let head = "#!/bin/sh\nexec dd bs=1048576 2>/dev/null | (/usr/bin/head -c \"$2\"; cat >/dev/null)\n";
-        std::fs::write(bin.path().join("head"), head.replace("dd bs=1048576", "dd bs=1048576 count=1")).unwrap();
+        let head = "#!/bin/sh\nf=$(mktemp)\nwhile [ $(wc -c <$f) -lt $2 ]; do dd bs=65536 count=1 2>/dev/null >>$f; done\n\
+                    /usr/bin/head -c $2 $f\nrm $f\n";
+        std::fs::write(bin.path().join("head"), head).unwrap();
         std::fs::set_permissions(bin.path().join("head"), PermissionsExt::from_mode(0o755)).unwrap();
         let text = start_in(&["sh"], home.path(), Some(bin.path()));
         assert!(text.ends_with("mark placed\nruns agent meet\n"), "{text}");
@@ -312,7 +350,7 @@ mod tests {
     fn an_agent_can_be_forgotten() {
         let home = tempfile::tempdir().unwrap();
         start_in(&["sh"], home.path(), None);
-        run("sh", &forget(&binary(AGENT).hash), home.path());
+        run("sh", &forget(&agent().hash), home.path());
         assert_eq!(std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count(), 0);
     }
 

@@ -83,10 +83,7 @@ impl Ssh {
 
 impl Launcher for Ssh {
     fn launch<'a>(&'a self, launching: &'a Launching, meeting: &'a str) -> BoxFuture<'a, Result<Link, LaunchError>> {
-        Box::pin(async {
-            let shell = self.open(launching).await?;
-            bootstrap::start_agent(shell, &self.requirements, launching, meeting).await
-        })
+        Box::pin(bootstrap::start_agent(self.open(launching), &self.requirements, launching, meeting))
     }
 
     fn shell<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>> {

@@ -31,10 +31,7 @@ impl UserSsh {
 
 impl Launcher for UserSsh {
     fn launch<'a>(&'a self, launching: &'a Launching, meeting: &'a str) -> BoxFuture<'a, Result<Link, LaunchError>> {
-        Box::pin(async {
-            let shell = self.open(launching).await?;
-            bootstrap::start_agent(shell, &self.requirements, launching, meeting).await
-        })
+        Box::pin(bootstrap::start_agent(self.open(launching), &self.requirements, launching, meeting))
     }
 
     fn shell<'a>(&'a self, launching: &'a Launching) -> BoxFuture<'a, Result<Shell, LaunchError>> {
