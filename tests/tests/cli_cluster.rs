@@ -91,7 +91,8 @@ fn any_command_that_gives_a_shell_is_a_host() {
     assert!(first.stderr.contains("of agent sent"), "{}", first.stderr);
     let sent = first.one_object()["hosts"][0]["sent_bytes"].as_u64().unwrap();
     let agent = std::fs::metadata(titan_tests::program::titan()).unwrap().len();
-    assert!(sent < agent * 3 / 5, "{sent} of {agent} bytes");
+    // Compressed or not: that is found out on the way.
+    assert!((agent / 5..=agent).contains(&sent), "{sent} of {agent} bytes");
     let cached = desk.home().join(".cache/titan");
     let agents: Vec<_> = std::fs::read_dir(&cached).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(agents.len() == 1 && agents[0].to_string_lossy().starts_with("agent-"), "{agents:?}");

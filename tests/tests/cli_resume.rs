@@ -723,6 +723,21 @@ fn other_batches_of_a_file_that_write_the_same_are_told() {
     desk.wait_until_tidy();
 }
 
+/// One that may come, or was there, leaves something to be gone on with.
+#[test]
+fn a_batch_without_a_host_yet_can_be_gone_on_with() {
+    let desk = Desk::new();
+    for (name, command) in [("away", "exit 255"), ("unset", "exec sh")] {
+        desk.write("c.toml", format!("[[host]]\nname = \"{name}\"\ncommand = [\"sh\", \"-c\", \"{command}\"]\n"));
+        let outcome = desk.run("map --cluster c.toml --setup false echo ::: 1").expect(3);
+        assert!(outcome.stderr.contains("continue with: titan resume "), "{}", outcome.stderr);
+        let listed = desk.run("batches").expect(0).text();
+        assert!(listed.lines().nth(1).is_some_and(|line| line.contains("INTERRUPTED")), "{listed}");
+        // Where somebody names other hosts, these are taken; the setup is the batch's own.
+        desk.run("resume --local").expect(3);
+    }
+}
+
 /// What a mistyped host has left behind is nothing that a later `titan resume` should take.
 #[test]
 fn a_batch_that_no_host_has_begun_is_over() {
@@ -731,7 +746,7 @@ fn a_batch_that_no_host_has_begun_is_over() {
     let listed = desk.run("batches").expect(0).text();
     assert!(listed.contains("FAILED") && listed.contains("0/2"), "{listed}");
     let outcome = desk.run("resume").expect(3);
-    assert!(outcome.stderr.contains("is over: FAILED"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("is over: FAILED, 0 of 2 tasks COMPLETED (the rest: "), "{}", outcome.stderr);
     let id = listed.lines().nth(1).and_then(|line| line.split(' ').next()).expect("a batch").to_owned();
     let outcome = desk.run(&format!("resume {id} --retry-failed --hosts nobody.invalid")).expect(3);
     let left = format!("continue with: titan resume {id}; to drop it: titan cancel {id}");

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use titan_manager::{End, Verdict};
+use titan_manager::End;
 
 use super::Batch;
 use crate::config::text::{counted, printable};
@@ -24,7 +24,7 @@ pub(super) struct Judged {
     code: u8,
     outputs: Vec<String>,
     failure: Option<Failure>,
-    /// No host was ever of use to it, and none may come yet: nothing is left that a bare `titan resume` should take.
+    /// No host was ever there, and only a person can change that: nothing is left that a bare `titan resume` should take.
     never_began: bool,
 }
 
@@ -37,9 +37,10 @@ impl Judged {
         committed: io::Result<Vec<PathBuf>>,
         progress: &mut Progress,
     ) -> Self {
-        let is_idle = |verdict: Verdict| verdict.end == End::NoWorkers && verdict.completed + verdict.failed == 0;
-        let never_began =
-            is_new && ended.verdict.is_some_and(is_idle) && !progress.tally.present().any(HostTally::may_come);
+        let never_began = is_new
+            && ended.verdict.is_some_and(|verdict| verdict.end == End::NoWorkers)
+            && (ended.ending.is_none() && ended.feed_error.is_none())
+            && progress.tally.present().all(|host| host.is_hopeless);
         match judge(batch, never_began, ended, committed, progress) {
             Ok((code, outputs)) => Self { code, outputs, failure: None, never_began },
             Err(failure) => Self { code: failure.code, outputs: Vec::new(), failure: Some(failure), never_began },

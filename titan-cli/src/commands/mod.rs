@@ -94,7 +94,8 @@ pub(crate) fn print_task(line: &[u8], files: &TaskFiles) -> Result<u8, Failure> 
     }
     let mkdir = [&b"mkdir"[..], b"-p", b"--"].map(<[u8]>::to_vec);
     let made = shell::for_paste(&[&mkdir[..], &folders].concat());
-    print_bytes(&[&made[..], b" && ", line, b"\n"].concat())
+    // Not &&: a line of sh may hold an & or an || of its own.
+    print_bytes(&[&made[..], b"; ", line, b"\n"].concat())
 }
 
 /// Help that was asked for, or what is wrong with what was typed.

@@ -103,6 +103,8 @@ pub(super) fn over_line(batch: &Stored, end: &EndMark) -> String {
     let _ = write!(line, ", {completed} of {total} COMPLETED");
     if failed > 0 {
         let _ = write!(line, ", {failed} FAILED (again: {})", batch.way_on(" --retry-failed"));
+    } else if cancelled > 0 && end.state == BatchState::Failed {
+        let _ = write!(line, " (the rest: {})", batch.way_on(" --retry-failed"));
     }
     line
 }

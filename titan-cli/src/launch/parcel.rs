@@ -59,7 +59,15 @@ impl Parcel {
 
     /// Begins to send it to a host that takes it like that.
     pub(super) fn upload(&self, packing: Packing) -> Upload {
-        Upload { parcel: self.clone(), packing, fast_span: FAST_SPAN, sent: 0, sent_bytes: 0, began: None }
+        Upload {
+            parcel: self.clone(),
+            packing,
+            fast_span: FAST_SPAN,
+            sent: 0,
+            sent_bytes: 0,
+            began: None,
+            compressing: None,
+        }
     }
 
     async fn compressed(&self) -> &[Vec<u8>] {
@@ -97,8 +105,10 @@ pub(super) struct Upload {
     sent: usize,
     /// How many bytes that were.
     sent_bytes: u64,
-    /// When the first piece began to be sent, and what compresses the rest if that isn't there in time.
-    began: Option<(Instant, Compressing)>,
+    /// When the first piece began to be sent.
+    began: Option<Instant>,
+    /// What compresses the rest if that isn't there in time.
+    compressing: Option<Compressing>,
 }
 
 /// Ends with whoever waits for it, if it hasn't begun by then.
@@ -130,12 +140,12 @@ impl Upload {
         let (packing, taken) = match (self.packing, &self.began) {
             (Packing::Plain, _) => (Packing::Plain, rest.len()),
             (Packing::Gzip, None) => (Packing::Plain, rest.len().min(PIECE_BYTES)),
-            (Packing::Gzip, Some((began, _))) if began.elapsed() < self.fast_span => (Packing::Plain, rest.len()),
+            (Packing::Gzip, Some(began)) if began.elapsed() < self.fast_span => (Packing::Plain, rest.len()),
             (Packing::Gzip, Some(_)) => (Packing::Gzip, rest.len()),
         };
-        if self.began.is_none() {
-            self.began = Some((Instant::now(), self.compress_soon()));
-        }
+        // Nothing is compressed for a link that is found to be fast.
+        self.compressing = (self.began.is_none() && taken < rest.len()).then(|| self.compress_soon());
+        self.began.get_or_insert_with(Instant::now);
         let pieces: Vec<&[u8]> = match packing {
             Packing::Gzip => parcel.compressed().await.iter().map(Vec::as_slice).collect(),
             Packing::Plain => vec![&rest[..taken]],
@@ -153,13 +163,11 @@ impl Upload {
     }
 
     fn compress_soon(&self) -> Compressing {
-        let (parcel, packing, fast_span) = (self.parcel.clone(), self.packing, self.fast_span);
+        let (parcel, fast_span) = (self.parcel.clone(), self.fast_span);
         let task = tokio::spawn(async move {
             parcel.cksum().await;
             tokio::time::sleep(fast_span).await;
-            if packing == Packing::Gzip {
-                parcel.compressed().await;
-            }
+            parcel.compressed().await;
         });
         Compressing(task.abort_handle())
     }

@@ -17,8 +17,8 @@ const SPARE_KIB: usize = 1 << 10;
 const CANDIDATES: &str = r#""${XDG_CACHE_HOME:-$HOME/.cache}/titan" "/var/tmp/titan-$u" "/tmp/titan-$u" "/dev/shm/titan-$u" "/run/user/$u/titan""#;
 
 /// What starts an agent. One that is missing comes in pieces, each a line with its length and its packing, the last also with the whole's
-/// `cksum`, and as many bytes: nothing follows them until the host has said `got`, since some `head`s read ahead. If they don't arrive within `upload_span`,
-/// because whoever sends them is gone, the host gives up. It looks for a place while the first is on its way.
+/// `cksum`, and as many bytes: nothing follows them until the host has said `got`, since some `head`s read ahead. If they don't arrive within `upload_span` (a piece that is being taken: within another one, where
+/// `timeout` ends only what it has started), because whoever sends them is gone, the host gives up. It looks for a place while the first is on its way.
 pub(crate) fn start(
     marker: &str,
     meeting: &str,
@@ -40,8 +40,9 @@ pub(crate) fn start(
 u=$(id -u)
 find_cached
 {enter}if [ -n "$d" ]; then say have; become "$d/agent-$h"; fi
+x=
 trap '' 13
-trap 'rm -f "$x"' 0
+trap '[ -z "$x" ] || rm -f "$x"' 0
 trap 'exit 1' 1 2 15
 if command -v gzip >/dev/null; then z=gzip; else z=plain; fi
 say want "$z" "$t"
@@ -49,19 +50,25 @@ find_place
 if [ -z "$d" ]; then say nowhere "$why"; exit 0; fi
 {{ s=$(take); }} 3>&1
 if [ -z "$s" ]; then say failed "the agent didn't arrive whole in $d"; exit 0; fi
-if [ "$(cksum <"$x")" != "$s $n" ]; then say failed "the agent arrived damaged, or there is no cksum"; exit 0; fi
+if ! whole; then say failed "the agent arrived damaged"; exit 0; fi
 mv -f "$x" "$d/agent-$h" || {{ say failed "the agent can't be put into $d"; exit 0; }}
 trap - 0 1 2 13 15
 say placed
 become "$d/agent-$h"
 }}
 take() {{
-pieces='while read -r k z s; do
-if [ "$z" = gzip ]; then head -c "$k" | gzip -dc; else head -c "$k"; fi >>"$1" || exit 1
+pieces='taken() {{ if [ -n "$1" ]; then timeout "$1" head -c "$k"; else head -c "$k"; fi 3>&-; }}
+while read -r k z s; do
+if [ "$z" = gzip ]; then taken "$3" | gzip -dc 3>&-; else taken "$3"; fi >>"$1" || exit 1
 if [ -n "$s" ]; then echo "$s"; exit; fi
 echo "$2 got" >&3
 done'
-if command -v timeout >/dev/null; then timeout {seconds} sh -c "$pieces" sh "$x" "$m"; else sh -c "$pieces" sh "$x" "$m"; fi 2>/dev/null
+if command -v timeout >/dev/null; then timeout {seconds} sh -c "$pieces" sh "$x" "$m" {seconds}; else sh -c "$pieces" sh "$x" "$m"; fi 2>/dev/null
+}}
+whole() {{
+if command -v cksum >/dev/null; then [ "$(cksum <"$x")" = "$s $n" ]
+elif command -v sha256sum >/dev/null; then [ "$(sha256sum <"$x")" = "$h  -" ]
+else [ "$(wc -c <"$x")" -eq "$n" ]; fi
 }}
 become() {{
 umask "$um"
@@ -193,7 +200,7 @@ if [ -n "$k" ] && [ "$k" -lt $((n / 1024 + SPARE)) ]; then why="$why$1 has no sp
 x="$1/.agent-$w"
 if ! { printf '#!/bin/sh\nexit 0\n' >"$x"; } 2>/dev/null; then rm -f "$x"; why="$why$1 can't be written; "; return 1; fi
 chmod 700 "$x" 2>/dev/null
-if "$x" 2>/dev/null && { : >"$x"; } 2>/dev/null; then return 0; fi
+if "$x" 2>/dev/null && printf '' 2>/dev/null >"$x"; then return 0; fi
 rm -f "$x"
 why="$why$1 is mounted noexec; "
 return 1
@@ -254,6 +261,18 @@ mod tests {
         fast_span: Duration,
         change: impl Fn(&mut Vec<u8>),
     ) -> String {
+        start_with("", shell, home, path, fast_span, change)
+    }
+
+    /// The same, after those lines.
+    fn start_with(
+        before: &str,
+        shell: &[&str],
+        home: &Path,
+        path: Option<&Path>,
+        fast_span: Duration,
+        change: impl Fn(&mut Vec<u8>),
+    ) -> String {
         let mut command = Command::new(shell[0]);
         command.args(&shell[1..]).env("HOME", home).env_remove("XDG_CACHE_HOME");
         if let Some(path) = path {
@@ -264,7 +283,8 @@ mod tests {
         let mut stdin = child.stdin.take().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let agent = agent();
-        let script = start("mark", "meet", std::slice::from_ref(&agent), &BTreeMap::new(), None, SPAN);
+        let script =
+            before.to_owned() + &start("mark", "meet", std::slice::from_ref(&agent), &BTreeMap::new(), None, SPAN);
         stdin.write_all(script.as_bytes()).unwrap();
         let mut text = String::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -344,6 +364,38 @@ mod tests {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(text.contains("mark failed the agent didn't arrive whole"), "{output:?}");
         assert_eq!(std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count(), 0, "it left something behind");
+    }
+
+    /// Whatever the host's environment has under names that the script uses.
+    #[test]
+    fn where_there_is_no_place_nothing_of_the_users_goes() {
+        let (home, bin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let df = "#!/bin/sh\nprintf 'head\\nfs 100 90 10 90%% /\\n'\n";
+        std::fs::write(bin.path().join("df"), df).unwrap();
+        std::fs::set_permissions(bin.path().join("df"), PermissionsExt::from_mode(0o755)).unwrap();
+        let theirs = home.path().join("theirs");
+        std::fs::write(&theirs, "x").unwrap();
+        let script = format!("export x='{}' d=/ s=1 PATH='{}':$PATH\n", theirs.display(), bin.path().display())
+            + &start("mark", "meet", &[binary(b"x")], &BTreeMap::new(), None, SPAN);
+        let output = run("sh", &script, home.path());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("mark nowhere ") && text.contains("no space left"), "{output:?}");
+        assert!(theirs.exists());
+    }
+
+    /// BusyBox may come without it.
+    #[test]
+    fn a_host_without_cksum_takes_an_agent_too() {
+        let (home, bin) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for tool in ["sh", "uname", "id", "ls", "mkdir", "df", "chmod", "rm", "mv", "head", "wc", "gzip", "timeout"] {
+            let path = std::env::var_os("PATH").unwrap();
+            let found =
+                std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file()).unwrap();
+            std::os::unix::fs::symlink(found, bin.path().join(tool)).unwrap();
+        }
+        let only = format!("PATH='{}'\n", bin.path().display());
+        let text = start_with(&only, &["sh"], home.path(), None, Duration::ZERO, |_| {});
+        assert!(text.ends_with("mark placed\nruns agent meet\n"), "{text}");
     }
 
     #[test]

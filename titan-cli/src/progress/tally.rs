@@ -7,6 +7,7 @@ use titan_manager::{HostId, Lifecycle, Report, TaskEnd};
 use titan_proto::id::{AttemptId, TaskId};
 
 use crate::driver::note::Note;
+use crate::launch::Lasting;
 
 /// Failures of one kind that are told apart from others.
 const MAX_FAILURE_KINDS: usize = 1_000;
@@ -24,6 +25,10 @@ pub(crate) struct HostTally {
     pub(crate) sent_bytes: u64,
     /// Why it isn't up, with the remedy; or why it wasn't at some time.
     pub(crate) trouble: Option<(String, Option<String>)>,
+    /// Whether it was ever there.
+    pub(crate) has_joined: bool,
+    /// Whether it was never there, for a reason that only a person can change.
+    pub(crate) is_hopeless: bool,
     /// Whether its slots have less memory than any task needs.
     pub(crate) is_too_small: bool,
     /// Times that something went wrong there that was no task's own fault.
@@ -41,11 +46,6 @@ impl HostTally {
     /// Whether it was there, and its agent may be yet.
     pub(crate) fn was_lost(&self) -> bool {
         matches!(self.state, HostState::Unhealthy | HostState::Away | HostState::Restarting)
-    }
-
-    /// Whether it isn't there, and isn't given up.
-    pub(crate) fn may_come(&self) -> bool {
-        matches!(self.state, HostState::Starting | HostState::Unhealthy | HostState::Away | HostState::Restarting)
     }
 
     /// Whether it is there and gets tasks.
@@ -139,6 +139,8 @@ impl Tally {
             running: 0,
             sent_bytes: 0,
             trouble: None,
+            has_joined: false,
+            is_hopeless: false,
             is_too_small: false,
             faults: 0,
             is_quarantined: false,
@@ -191,6 +193,7 @@ impl Tally {
             Note::Joined { host, joined } => {
                 let tally = self.host(*host);
                 tally.state = HostState::Healthy;
+                (tally.has_joined, tally.is_hopeless) = (true, false);
                 tally.sent_bytes += joined.story.sent_bytes.unwrap_or(0);
             }
             Note::Trouble { host, error } => {
@@ -206,8 +209,10 @@ impl Tally {
                 }
             }
             Note::Down { host, error } => {
-                self.host(*host).state = HostState::Down;
-                self.host(*host).trouble = Some((error.reason.clone(), error.hint.clone()));
+                let host = self.host(*host);
+                host.state = HostState::Down;
+                host.is_hopeless = !host.has_joined && error.lasting == Lasting::Permanent;
+                host.trouble = Some((error.reason.clone(), error.hint.clone()));
             }
             Note::Away { host, reason } => {
                 self.host(*host).state = HostState::Away;

@@ -145,8 +145,8 @@ impl<'t, 'p> Section<'t, 'p> {
         let remedy = format!("write a number from {least} to {most}");
         let Some(integer) = value.as_integer() else {
             let message = format!("{key} in {} must be a whole number, not {}", self.name, kind_of(value));
-            let unquoted = Some(unquoting_remedy(value)).filter(|unquoted| !unquoted.is_empty());
-            self.refuse(key, message, unquoted.unwrap_or(remedy));
+            let meant = value.as_str().and_then(|text| text.parse().ok()).filter(|number| range.contains(number));
+            self.refuse(key, message, meant.map_or(remedy, |number| format!("write {number} without quotes")));
             return None;
         };
         let number = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
