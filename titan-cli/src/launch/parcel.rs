@@ -9,8 +9,8 @@ use crc::{CRC_32_CKSUM, Crc, Table};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::OnceCell;
-use tokio::task::{AbortHandle, JoinHandle, spawn_blocking};
+use tokio::sync::{OnceCell, oneshot};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Sent as it is, before the rest; and what is compressed at once.
 const PIECE_BYTES: usize = 1 << 20;
@@ -107,17 +107,8 @@ pub(super) struct Upload {
     sent_bytes: u64,
     /// When the first piece began to be sent.
     began: Option<Instant>,
-    /// What compresses the rest if that isn't there in time.
-    compressing: Option<Compressing>,
-}
-
-/// Ends with whoever waits for it, if it hasn't begun by then.
-struct Compressing(AbortHandle);
-
-impl Drop for Compressing {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+    /// As long as this is there, the rest is compressed if that isn't there in time.
+    compressing: Option<oneshot::Sender<()>>,
 }
 
 impl Upload {
@@ -143,9 +134,13 @@ impl Upload {
             (Packing::Gzip, Some(began)) if began.elapsed() < self.fast_span => (Packing::Plain, rest.len()),
             (Packing::Gzip, Some(_)) => (Packing::Gzip, rest.len()),
         };
-        // Nothing is compressed for a link that is found to be fast.
-        self.compressing = (self.began.is_none() && taken < rest.len()).then(|| self.compress_soon());
-        self.began.get_or_insert_with(Instant::now);
+        if self.began.is_none() {
+            self.began = Some(Instant::now());
+            self.compressing = (taken < rest.len()).then(|| self.compress_soon());
+        } else if packing == Packing::Plain {
+            // Nothing is compressed for a link that is found to be fast.
+            self.compressing = None;
+        }
         let pieces: Vec<&[u8]> = match packing {
             Packing::Gzip => parcel.compressed().await.iter().map(Vec::as_slice).collect(),
             Packing::Plain => vec![&rest[..taken]],
@@ -162,14 +157,17 @@ impl Upload {
         Ok(())
     }
 
-    fn compress_soon(&self) -> Compressing {
+    /// Once it has begun, it is done, for all hosts.
+    fn compress_soon(&self) -> oneshot::Sender<()> {
         let (parcel, fast_span) = (self.parcel.clone(), self.fast_span);
-        let task = tokio::spawn(async move {
+        let (is_wanted, gone) = oneshot::channel();
+        tokio::spawn(async move {
             parcel.cksum().await;
-            tokio::time::sleep(fast_span).await;
-            parcel.compressed().await;
+            if tokio::time::timeout(fast_span, gone).await.is_err() {
+                parcel.compressed().await;
+            }
         });
-        Compressing(task.abort_handle())
+        is_wanted
     }
 }
 
