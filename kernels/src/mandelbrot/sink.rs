@@ -55,6 +55,8 @@ pub(super) struct PictureSink {
     next_row: u32,
     /// The last row that was written to the picture.
     above: Vec<u8>,
+    /// Room for the bands of a group: memory that is used again needn't be got and cleared again.
+    bands: Vec<Vec<u8>>,
     pixels: u64,
     iterations: u64,
 }
@@ -78,6 +80,7 @@ impl PictureSink {
             tiles: vec![Tile::Awaited; params.tiling.count() as usize],
             next_row: 0,
             above: vec![0; size.0 as usize * RGB_BYTES as usize],
+            bands: Vec::new(),
             pixels: 0,
             iterations: 0,
             params,
@@ -121,10 +124,12 @@ impl PictureSink {
         if self.picture.is_some() {
             self.write_to_picture(group, results)?;
         }
+        let reader = BandReader { params: &self.params, tiles: &self.tiles, results };
+        let mut band = Vec::new();
         for rows in group {
             let Some(counts) = &mut self.counts else { break };
-            let reader = BandReader { params: &self.params, tiles: &self.tiles, results };
-            counts.write_all(&reader.counts(rows.clone())?)?;
+            reader.counts(rows.clone(), &mut band)?;
+            counts.write_all(&band)?;
         }
         self.next_row = group.last().map_or(self.next_row, |rows| rows.end);
         Ok(())
@@ -132,7 +137,9 @@ impl PictureSink {
 
     fn write_to_picture(&mut self, group: &[Range<u32>], results: &dyn Results) -> io::Result<()> {
         let reader = BandReader { params: &self.params, tiles: &self.tiles, results };
-        let pixels: Vec<Vec<u8>> = group.iter().map(|rows| reader.rgb(rows.clone())).collect::<io::Result<_>>()?;
+        self.bands.resize_with(group.len().max(self.bands.len()), Vec::new);
+        group.iter().zip(&mut self.bands).try_for_each(|(rows, band)| reader.rgb(rows.clone(), band))?;
+        let pixels = &self.bands[..group.len()];
         let row_bytes = self.above.len();
         let last_row = |pixels: &'_ [u8]| pixels.len() - row_bytes;
         let mut bands: Vec<Band<'_>> = Vec::with_capacity(pixels.len());
@@ -195,27 +202,29 @@ struct BandReader<'a> {
 }
 
 impl BandReader<'_> {
-    /// The colours of these rows.
-    fn rgb(&self, rows: Range<u32>) -> io::Result<Vec<u8>> {
-        self.read(rows, Layout::rgb_at, |x, y| STRIPES[((x + y) / STRIPE % 2) as usize])
+    /// Makes `band` the colours of these rows.
+    fn rgb(&self, rows: Range<u32>, band: &mut Vec<u8>) -> io::Result<()> {
+        self.read(rows, band, Layout::rgb_at, |x, y| STRIPES[((x + y) / STRIPE % 2) as usize])
     }
 
-    /// The counts of these rows.
-    fn counts(&self, rows: Range<u32>) -> io::Result<Vec<u8>> {
-        self.read(rows, Layout::count_at, |_, _| MISSING_COUNT)
+    /// Makes `band` the counts of these rows.
+    fn counts(&self, rows: Range<u32>, band: &mut Vec<u8>) -> io::Result<()> {
+        self.read(rows, band, Layout::count_at, |_, _| MISSING_COUNT)
     }
 
-    /// The values, of `BYTES` each, of all pixels in these rows: `at` says where a tile's result has them, and
+    /// Makes `band` the values, of `BYTES` each, of all pixels in these rows: `at` says where a tile's result has them, and
     /// `missing` what stands for them at the pixel (x, y).
     fn read<const BYTES: usize>(
         &self,
         rows: Range<u32>,
+        band: &mut Vec<u8>,
         at: impl Fn(&Layout, u64) -> u64,
         missing: impl Fn(u32, u32) -> [u8; BYTES],
-    ) -> io::Result<Vec<u8>> {
+    ) -> io::Result<()> {
         let tiling = &self.params.tiling;
         let row_bytes = tiling.size.0 as usize * BYTES;
-        let mut band = vec![0; row_bytes * rows.len()];
+        // Tiles cover all of it.
+        band.resize(row_bytes * rows.len(), 0);
         let mut part = Vec::new();
         for tile in tiling.rows_touching(rows.clone()).flat_map(|row| tiling.tiles_of_row(row)) {
             let rect = tiling.rect(tile);
@@ -235,6 +244,6 @@ impl BandReader<'_> {
                 row[left..left + part_bytes].copy_from_slice(part);
             }
         }
-        Ok(band)
+        Ok(())
     }
 }

@@ -2,12 +2,6 @@
 
 const MODULUS: u32 = 65521;
 
-/// Bytes that are summed with fixed weights, which compilers turn into vector code.
-const LANE_BYTES: usize = 32;
-
-/// Groups of lanes after which the sums have to be reduced: 5536 bytes, below zlib's own 5552.
-const GROUPS_PER_REDUCTION: usize = 173;
-
 /// The checksum of some bytes, and how many they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Adler {
@@ -16,12 +10,14 @@ pub(super) struct Adler {
     length: u64,
 }
 
-impl Adler {
-    /// The checksum of nothing.
-    pub(super) fn new() -> Self {
+/// The checksum of nothing.
+impl Default for Adler {
+    fn default() -> Self {
         Self { low: 1, high: 0, length: 0 }
     }
+}
 
+impl Adler {
     /// The checksum as zlib streams end with it.
     pub(super) fn value(self) -> u32 {
         self.high << 16 | self.low
@@ -29,29 +25,11 @@ impl Adler {
 
     /// Adds bytes.
     pub(super) fn update(&mut self, bytes: &[u8]) {
+        let mut sums = simd_adler32::Adler32::from_checksum(self.value());
+        sums.write(bytes);
+        let value = sums.finish();
+        (self.low, self.high) = (value & 0xffff, value >> 16);
         self.length += bytes.len() as u64;
-        for part in bytes.chunks(LANE_BYTES * GROUPS_PER_REDUCTION) {
-            let (groups, rest) = part.as_chunks::<LANE_BYTES>();
-            for group in groups {
-                self.add_group(group);
-            }
-            for &byte in rest {
-                self.low += u32::from(byte);
-                self.high += self.low;
-            }
-            self.low %= MODULUS;
-            self.high %= MODULUS;
-        }
-    }
-
-    fn add_group(&mut self, group: &[u8; LANE_BYTES]) {
-        let (mut sum, mut weighted) = (0, 0);
-        for (i, &byte) in group.iter().enumerate() {
-            sum += u32::from(byte);
-            weighted += u32::from(byte) * (LANE_BYTES - i) as u32;
-        }
-        self.high += self.low * LANE_BYTES as u32 + weighted;
-        self.low += sum;
     }
 
     /// The checksum of these bytes followed by the other's: each byte of the other's adds what is before it once more,
@@ -74,7 +52,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn adler(bytes: &[u8]) -> Adler {
-        let mut adler = Adler::new();
+        let mut adler = Adler::default();
         adler.update(bytes);
         adler
     }

@@ -42,6 +42,7 @@ impl<'a> PartWriter<'a> {
     }
 
     /// Appends a deflate block that holds these bytes.
+    #[inline(always)]
     pub(super) fn append(&mut self, block: &[u8]) {
         let runs = find_runs(block);
         let code = BlockCode::new(block, &runs);
@@ -84,15 +85,19 @@ struct BlockCode {
 impl BlockCode {
     fn new(block: &[u8], runs: &[Run]) -> Self {
         let (mut literals, mut distances) = ([0; SYMBOLS], [0; DISTANCES]);
+        let mut bytes: ByteCounts = [[0; 256]; 4];
         let mut extra_bits = 0;
         for (literal_bytes, run) in pieces(block, runs) {
-            count_bytes(literal_bytes, &mut literals);
+            count_bytes(literal_bytes, &mut bytes);
             for match_length in match_lengths(run) {
                 let symbol = length_symbol(match_length);
                 literals[symbol.number] += 1;
                 distances[distance_symbol(run)] += 1;
                 extra_bits += u64::from(symbol.extra_bits);
             }
+        }
+        for (byte, count) in literals[..256].iter_mut().enumerate() {
+            *count = bytes.iter().map(|table| table[byte]).sum();
         }
         literals[END_OF_BLOCK] = 1;
         let (literal_lengths, distance_lengths) = (lengths(&literals, LITERAL_BITS), lengths(&distances, LITERAL_BITS));
@@ -116,26 +121,19 @@ fn pieces<'a>(block: &'a [u8], runs: &'a [Run]) -> impl Iterator<Item = (&'a [u8
     })
 }
 
-/// Counts bytes, in four tables so that equal neighbours don't wait for each other.
-fn count_bytes(bytes: &[u8], counts: &mut [u32; SYMBOLS]) {
+/// How often each byte occurs, in four tables that are to be added up: so equal neighbours don't wait for each other.
+type ByteCounts = [[u32; 256]; 4];
+
+#[inline(always)]
+fn count_bytes(bytes: &[u8], counts: &mut ByteCounts) {
     let (quads, rest) = bytes.as_chunks::<4>();
-    if quads.len() > 64 {
-        let mut tables = [[0u32; 256]; 4];
-        for quad in quads {
-            for (table, &byte) in tables.iter_mut().zip(quad) {
-                table[usize::from(byte)] += 1;
-            }
-        }
-        for (symbol, count) in counts.iter_mut().take(256).enumerate() {
-            *count += tables.iter().map(|table| table[symbol]).sum::<u32>();
-        }
-    } else {
-        for &byte in quads.as_flattened() {
-            counts[usize::from(byte)] += 1;
+    for quad in quads {
+        for (table, &byte) in counts.iter_mut().zip(quad) {
+            table[usize::from(byte)] += 1;
         }
     }
     for &byte in rest {
-        counts[usize::from(byte)] += 1;
+        counts[0][usize::from(byte)] += 1;
     }
 }
 
@@ -223,6 +221,7 @@ fn header_items(lengths: &[u8]) -> Vec<HeaderItem> {
 }
 
 /// Writes a block's literals, matches and end.
+#[inline(always)]
 fn append_symbols(block: &[u8], runs: &[Run], code: &BlockCode, bits: &mut BitWriter<'_>) {
     for (literal_bytes, run) in pieces(block, runs) {
         append_literals(literal_bytes, &code.literals, bits);
@@ -239,20 +238,28 @@ fn append_symbols(block: &[u8], runs: &[Run], code: &BlockCode, bits: &mut BitWr
     bits.put(u64::from(end.bits), u32::from(end.length));
 }
 
+#[inline(always)]
 fn append_literals(bytes: &[u8], codes: &[Code], bits: &mut BitWriter<'_>) {
     let codes: &[Code; 256] = codes.first_chunk().expect("every byte has a code, even if an empty one");
     let (quads, rest) = bytes.as_chunks::<4>();
     for quad in quads {
-        for &byte in quad {
-            let code = codes[usize::from(byte)];
-            bits.add(u64::from(code.bits), u32::from(code.length));
-        }
+        // Joined before they are added: only then does the next one wait for the length of those before it.
+        let (joined, length) = joined(quad.map(|byte| codes[usize::from(byte)]));
+        bits.add(joined, length);
         bits.flush();
     }
     for &byte in rest {
         let code = codes[usize::from(byte)];
         bits.put(u64::from(code.bits), u32::from(code.length));
     }
+}
+
+/// Four codes one after the other, and their length.
+#[inline(always)]
+fn joined([a, b, c, d]: [Code; 4]) -> (u64, u32) {
+    let pair = |first: Code, second: Code| u64::from(first.bits) | u64::from(second.bits) << first.length;
+    let (front, back) = (a.length + b.length, c.length + d.length);
+    (pair(a, b) | pair(c, d) << front, u32::from(front + back))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ enum Filter {
 const FILTERS: [Filter; 3] = [Filter::Paeth, Filter::Up, Filter::Sub];
 
 /// Appends the row as PNG stores it: the filter's number, then the differences. `above` has the same length.
+#[inline(always)]
 pub(super) fn append(row: &[u8], above: &[u8], out: &mut Vec<u8>) {
     let filter = choose(row, above);
     out.push(filter as u8);
@@ -33,6 +34,7 @@ pub(super) fn append(row: &[u8], above: &[u8], out: &mut Vec<u8>) {
 }
 
 /// The filter whose differences are smallest in a sample of the row.
+#[inline(always)]
 fn choose(row: &[u8], above: &[u8]) -> Filter {
     let cost = |filter| {
         let mut differences = [0; SAMPLE];
@@ -49,6 +51,7 @@ fn choose(row: &[u8], above: &[u8]) -> Filter {
 }
 
 /// Writes the row's differences; all slices have the same length.
+#[inline(always)]
 fn apply(filter: Filter, row: &[u8], above: &[u8], out: &mut [u8]) {
     let first = row.len().min(PIXEL);
     for i in 0..first {
@@ -69,6 +72,7 @@ fn apply(filter: Filter, row: &[u8], above: &[u8], out: &mut [u8]) {
     }
 }
 
+#[inline(always)]
 fn zip(out: &mut [u8], here: &[u8], neighbours: &[u8], guess: impl Fn(u8) -> u8) {
     for ((out, &here), &neighbour) in out.iter_mut().zip(here).zip(neighbours) {
         *out = here.wrapping_sub(guess(neighbour));

@@ -6,6 +6,7 @@
 use super::adler::Adler;
 use super::deflate::{LAST_BLOCK, PartWriter};
 use super::filter;
+use crate::simd::Simd;
 use rayon::prelude::*;
 use std::io::{self, Write};
 
@@ -19,7 +20,7 @@ const BAND_ROWS: u64 = 64;
 const BAND_BYTES: u64 = 16 << 20;
 
 /// Bytes of filtered pixels that share a Huffman code, in whole rows.
-const BLOCK_BYTES: usize = 128 << 10;
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// The first bytes of each PNG file.
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
@@ -47,10 +48,12 @@ pub struct Band<'a> {
     pub above: &'a [u8],
 }
 
-/// A band that is ready for the file.
+/// A band that is ready for the file, and room to make it.
+#[derive(Default)]
 struct Compressed {
     deflated: Vec<u8>,
     adler: Adler,
+    filtered: Vec<u8>,
 }
 
 /// Writes one PNG file.
@@ -58,6 +61,8 @@ pub struct PngWriter<W> {
     out: W,
     row_bytes: usize,
     adler: Adler,
+    /// One for each band of the largest group so far: memory that is used again needn't be got and cleared again.
+    compressed: Vec<Compressed>,
 }
 
 impl<W: Write> PngWriter<W> {
@@ -74,7 +79,8 @@ impl<W: Write> PngWriter<W> {
         header[8..].copy_from_slice(&[8, 2, 0, 0, 0]);
         write_chunk(&mut out, *b"IHDR", &[&header])?;
         write_chunk(&mut out, *b"IDAT", &[&ZLIB_HEADER])?;
-        Ok(Self { out, row_bytes: width as usize * PIXEL_BYTES as usize, adler: Adler::new() })
+        let row_bytes = width as usize * PIXEL_BYTES as usize;
+        Ok(Self { out, row_bytes, adler: Adler::default(), compressed: Vec::new() })
     }
 
     /// Compresses these bands side by side, and writes them in order.
@@ -82,9 +88,10 @@ impl<W: Write> PngWriter<W> {
     /// # Errors
     /// Writing failed.
     pub fn write_bands(&mut self, bands: &[Band<'_>]) -> io::Result<()> {
-        let row_bytes = self.row_bytes;
-        let compressed: Vec<Compressed> = bands.par_iter().map(|band| compress(*band, row_bytes)).collect();
-        for band in compressed {
+        let Self { row_bytes, compressed, .. } = self;
+        compressed.resize_with(bands.len().max(compressed.len()), Compressed::default);
+        compressed.par_iter_mut().zip(bands).for_each(|(compressed, band)| compressed.fill(*band, *row_bytes));
+        for band in &self.compressed[..bands.len()] {
             self.adler = self.adler.join(band.adler);
             write_chunk(&mut self.out, *b"IDAT", &[&band.deflated])?;
         }
@@ -102,25 +109,46 @@ impl<W: Write> PngWriter<W> {
     }
 }
 
-/// Filters and deflates a band, some rows at a time.
-fn compress(band: Band<'_>, row_bytes: usize) -> Compressed {
-    let mut deflated = Vec::with_capacity(band.rgb.len() / 2);
-    let mut adler = Adler::new();
-    let mut part = PartWriter::new(&mut deflated);
-    let rows_per_block = (BLOCK_BYTES / row_bytes).max(1);
-    let mut filtered = Vec::with_capacity(rows_per_block * (row_bytes + 1));
-    let mut above = band.above;
-    for rows in band.rgb.chunks(rows_per_block * row_bytes) {
-        filtered.clear();
-        for row in rows.chunks_exact(row_bytes) {
-            filter::append(row, above, &mut filtered);
-            above = row;
+impl Compressed {
+    /// Filters and deflates a band with the best instructions that are there.
+    fn fill(&mut self, band: Band<'_>, row_bytes: usize) {
+        match Simd::chosen() {
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "a function for certain CPUs is called after asking the CPU")]
+            // SAFETY: `chosen` has found these instructions on this CPU.
+            Simd::Avx2 | Simd::Avx512 => unsafe { self.fill_with_avx2(band, row_bytes) },
+            _ => self.fill_with_any(band, row_bytes),
         }
-        adler.update(&filtered);
-        part.append(&filtered);
     }
-    part.finish();
-    Compressed { deflated, adler }
+
+    /// As `fill_with_any`; the compiler makes vector code of what differs from its guess, is counted or repeats.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi2")]
+    fn fill_with_avx2(&mut self, band: Band<'_>, row_bytes: usize) {
+        self.fill_with_any(band, row_bytes);
+    }
+
+    /// Filters and deflates a band, some rows at a time. Inlined, as what it calls for every byte, so that it is compiled for the
+    /// instruction set of its caller.
+    #[inline(always)]
+    fn fill_with_any(&mut self, band: Band<'_>, row_bytes: usize) {
+        let Self { deflated, adler, filtered } = self;
+        *adler = Adler::default();
+        deflated.clear();
+        let mut part = PartWriter::new(deflated);
+        let rows_per_block = (BLOCK_BYTES / row_bytes).max(1);
+        let mut above = band.above;
+        for rows in band.rgb.chunks(rows_per_block * row_bytes) {
+            filtered.clear();
+            for row in rows.chunks_exact(row_bytes) {
+                filter::append(row, above, filtered);
+                above = row;
+            }
+            adler.update(filtered);
+            part.append(filtered);
+        }
+        part.finish();
+    }
 }
 
 /// Writes a chunk whose data is in parts.
