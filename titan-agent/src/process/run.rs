@@ -3,13 +3,13 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread, read, retry_on_intr};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
@@ -31,6 +31,8 @@ use crate::files::{self, collect};
 const LOOK_SPAN: Duration = Duration::from_millis(100);
 /// The same while output waits on the disk.
 const BACKLOG_SPAN: Duration = Duration::from_millis(20);
+/// After a pipe has been closed the other one isn't waited for this long: who closes one usually exits, and that is told at once.
+const CLOSING_SPAN: Duration = Duration::from_millis(1);
 /// What a task writes to.
 const CHANNELS: [Channel; 2] = [Channel::Stdout, Channel::Stderr];
 /// Another process holds a file that is to be executed: it was written a moment ago.
@@ -73,6 +75,8 @@ struct Running {
     exited: OwnedFd,
     /// What it writes, until nothing more comes: of [`CHANNELS`].
     pipes: [Option<File>; 2],
+    /// One of them has just been closed.
+    is_closing: bool,
     tree: Tree,
     begun: Instant,
     /// None: where the agent is.
@@ -122,6 +126,7 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
         child,
         exited,
         pipes: [stdout, stderr],
+        is_closing: false,
         tree,
         begun: Instant::now(),
         folder,
@@ -278,7 +283,11 @@ impl Running {
             true if self.is_watched(attempt) => until.min(LOOK_SPAN),
             true => until,
         };
-        let wanted = self.pipes.each_ref().map(|pipe| pipe.as_ref().filter(|_| has_room).map(AsFd::as_fd));
+        let (reads, span) = match std::mem::take(&mut self.is_closing) {
+            true => (false, span.min(CLOSING_SPAN)),
+            false => (has_room, span),
+        };
+        let wanted = self.pipes.each_ref().map(|pipe| pipe.as_ref().filter(|_| reads).map(AsFd::as_fd));
         let stop = (!is_ending).then(|| stopped.as_fd());
         let ready = wait([Some(self.exited.as_fd()), stop, wanted[0], wanted[1]], span);
         self.is_stopped |= ready[1];
@@ -330,15 +339,20 @@ impl Running {
     fn read(&mut self, number: usize, most: usize, attempt: &mut Attempt) -> usize {
         let Some(pipe) = &mut self.pipes[number] else { return 0 };
         // Not zeroed: that would take longer than to read what most tasks write.
-        let mut piece = Vec::with_capacity(most.min(PIECE_BYTES));
-        match retry_on_intr(|| read(&*pipe, spare_capacity(&mut piece))) {
-            Ok(length @ 1..) => {
-                // There may be room for more than was asked for.
-                piece.chunks(PIECE_BYTES).for_each(|piece| attempt.sink.take(CHANNELS[number], piece));
-                length
+        let mut room = [MaybeUninit::uninit(); PIECE_BYTES];
+        let room = &mut room[..most.min(PIECE_BYTES)];
+        let length = retry_on_intr(|| {
+            let (piece, _) = read(&*pipe, &mut *room)?;
+            if !piece.is_empty() {
+                attempt.sink.take(CHANNELS[number], piece);
             }
+            Ok(piece.len())
+        });
+        match length {
+            Ok(length @ 1..) => length,
             _ => {
                 self.pipes[number] = None;
+                self.is_closing = true;
                 0
             }
         }

@@ -189,7 +189,7 @@ impl Connection {
                 self.send(ToAgent::Forget { attempt });
                 let outcome = Outcome::failed(format!("what it had sent can't be read here: {error}"));
                 let message = ToManager::Finished { attempt, outcome, process: None };
-                self.tell(News::Message { worker: self.worker, message }).await;
+                self.tell_messages(vec![message]).await;
             }
         }
     }
@@ -259,7 +259,7 @@ impl Connection {
             // Nothing was said of it: it ends here.
             let outcome = Outcome::failed(format!("its words can't be sent: {error}"));
             let message = ToManager::Finished { attempt, outcome, process: None };
-            return self.tell(News::Message { worker: self.worker, message }).await;
+            return self.tell_messages(vec![message]).await;
         }
         for (set, listing) in sets {
             for files in self.offers.offer(attempt, set, listing) {
@@ -292,9 +292,25 @@ impl Connection {
 
     /// Handles all frames that are complete.
     async fn receive(&mut self, last_heard: &mut Timestamp) -> Result<(), End> {
-        let mut frames = 0_u32;
+        let (mut messages, mut frames) = (Vec::new(), 0);
+        let received = self.take_frames(&mut messages, &mut frames).await;
+        if !messages.is_empty() {
+            *last_heard = self.now();
+            self.tell_messages(messages).await;
+        }
+        received?;
+        // Bytes that make no frame are no sign of life.
+        if frames > 0 && self.now().since(*last_heard) >= HEARD_SPAN {
+            *last_heard = self.now();
+            self.tell(News::Heard { worker: self.worker }).await;
+        }
+        Ok(())
+    }
+
+    /// Takes all frames that are complete, and collects what the driver has to know of.
+    async fn take_frames(&mut self, messages: &mut Vec<ToManager>, frames: &mut u32) -> Result<(), End> {
         while let Some(received) = self.decoder.next_frame().map_err(damaged)? {
-            frames += 1;
+            *frames += 1;
             let Received::Frame(frame) = received else {
                 return Err(End::Broken("the agent said goodbye".to_owned()));
             };
@@ -310,18 +326,16 @@ impl Connection {
                     if let ToManager::Recalled { attempt } = message {
                         self.offers.withdraw(attempt);
                     }
-                    *last_heard = self.now();
-                    self.tell(News::Message { worker: self.worker, message }).await;
+                    messages.push(message);
                 }
                 Heard::Nothing => {}
             }
         }
-        // Bytes that make no frame are no sign of life.
-        if frames > 0 && self.now().since(*last_heard) >= HEARD_SPAN {
-            *last_heard = self.now();
-            self.tell(News::Heard { worker: self.worker }).await;
-        }
         Ok(())
+    }
+
+    async fn tell_messages(&self, messages: Vec<ToManager>) {
+        self.tell(News::Messages { worker: self.worker, messages }).await;
     }
 
     async fn tell(&self, news: News) {

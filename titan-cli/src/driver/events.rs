@@ -33,9 +33,14 @@ impl Driver<'_> {
                 self.tell(&Note::Joined { host, joined });
                 self.handle_at(now, Event::WorkerJoined { host, worker, capacity, is_alone, held });
             }
-            News::Message { worker, message } => {
-                self.tell_said(worker, false, &message);
-                self.handle_at(now, Event::Message { worker, message });
+            News::Messages { worker, messages } => {
+                for message in messages {
+                    if self.is_over() {
+                        return;
+                    }
+                    self.tell_said(worker, false, &message);
+                    self.handle_at(now, Event::Message { worker, message });
+                }
             }
             News::Heard { worker } => self.handle_at(now, Event::Heard { worker }),
             News::Lost { host, worker, reason, is_dead } => {

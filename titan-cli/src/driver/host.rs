@@ -60,7 +60,8 @@ pub(crate) enum News {
         held: Vec<Held>,
     },
     /// A worker says something.
-    Message { worker: WorkerId, message: ToManager },
+    /// What has come together is told together: each time that the driver is woken costs more than what is said.
+    Messages { worker: WorkerId, messages: Vec<ToManager> },
     /// A worker lives.
     Heard { worker: WorkerId },
     /// A worker's session is over; its host is being started afresh.

@@ -234,13 +234,16 @@ impl Shared {
 
 /// The thread: syncs whenever something was noted, until nobody has the journal any more.
 fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
-    let (mut begun, mut syncs) = (Instant::now(), 0);
+    let (mut begun, mut syncs, mut is_busy) = (Instant::now(), 0, false);
     while woken.recv().is_ok() {
         if begun.elapsed() > EAGER_SPAN {
+            // Whoever had much to do probably still has.
+            is_busy = syncs > EAGER_SYNCS / 2 && begun.elapsed() < 2 * EAGER_SPAN;
             (begun, syncs) = (Instant::now(), 0);
         }
         syncs += 1;
-        if syncs > EAGER_SYNCS {
+        is_busy |= syncs > EAGER_SYNCS;
+        if is_busy {
             thread::sleep(GATHERING_SPAN);
         }
         while woken.try_recv().is_ok() {}
