@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 pub enum Simd {
     /// Plain Rust; fused operations by `f64::mul_add`.
     Portable,
-    /// AVX2 with FMA and BMI2: four points a vector.
+    /// AVX2 with FMA, BMI and POPCNT: four points a vector.
     Avx2,
     /// AVX-512F: eight points a vector.
     Avx512,
@@ -57,8 +57,13 @@ impl Simd {
     fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
+            // The others came with it or before it.
             Self::Avx2 => {
-                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("bmi2")
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("bmi1")
+                    && is_x86_feature_detected!("bmi2")
+                    && is_x86_feature_detected!("popcnt")
             }
             Self::Avx512 => is_x86_feature_detected!("avx512f") && Self::Avx2.is_available(),
         }

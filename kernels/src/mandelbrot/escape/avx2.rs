@@ -8,10 +8,10 @@ use std::arch::x86_64::{
     _mm256_storeu_pd, _mm256_sub_pd,
 };
 
-engine!(#[target_feature(enable = "avx2,fma")]);
-finish!(#[target_feature(enable = "avx2,fma")]);
-trap!(#[target_feature(enable = "avx2,fma")]);
-early!(#[target_feature(enable = "avx2,fma")]);
+engine!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]);
+finish!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]);
+trap!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]);
+early!(#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]);
 
 /// Points of a vector.
 const LANES: usize = 4;
@@ -40,51 +40,51 @@ const fn masks() -> [[f64; LANES]; 1 << LANES] {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn splat(value: f64) -> Vector {
     _mm256_set1_pd(value)
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn add(a: Vector, b: Vector) -> Vector {
     _mm256_add_pd(a, b)
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn subtract(a: Vector, b: Vector) -> Vector {
     _mm256_sub_pd(a, b)
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn multiply(a: Vector, b: Vector) -> Vector {
     _mm256_mul_pd(a, b)
 }
 
 /// a·b + c, rounded once.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn multiply_add(a: Vector, b: Vector, c: Vector) -> Vector {
     _mm256_fmadd_pd(a, b, c)
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn smaller(a: Vector, b: Vector) -> Vector {
     _mm256_min_pd(a, b)
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn equal(a: Vector, b: Vector) -> Mask {
     _mm256_cmp_pd::<_CMP_EQ_OQ>(a, b)
 }
 
 /// a <= b; false for NaN.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn at_most(a: Vector, b: Vector) -> Mask {
     _mm256_cmp_pd::<_CMP_LE_OQ>(a, b)
 }
@@ -92,34 +92,34 @@ fn at_most(a: Vector, b: Vector) -> Mask {
 /// The lanes that aren't at most `most`, as bits; NaN isn't. By the sign of the difference, which NaN has too when it
 /// comes from infinities: subtraction has units of its own.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn bits_beyond(a: Vector, most: f64) -> u64 {
     bits(_mm256_sub_pd(splat(most), a))
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn both(a: Mask, b: Mask) -> Mask {
     _mm256_and_pd(a, b)
 }
 
 /// The mask's lanes as bits.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn bits(mask: Mask) -> u64 {
     _mm256_movemask_pd(mask) as u64
 }
 
 /// The mask of those lanes.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn mask_of(bits: u64) -> Mask {
     load(&MASKS[bits as usize % MASKS.len()], 0)
 }
 
 /// `yes` in the mask's lanes, `no` in the others.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn select(mask: Mask, yes: Vector, no: Vector) -> Vector {
     _mm256_blendv_pd(no, yes, mask)
 }
@@ -154,20 +154,20 @@ const fn order(spreads: bool) -> Order {
 
 /// The vector's lanes of those bits first; what follows them is without meaning.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn packed(lanes: u64, vector: Vector) -> Vector {
     permuted(vector, &PACKED[lanes as usize % PACKED.len()])
 }
 
 /// The vector's first lanes at the lanes of those bits; what is in the others is without meaning.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn spread(lanes: u64, vector: Vector) -> Vector {
     permuted(vector, &SPREAD[lanes as usize % SPREAD.len()])
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn permuted(vector: Vector, order: &[i32; 2 * LANES]) -> Vector {
     #[expect(unsafe_code, reason = "a vector load takes a pointer")]
     // SAFETY: the array has a vector's length.
@@ -176,7 +176,7 @@ fn permuted(vector: Vector, order: &[i32; 2 * LANES]) -> Vector {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn load(from: &[f64], at: usize) -> Vector {
     let lanes = &from[at..at + LANES];
     #[expect(unsafe_code, reason = "a vector load takes a pointer")]
@@ -187,7 +187,7 @@ fn load(from: &[f64], at: usize) -> Vector {
 }
 
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn store(vector: Vector, to: &mut [f64], at: usize) {
     let lanes = &mut to[at..at + LANES];
     #[expect(unsafe_code, reason = "a vector store takes a pointer")]
@@ -199,7 +199,7 @@ fn store(vector: Vector, to: &mut [f64], at: usize) {
 
 /// As `select`, for a mask of whole lanes and what is to be stored where `no` came from.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn merge(mask: Mask, yes: Vector, no: Vector) -> Vector {
     _mm256_or_pd(_mm256_andnot_pd(mask, no), _mm256_and_pd(mask, yes))
 }
@@ -250,7 +250,7 @@ macro_rules! step {
 /// In assembly because x and y of six vectors leave four of the sixteen registers: a compiler that orders the
 /// operations otherwise moves some of x and y to memory and back in each step, which takes a third longer.
 #[inline]
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,bmi1,bmi2,popcnt")]
 fn iterate(x: &mut Vectors, y: &mut Vectors, (re, im): (&[f64; GROUP_LANES], &[f64; GROUP_LANES]), steps: u32) {
     let ([x0, x1, x2, x3, x4, x5], [y0, y1, y2, y3, y4, y5]) = (x, y);
     #[expect(unsafe_code, reason = "the compiler doesn't keep x and y in registers")]
