@@ -249,42 +249,26 @@ mod tests {
     }
 
     /// Runs the script of a start in that shell and sends the agent when it is wanted; all that was said.
-    fn start_in(shell: &[&str], home: &Path, path: Option<&Path>) -> String {
-        start_through(shell, home, path, Duration::ZERO, |_| {})
+    fn start_in(shell: &[&str], home: &Path) -> String {
+        start_after("", shell, home, Duration::ZERO, |_| {})
     }
 
-    /// The same over a link that is fast or isn't, and that changes pieces.
-    fn start_through(
+    /// The same after those lines, over a link that is fast or isn't, and that changes pieces.
+    fn start_after(
+        lines: &str,
         shell: &[&str],
         home: &Path,
-        path: Option<&Path>,
-        fast_span: Duration,
-        change: impl Fn(&mut Vec<u8>),
-    ) -> String {
-        start_with("", shell, home, path, fast_span, change)
-    }
-
-    /// The same, after those lines.
-    fn start_with(
-        before: &str,
-        shell: &[&str],
-        home: &Path,
-        path: Option<&Path>,
         fast_span: Duration,
         change: impl Fn(&mut Vec<u8>),
     ) -> String {
         let mut command = Command::new(shell[0]);
         command.args(&shell[1..]).env("HOME", home).env_remove("XDG_CACHE_HOME");
-        if let Some(path) = path {
-            let usual = std::env::var("PATH").unwrap_or_default();
-            command.env("PATH", format!("{}:{usual}", path.display()));
-        }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap());
         let agent = agent();
         let script =
-            before.to_owned() + &start("mark", "meet", std::slice::from_ref(&agent), &BTreeMap::new(), None, SPAN);
+            lines.to_owned() + &start("mark", "meet", std::slice::from_ref(&agent), &BTreeMap::new(), None, SPAN);
         stdin.write_all(script.as_bytes()).unwrap();
         let mut text = String::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -317,12 +301,12 @@ mod tests {
                 continue;
             }
             let home = tempfile::tempdir().unwrap();
-            let text = start_through(shell, home.path(), None, Duration::MAX, |_| {});
+            let text = start_after("", shell, home.path(), Duration::MAX, |_| {});
             assert!(text.ends_with("mark placed\nruns agent meet\n"), "{shell:?}: {text}");
             run("sh", &forget(&agent().hash), home.path());
-            let text = start_in(shell, home.path(), None);
+            let text = start_in(shell, home.path());
             assert!(text.ends_with("mark placed\nruns agent meet\n"), "{shell:?}: {text}");
-            let text = start_in(shell, home.path(), None);
+            let text = start_in(shell, home.path());
             assert!(text.starts_with("mark have") && text.ends_with("runs agent meet\n"), "{shell:?}: {text}");
         }
     }
@@ -336,7 +320,7 @@ mod tests {
         };
         let said = |fast_span| {
             let home = tempfile::tempdir().unwrap();
-            let text = start_through(&["sh"], home.path(), None, fast_span, change);
+            let text = start_after("", &["sh"], home.path(), fast_span, change);
             assert_eq!(std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count(), 0, "{text}");
             text
         };
@@ -353,7 +337,8 @@ mod tests {
                     /usr/bin/head -c $2 $f\nrm $f\n";
         std::fs::write(bin.path().join("head"), head).unwrap();
         std::fs::set_permissions(bin.path().join("head"), PermissionsExt::from_mode(0o755)).unwrap();
-        let text = start_in(&["sh"], home.path(), Some(bin.path()));
+        let path = format!("PATH='{}':$PATH\n", bin.path().display());
+        let text = start_after(&path, &["sh"], home.path(), Duration::ZERO, |_| {});
         assert!(text.ends_with("mark placed\nruns agent meet\n"), "{text}");
     }
 
@@ -394,14 +379,14 @@ mod tests {
             std::os::unix::fs::symlink(found, bin.path().join(tool)).unwrap();
         }
         let only = format!("PATH='{}'\n", bin.path().display());
-        let text = start_with(&only, &["sh"], home.path(), None, Duration::ZERO, |_| {});
+        let text = start_after(&only, &["sh"], home.path(), Duration::ZERO, |_| {});
         assert!(text.ends_with("mark placed\nruns agent meet\n"), "{text}");
     }
 
     #[test]
     fn an_agent_can_be_forgotten() {
         let home = tempfile::tempdir().unwrap();
-        start_in(&["sh"], home.path(), None);
+        start_in(&["sh"], home.path());
         run("sh", &forget(&agent().hash), home.path());
         assert_eq!(std::fs::read_dir(home.path().join(".cache/titan")).unwrap().count(), 0);
     }
