@@ -33,6 +33,9 @@ const LOOK_SPAN: Duration = Duration::from_millis(500);
 /// Signs of life without a message are passed on this often at most.
 const HEARD_SPAN: Duration = Duration::from_millis(200);
 
+/// So many messages are told together at most: what waits for the driver is bounded.
+const MESSAGES_AT_ONCE: usize = 64;
+
 /// Bytes of files that are sent and not acknowledged: enough for any link's round trip.
 const MAX_BULK_BYTES: u64 = 8 << 20;
 
@@ -327,6 +330,9 @@ impl Connection {
                         self.offers.withdraw(attempt);
                     }
                     messages.push(message);
+                    if messages.len() >= MESSAGES_AT_ONCE {
+                        self.tell_messages(std::mem::take(messages)).await;
+                    }
                 }
                 Heard::Nothing => {}
             }
