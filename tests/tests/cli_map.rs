@@ -33,6 +33,13 @@ fn a_command_runs_once_for_each_value() {
 }
 
 #[test]
+fn a_task_that_closes_one_of_its_outputs_goes_on_with_the_other() {
+    prints("$titan map -s 'exec 2>&-; echo a; sleep 0.1; echo {}' ::: b", "a\nb\n");
+    let outcome = sh(&Desk::new(), "$titan map --timeout 1s -s 'exec >&-; echo {} >&2; sleep 60' ::: a").expect(1);
+    assert!(outcome.stderr.contains("a\n") && outcome.stderr.contains("timed out"), "{}", outcome.stderr);
+}
+
+#[test]
 fn without_a_source_the_lines_of_stdin_are_values() {
     prints("seq 3 | $titan map -k echo x", "x 1\nx 2\nx 3\n");
     prints("printf 'a\\0b\\nc' | $titan map -k -0 printf '%s.'", "a.b\nc.");

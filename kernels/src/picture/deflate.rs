@@ -244,8 +244,8 @@ fn append_literals(bytes: &[u8], codes: &[Code], bits: &mut BitWriter<'_>) {
     let (quads, rest) = bytes.as_chunks::<4>();
     for quad in quads {
         // Joined before they are added: only then does the next one wait for the length of those before it.
-        let (joined, length) = joined(quad.map(|byte| codes[usize::from(byte)]));
-        bits.add(joined, length);
+        let (bits_of_four, length) = joined(quad.map(|byte| codes[usize::from(byte)]));
+        bits.add(bits_of_four, length);
         bits.flush();
     }
     for &byte in rest {

@@ -88,9 +88,10 @@ impl<W: Write> PngWriter<W> {
     /// # Errors
     /// Writing failed.
     pub fn write_bands(&mut self, bands: &[Band<'_>]) -> io::Result<()> {
+        let simd = Simd::chosen();
         let Self { row_bytes, compressed, .. } = self;
         compressed.resize_with(bands.len().max(compressed.len()), Compressed::default);
-        compressed.par_iter_mut().zip(bands).for_each(|(compressed, band)| compressed.fill(*band, *row_bytes));
+        compressed.par_iter_mut().zip(bands).for_each(|(room, band)| room.fill(simd, *band, *row_bytes));
         for band in &self.compressed[..bands.len()] {
             self.adler = self.adler.join(band.adler);
             write_chunk(&mut self.out, *b"IDAT", &[&band.deflated])?;
@@ -110,31 +111,34 @@ impl<W: Write> PngWriter<W> {
 }
 
 impl Compressed {
-    /// Filters and deflates a band with the best instructions that are there.
-    fn fill(&mut self, band: Band<'_>, row_bytes: usize) {
-        match Simd::chosen() {
+    /// Filters and deflates a band with an instruction set: the same to the bit with each.
+    fn fill(&mut self, simd: Simd, band: Band<'_>, row_bytes: usize) {
+        match simd.supported() {
+            Simd::Portable => self.fill_with_any(band, row_bytes),
             #[cfg(target_arch = "x86_64")]
             #[expect(unsafe_code, reason = "a function for certain CPUs is called after asking the CPU")]
-            // SAFETY: `chosen` has found these instructions on this CPU.
+            // SAFETY: `supported` has found these instructions on this CPU.
             Simd::Avx2 | Simd::Avx512 => unsafe { self.fill_with_avx2(band, row_bytes) },
-            _ => self.fill_with_any(band, row_bytes),
+            #[cfg(not(target_arch = "x86_64"))]
+            Simd::Avx2 | Simd::Avx512 => unreachable!("`supported` never answers with another architecture's set"),
         }
     }
 
-    /// As `fill_with_any`; the compiler makes vector code of what differs from its guess, is counted or repeats.
+    /// As `fill_with_any`: filters and the search for runs become vector code, and shifts shorter.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,bmi2")]
     fn fill_with_avx2(&mut self, band: Band<'_>, row_bytes: usize) {
         self.fill_with_any(band, row_bytes);
     }
 
-    /// Filters and deflates a band, some rows at a time. Inlined, as what it calls for every byte, so that it is compiled for the
-    /// instruction set of its caller.
+    /// Filters and deflates a band, some rows at a time. Inlined, as most of what it calls for every byte, so that it is
+    /// compiled for the instruction set of its caller.
     #[inline(always)]
     fn fill_with_any(&mut self, band: Band<'_>, row_bytes: usize) {
         let Self { deflated, adler, filtered } = self;
         *adler = Adler::default();
         deflated.clear();
+        deflated.reserve(band.rgb.len() / 2);
         let mut part = PartWriter::new(deflated);
         let rows_per_block = (BLOCK_BYTES / row_bytes).max(1);
         let mut above = band.above;
@@ -215,6 +219,26 @@ mod tests {
     fn groups_of_bands_make_no_difference() {
         let rgb = pixels(70, 500, 12345);
         assert_eq!(file((70, 500), &rgb, 1), file((70, 500), &rgb, 5));
+    }
+
+    #[test]
+    fn bands_of_several_blocks_are_decoded_to_their_pixels() {
+        let rgb = pixels(2000, 140, 12345);
+        let decoded = image::load_from_memory_with_format(&file((2000, 140), &rgb, 2), image::ImageFormat::Png);
+        assert!(2000 * 64 * 3 > BLOCK_BYTES && decoded.unwrap().into_rgb8().into_raw() == rgb);
+    }
+
+    #[test]
+    fn every_instruction_set_makes_the_same_bytes() {
+        let (width, zeros) = (701, [0; 701 * 3]);
+        let rgb = pixels(width, 64, 12345);
+        let made = |simd| {
+            let mut room = Compressed::default();
+            room.fill(simd, Band { rgb: &rgb, above: &zeros }, zeros.len());
+            (room.deflated, room.adler)
+        };
+        let plain = made(Simd::Portable);
+        assert!(Simd::available().all(|simd| made(simd) == plain));
     }
 
     #[test]

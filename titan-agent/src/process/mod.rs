@@ -50,7 +50,7 @@ pub(crate) use tree::{end_everything, reap_orphans};
 /// spawned the ends that become its own.
 const FILES_EACH: u64 = 8;
 
-/// Stack of an attempt's thread: it reads two pipes.
+/// Stack of an attempt's thread: it reads two pipes, a piece of 64 KiB at a time.
 const STACK_BYTES: usize = 256 << 10;
 
 /// Output that is worth being passed on at once, in bytes.

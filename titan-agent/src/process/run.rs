@@ -336,6 +336,9 @@ impl Running {
     }
 
     /// Reads one piece of what it writes there, no longer than that; the length of what came.
+    ///
+    /// Not inlined, so that its piece is on the stack no longer.
+    #[inline(never)]
     fn read(&mut self, number: usize, most: usize, attempt: &mut Attempt) -> usize {
         let Some(pipe) = &mut self.pipes[number] else { return 0 };
         // Not zeroed: that would take longer than to read what most tasks write.

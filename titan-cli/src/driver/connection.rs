@@ -192,7 +192,7 @@ impl Connection {
                 self.send(ToAgent::Forget { attempt });
                 let outcome = Outcome::failed(format!("what it had sent can't be read here: {error}"));
                 let message = ToManager::Finished { attempt, outcome, process: None };
-                self.tell_messages(vec![message]).await;
+                self.tell_messages(&mut vec![message]).await;
             }
         }
     }
@@ -262,7 +262,7 @@ impl Connection {
             // Nothing was said of it: it ends here.
             let outcome = Outcome::failed(format!("its words can't be sent: {error}"));
             let message = ToManager::Finished { attempt, outcome, process: None };
-            return self.tell_messages(vec![message]).await;
+            return self.tell_messages(&mut vec![message]).await;
         }
         for (set, listing) in sets {
             for files in self.offers.offer(attempt, set, listing) {
@@ -296,11 +296,8 @@ impl Connection {
     /// Handles all frames that are complete.
     async fn receive(&mut self, last_heard: &mut Timestamp) -> Result<(), End> {
         let (mut messages, mut frames) = (Vec::new(), 0);
-        let received = self.take_frames(&mut messages, &mut frames).await;
-        if !messages.is_empty() {
-            *last_heard = self.now();
-            self.tell_messages(messages).await;
-        }
+        let received = self.take_frames(&mut messages, &mut frames, last_heard).await;
+        self.tell_messages(&mut messages).await;
         received?;
         // Bytes that make no frame are no sign of life.
         if frames > 0 && self.now().since(*last_heard) >= HEARD_SPAN {
@@ -310,8 +307,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes all frames that are complete, and collects what the driver has to know of.
-    async fn take_frames(&mut self, messages: &mut Vec<ToManager>, frames: &mut u32) -> Result<(), End> {
+    /// Takes all frames that are complete, and collects what the driver is to be told.
+    async fn take_frames(
+        &mut self,
+        messages: &mut Vec<ToManager>,
+        frames: &mut u32,
+        last_heard: &mut Timestamp,
+    ) -> Result<(), End> {
         while let Some(received) = self.decoder.next_frame().map_err(damaged)? {
             *frames += 1;
             let Received::Frame(frame) = received else {
@@ -319,6 +321,8 @@ impl Connection {
             };
             let heard = self.desk.on_frame(self.clock.now(), frame, &mut self.results).map_err(broken)?;
             if let Some(error) = self.results.take_unkept() {
+                // It may be the last that counts.
+                self.tell_messages(messages).await;
                 self.tell(News::CannotKeep { error }).await;
             }
             match heard {
@@ -330,8 +334,9 @@ impl Connection {
                         self.offers.withdraw(attempt);
                     }
                     messages.push(message);
+                    *last_heard = self.now();
                     if messages.len() >= MESSAGES_AT_ONCE {
-                        self.tell_messages(std::mem::take(messages)).await;
+                        self.tell_messages(messages).await;
                     }
                 }
                 Heard::Nothing => {}
@@ -340,8 +345,12 @@ impl Connection {
         Ok(())
     }
 
-    async fn tell_messages(&self, messages: Vec<ToManager>) {
-        self.tell(News::Messages { worker: self.worker, messages }).await;
+    /// Tells what was collected, if anything was.
+    async fn tell_messages(&self, messages: &mut Vec<ToManager>) {
+        if !messages.is_empty() {
+            let messages = std::mem::take(messages);
+            self.tell(News::Messages { worker: self.worker, messages }).await;
+        }
     }
 
     async fn tell(&self, news: News) {

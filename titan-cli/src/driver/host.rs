@@ -59,8 +59,7 @@ pub(crate) enum News {
         is_alone: bool,
         held: Vec<Held>,
     },
-    /// A worker says something.
-    /// What has come together is told together: each time that the driver is woken costs more than what is said.
+    /// What a worker has said, as far as it came together: each time that the driver is woken costs more than what is said.
     Messages { worker: WorkerId, messages: Vec<ToManager> },
     /// A worker lives.
     Heard { worker: WorkerId },

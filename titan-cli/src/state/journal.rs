@@ -21,7 +21,8 @@ pub(super) const FILE: &str = "journal";
 /// Beside it, if it has failed: it may lack what was written last, and nobody knows what.
 pub(super) const UNSURE: &str = "journal.unsure";
 
-/// After so many syncs within this span there is much to do, and no single record is waited for: some are gathered for each sync.
+/// After so many syncs within this span there is much to do, and no single record is waited for: some are gathered for each sync,
+/// until a span has at most half as many.
 const EAGER_SYNCS: u32 = 8;
 const EAGER_SPAN: Duration = Duration::from_millis(100);
 /// For how long.
@@ -232,18 +233,37 @@ impl Shared {
     }
 }
 
+/// Whether records are gathered before they are synced: while there is much to do.
+struct Patience {
+    /// The span that is counted now.
+    begun: Instant,
+    syncs: u32,
+    is_busy: bool,
+}
+
+impl Patience {
+    fn new(now: Instant) -> Self {
+        Self { begun: now, syncs: 0, is_busy: false }
+    }
+
+    /// Counts one more sync; whether records are gathered for it.
+    fn gathers_for_sync(&mut self, now: Instant) -> bool {
+        let span = now - self.begun;
+        if span > EAGER_SPAN {
+            self.is_busy &= self.syncs > EAGER_SYNCS / 2 && span < 2 * EAGER_SPAN;
+            (self.begun, self.syncs) = (now, 0);
+        }
+        self.syncs += 1;
+        self.is_busy |= self.syncs > EAGER_SYNCS;
+        self.is_busy
+    }
+}
+
 /// The thread: syncs whenever something was noted, until nobody has the journal any more.
 fn keep_synced(file: &File, shared: &Weak<Shared>, woken: &mpsc::Receiver<()>) {
-    let (mut begun, mut syncs, mut is_busy) = (Instant::now(), 0, false);
+    let mut patience = Patience::new(Instant::now());
     while woken.recv().is_ok() {
-        if begun.elapsed() > EAGER_SPAN {
-            // Whoever had much to do probably still has.
-            is_busy = syncs > EAGER_SYNCS / 2 && begun.elapsed() < 2 * EAGER_SPAN;
-            (begun, syncs) = (Instant::now(), 0);
-        }
-        syncs += 1;
-        is_busy |= syncs > EAGER_SYNCS;
-        if is_busy {
+        if patience.gathers_for_sync(Instant::now()) {
             thread::sleep(GATHERING_SPAN);
         }
         while woken.try_recv().is_ok() {}
@@ -276,6 +296,26 @@ mod tests {
     use titan_proto::id::{JobId, TaskId};
 
     use super::*;
+
+    /// How many of so many syncs, one each `gap_ms`, are gathered for.
+    fn gathered(patience: &mut Patience, now: &mut Instant, syncs: u32, gap_ms: u64) -> usize {
+        let gathers = |_: &u32| {
+            *now += Duration::from_millis(gap_ms);
+            patience.gathers_for_sync(*now)
+        };
+        (0..syncs).filter(gathers).count()
+    }
+
+    #[test]
+    fn records_are_gathered_while_there_is_much_to_do() {
+        let mut now = Instant::now();
+        let patience = &mut Patience::new(now);
+        assert_eq!(gathered(patience, &mut now, 100, 20), 0, "five in each span");
+        *patience = Patience::new(now);
+        assert_eq!(gathered(patience, &mut now, 40, 2), 40 - 8, "all but the first eight");
+        assert_eq!(gathered(patience, &mut now, 100, 12), 100, "as often as gathering lets it");
+        assert_eq!(gathered(patience, &mut now, 1, 1000), 0, "a pause");
+    }
 
     fn told(index: u32) -> Entry {
         Entry::Told { task: TaskId { job: JobId(0), index } }
