@@ -1,5 +1,7 @@
 //! The kernel and the encoder, alone on one core: `cargo bench -p kernels`. `titan bench kernel` has the limit beside it.
 
+use std::time::Duration;
+
 use divan::Bencher;
 use divan::counter::BytesCount;
 
@@ -25,12 +27,12 @@ fn named(name: &str) -> Simd {
 
 #[divan::bench(args = sets(), sample_count = 5)]
 fn a_valley(set: &str) -> f64 {
-    rate(&small(VIEWS[0]), named(set))
+    rate(&small(VIEWS[0]), named(set), Duration::ZERO)
 }
 
 #[divan::bench(args = sets(), sample_count = 5)]
 fn the_whole_set(set: &str) -> f64 {
-    rate(&small(VIEWS[1]), named(set))
+    rate(&small(VIEWS[1]), named(set), Duration::ZERO)
 }
 
 #[divan::bench(args = ["titan", "full"], sample_count = 5)]

@@ -8,9 +8,13 @@ use image::ImageEncoder;
 use image::codecs::png::PngEncoder;
 
 use crate::mandelbrot::escape::{self, Batch, Paint, Simd};
-use crate::mandelbrot::grid::{Grid, Rect};
+use crate::mandelbrot::grid::Grid;
+use crate::mandelbrot::tiles::Tiling;
 use crate::picture::png::{self, Band, PngWriter};
 use crate::{Cancel, Kernel, Request};
+
+/// Bytes of a pixel in a tile's result.
+const RESULT_BYTES: u64 = 3;
 
 /// Steps between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 1 << 18;
@@ -78,16 +82,24 @@ pub fn limit(simd: Simd, threads: usize, span: Duration) -> f64 {
     })
 }
 
-/// Iterations a second of the calling thread in that view: all of its counts, exact to the bit, and no colours.
-pub fn rate(view: &View, simd: Simd) -> f64 {
+/// Iterations a second of the calling thread in that view: all of its counts, exact to the bit, and no colours; tile by tile,
+/// as they are computed on a host, and all of them again until that has taken so long.
+pub fn rate(view: &View, simd: Simd, span: Duration) -> f64 {
     let grid = Grid::new(view.center, view.width, (view.side, view.side));
-    let rect = Rect { left: 0, top: 0, width: view.side, height: view.side };
+    let tiling = Tiling::auto((view.side, view.side), 1, RESULT_BYTES);
     // Written, so that the system has given the memory before the clock starts.
-    let counts = vec![u32::MAX; rect.pixels() as usize];
+    let counts = vec![u32::MAX; tiling.largest().pixels() as usize];
     let mut counts = Counts { counts, sum: 0, limit: view.iterations };
     let start = Instant::now();
-    escape::compute(simd, &grid, rect, view.iterations, &mut counts, &Cancel::default()).expect("nobody cancels");
-    counts.sum as f64 / start.elapsed().as_secs_f64()
+    loop {
+        for rect in (0..tiling.count()).map(|tile| tiling.rect(tile)) {
+            escape::compute(simd, &grid, rect, view.iterations, &mut counts, &Cancel::default())
+                .expect("nobody cancels");
+        }
+        if start.elapsed() >= span {
+            return counts.sum as f64 / start.elapsed().as_secs_f64();
+        }
+    }
 }
 
 /// Keeps counts.
@@ -189,7 +201,7 @@ mod tests {
     #[test]
     fn a_view_has_a_rate_and_so_has_the_bare_iteration() {
         let small = View { side: 16, ..VIEWS[1] };
-        assert!(Simd::available().all(|simd| rate(&small, simd) > 0.0));
+        assert!(Simd::available().all(|simd| rate(&small, simd, Duration::ZERO) > 0.0));
         assert!(limit(Simd::chosen(), 2, Duration::from_millis(1)) > 0.0);
     }
 

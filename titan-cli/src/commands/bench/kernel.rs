@@ -10,7 +10,10 @@ use super::Bench;
 use super::figure::{Subject, Target};
 
 /// How long the limit is measured before each run.
-const LIMIT_SPAN: Duration = Duration::from_millis(400);
+const LIMIT_SPAN: Duration = Duration::from_secs(1);
+
+/// How long a view is computed at least in each run.
+const VIEW_SPAN: Duration = Duration::from_secs(1);
 
 /// Measures every view with every vector instruction set of this CPU.
 pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
@@ -25,7 +28,7 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> io::Result<()> {
             };
             bench.add(subject, |_| {
                 let bound = limit(simd, 1, LIMIT_SPAN);
-                Ok((rate(view, simd) / 1e9, bound / 1e9))
+                Ok((rate(view, simd, VIEW_SPAN) / 1e9, bound / 1e9))
             })?;
         }
     }
