@@ -9,12 +9,10 @@ use image::codecs::png::PngEncoder;
 
 use crate::mandelbrot::escape::{self, Batch, Paint, Simd};
 use crate::mandelbrot::grid::Grid;
+use crate::mandelbrot::tile::RGB_BYTES;
 use crate::mandelbrot::tiles::Tiling;
 use crate::picture::png::{self, Band, PngWriter};
 use crate::{Cancel, Kernel, Request};
-
-/// Bytes of a pixel in a tile's result.
-const RESULT_BYTES: u64 = 3;
 
 /// Steps between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 1 << 18;
@@ -86,7 +84,7 @@ pub fn limit(simd: Simd, threads: usize, span: Duration) -> f64 {
 /// as they are computed on a host, and all of them again until that has taken so long.
 pub fn rate(view: &View, simd: Simd, span: Duration) -> f64 {
     let grid = Grid::new(view.center, view.width, (view.side, view.side));
-    let tiling = Tiling::auto((view.side, view.side), 1, RESULT_BYTES);
+    let tiling = Tiling::auto((view.side, view.side), 1, RGB_BYTES);
     // Written, so that the system has given the memory before the clock starts.
     let counts = vec![u32::MAX; tiling.largest().pixels() as usize];
     let mut counts = Counts { counts, sum: 0, limit: view.iterations };

@@ -14,7 +14,7 @@ pub mod params;
 mod plan;
 mod shortcuts;
 mod sink;
-mod tile;
+pub(crate) mod tile;
 mod tile_files;
 pub mod tiles;
 pub mod views;

@@ -13,7 +13,7 @@ pub(super) const HEADER_BYTES: u64 = 8;
 pub(super) const COUNT_BYTES: u64 = 4;
 
 /// Bytes of a pixel's colour.
-pub(super) const RGB_BYTES: u64 = 3;
+pub(crate) const RGB_BYTES: u64 = 3;
 
 /// Where the parts of a tile's result are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
