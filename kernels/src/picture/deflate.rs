@@ -243,8 +243,11 @@ fn append_literals(bytes: &[u8], codes: &[Code], bits: &mut BitWriter<'_>) {
     let codes: &[Code; 256] = codes.first_chunk().expect("every byte has a code, even if an empty one");
     let (quads, rest) = bytes.as_chunks::<4>();
     for quad in quads {
-        // Joined before they are added: only then does the next one wait for the length of those before it.
-        let (bits_of_four, length) = joined(quad.map(|byte| codes[usize::from(byte)]));
+        // Joined before they are added: only then does the next one wait for the length of those before it. Not by
+        // `map`: its closure isn't inlined here.
+        let [a, b, c, d] = quad.each_ref();
+        let code = |byte: &u8| codes[usize::from(*byte)];
+        let (bits_of_four, length) = joined([code(a), code(b), code(c), code(d)]);
         bits.add(bits_of_four, length);
         bits.flush();
     }

@@ -36,18 +36,31 @@ pub(super) fn append(row: &[u8], above: &[u8], out: &mut Vec<u8>) {
 /// The filter whose differences are smallest in a sample of the row.
 #[inline(always)]
 fn choose(row: &[u8], above: &[u8]) -> Filter {
-    let cost = |filter| {
-        let mut differences = [0; SAMPLE];
-        let mut sum = 0;
-        for start in (0..row.len()).step_by(SAMPLE_EVERY) {
-            let range = start..row.len().min(start + SAMPLE);
-            let differences = &mut differences[..range.len()];
-            apply(filter, &row[range.clone()], &above[range], differences);
-            sum += differences.iter().map(|&d| u64::from(d.cast_signed().unsigned_abs())).sum::<u64>();
+    let (mut best, mut least) = (Filter::Up, u64::MAX);
+    // Not by `min_by_key`: its closure isn't inlined, so it would be compiled for any CPU.
+    for filter in FILTERS {
+        let cost = cost(filter, row, above);
+        if cost < least {
+            (best, least) = (filter, cost);
         }
-        sum
-    };
-    FILTERS.into_iter().min_by_key(|filter| cost(*filter)).unwrap_or(Filter::Up)
+    }
+    best
+}
+
+/// The sum of the differences in a sample of the row.
+#[inline(always)]
+fn cost(filter: Filter, row: &[u8], above: &[u8]) -> u64 {
+    let mut differences = [0; SAMPLE];
+    let mut sum = 0;
+    for start in (0..row.len()).step_by(SAMPLE_EVERY) {
+        let range = start..row.len().min(start + SAMPLE);
+        let differences = &mut differences[..range.len()];
+        apply(filter, &row[range.clone()], &above[range], differences);
+        for difference in differences {
+            sum += u64::from(difference.cast_signed().unsigned_abs());
+        }
+    }
+    sum
 }
 
 /// Writes the row's differences; all slices have the same length.

@@ -28,7 +28,7 @@ pub(super) fn find_runs(block: &[u8]) -> Vec<Run> {
     let mut runs = Vec::new();
     let mut at = DISTANCES[1];
     while at + WINDOW <= block.len() {
-        let [of_byte, of_pixel] = DISTANCES.map(|distance| starts(block, at, distance));
+        let (of_byte, of_pixel) = (starts(block, at, DISTANCES[0]), starts(block, at, DISTANCES[1]));
         if of_byte | of_pixel == 0 {
             at += WINDOW - WORTHWHILE + 1;
             continue;
