@@ -1,27 +1,21 @@
-//! Words, environment and folder → a program that can be spawned the fast way: resolved here, so that the environment can be
-//! another one, and without anything to run between fork and exec.
+//! Words, environment and folder → a program that can be spawned: resolved here, by the task's own PATH.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use titan_proto::command::Workdir;
 use titan_proto::message::Outcome;
 
 use super::Attempt;
+use super::environment::Environment;
+use super::spawn::Program;
 
-/// Variables of titan's own that are no task's affair.
-const OWN_VARIABLES: [&str; 4] =
-    [crate::faults::VARIABLE, super::watcher::VARIABLE, super::lease::VARIABLE, crate::descriptors::VARIABLE];
 /// Where programs are looked for if there is no PATH.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -30,58 +24,6 @@ const FOUND_SPAN: Duration = Duration::from_secs(1);
 
 /// Of a file's first line so much is looked at.
 const FIRST_LINE_BYTES: u64 = 256;
-
-/// Variables of an environment.
-pub(super) type Variables = BTreeMap<OsString, OsString>;
-
-/// Everything that a task sees in its environment.
-#[derive(Debug, Default)]
-pub(super) struct Environment {
-    /// What it starts from; None: what this process has.
-    inherited: Option<Arc<Variables>>,
-    /// What is set for it, whatever it starts from.
-    set: Variables,
-}
-
-impl Environment {
-    /// The environment of an attempt: what the agent or the setup has, then the job's, the task's, and titan's own.
-    pub(super) fn of(attempt: &Attempt, inherited: Option<Arc<Variables>>) -> Self {
-        let mut environment = Self { inherited, set: Variables::new() };
-        for (name, value) in attempt.job.spec.env.iter().chain(&attempt.command.env) {
-            environment.set(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
-        }
-        for (name, value) in own(attempt) {
-            environment.set(name, value);
-        }
-        environment
-    }
-
-    /// Sets a variable, whatever it was.
-    pub(super) fn set(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
-        self.set.insert(name.into(), value.into());
-    }
-
-    /// What a variable is, for the task; titan's own ones for its agent aren't asked for.
-    pub(super) fn get(&self, name: &str) -> Option<Cow<'_, OsStr>> {
-        let name = OsStr::new(name);
-        match (self.set.get(name), &self.inherited) {
-            (Some(value), _) => Some(Cow::Borrowed(value)),
-            (None, Some(inherited)) => inherited.get(name).map(|value| Cow::Borrowed(value.as_os_str())),
-            (None, None) => std::env::var_os(name).map(Cow::Owned),
-        }
-    }
-
-    /// What `command` runs gets this environment.
-    pub(super) fn give(&self, command: &mut Command) {
-        if let Some(inherited) = &self.inherited {
-            command.env_clear().envs(inherited.iter());
-        }
-        for name in OWN_VARIABLES {
-            command.env_remove(name);
-        }
-        command.envs(&self.set);
-    }
-}
 
 /// Where a job's program was found a moment ago: tasks that follow each other run the same one.
 #[derive(Debug, Default)]
@@ -97,14 +39,14 @@ struct FoundProgram {
 
 impl Found {
     /// The file that a name means: as the shell would find it there, now or a moment ago.
-    fn find(&self, name: &OsStr, path: Cow<'_, OsStr>) -> Option<PathBuf> {
+    fn find(&self, name: &OsStr, path: &OsStr) -> Option<PathBuf> {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |last: &&FoundProgram| last.name == name && last.path == path && last.at.elapsed() < FOUND_SPAN;
         if let Some(last) = found.as_ref().filter(is_it).filter(|last| is_program(&last.program)) {
             return Some(last.program.clone());
         }
-        let program = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| is_program(path))?;
-        let (name, path) = (name.to_owned(), path.into_owned());
+        let program = std::env::split_paths(path).map(|folder| folder.join(name)).find(|path| is_program(path))?;
+        let (name, path) = (name.to_owned(), path.to_owned());
         *found = Some(FoundProgram { name, path, program: program.clone(), at: Instant::now() });
         Some(program)
     }
@@ -114,47 +56,45 @@ impl Found {
 ///
 /// # Errors
 /// It can't be: the outcome says whose fault that is.
-pub(super) fn build(
+pub(super) fn build<'e>(
     attempt: &Attempt,
-    environment: &Environment,
+    environment: &'e Environment,
     folder: Option<&Path>,
     by_shell: bool,
-) -> Result<Command, Outcome> {
-    let words: Vec<OsString> =
-        attempt.command.words.iter().map(|word| OsString::from_vec(word.for_slot(attempt.slot))).collect();
-    if words.iter().any(|word| word.as_bytes().contains(&0)) {
-        return Err(Outcome::failed("a NUL byte in its words, which no argument can hold"));
-    }
-    let Some((name, arguments)) = words.split_first() else {
+) -> Result<Program<'e>, Outcome> {
+    let no_string = || Outcome::failed("a NUL byte in its words, which no argument can hold");
+    let words = attempt.command.words.iter().map(|word| CString::new(word.for_slot(attempt.slot)));
+    let mut words: Vec<CString> = words.collect::<Result<_, _>>().map_err(|_| no_string())?;
+    let Some(name) = words.first().map(|name| OsStr::from_bytes(name.as_bytes())) else {
         return Err(Outcome::failed("it has no words"));
     };
-    let program =
-        find(attempt, name, environment, folder).ok_or_else(|| not_found(name, environment, &attempt.here.host))?;
-    let mut command = match by_shell {
-        true => Command::new("/bin/sh"),
-        false => Command::new(&program),
-    };
-    match by_shell {
-        true => command.arg(&program),
-        false => command.arg0(name),
-    };
-    environment.give(&mut command);
-    command.args(arguments).process_group(0).stdin(stdin(attempt, folder)?);
-    if let Some(folder) = folder {
-        command.current_dir(folder);
+    let host = &attempt.here.host;
+    let program = find(attempt, name, environment, folder).ok_or_else(|| not_found(name, environment, host))?;
+    let mut path = c_string(program).ok_or_else(no_string)?;
+    if by_shell {
+        let shell = CString::from(c"/bin/sh");
+        words.splice(..1, [shell.clone(), std::mem::replace(&mut path, shell)]);
     }
-    let captures = attempt.job.spec.captures;
-    let output = || if captures { Stdio::piped() } else { Stdio::null() };
-    command.stdout(output()).stderr(output());
-    Ok(command)
+    Ok(Program {
+        path,
+        words,
+        environment: environment.entries()?,
+        folder: folder.map(|folder| c_string(folder).ok_or_else(no_string)).transpose()?,
+        stdin: stdin(attempt, folder)?,
+        captures: attempt.job.spec.captures,
+    })
 }
 
-fn stdin(attempt: &Attempt, folder: Option<&Path>) -> Result<Stdio, Outcome> {
-    let Some(path) = &attempt.command.stdin else { return Ok(Stdio::null()) };
+fn c_string(path: impl Into<PathBuf>) -> Option<CString> {
+    CString::new(path.into().into_os_string().into_vec()).ok()
+}
+
+fn stdin(attempt: &Attempt, folder: Option<&Path>) -> Result<Option<File>, Outcome> {
+    let Some(path) = &attempt.command.stdin else { return Ok(None) };
     let path = folder.unwrap_or(Path::new("")).join(OsStr::from_bytes(path));
     let here = &attempt.here.host;
     let problem = |error| Outcome::failed_by_host(format!("its stdin {} on {here}: {error}", path.display()));
-    File::open(&path).map(Stdio::from).map_err(problem)
+    File::open(&path).map(Some).map_err(problem)
 }
 
 /// The folder that the attempt runs in; None: where the agent is.
@@ -183,37 +123,19 @@ pub(super) fn has_scratch(attempt: &Attempt) -> bool {
     attempt.command.folder.is_none() && attempt.job.spec.workdir == Workdir::Scratch
 }
 
-fn own(attempt: &Attempt) -> [(&'static str, String); 6] {
-    [
-        ("TITAN_BATCH_ID", attempt.here.batch.clone()),
-        ("TITAN_JOB_ID", attempt.job.spec.name.clone()),
-        ("TITAN_TASK_ID", attempt.command.number.to_string()),
-        ("TITAN_ATTEMPT", attempt.tried.to_string()),
-        ("TITAN_SLOT", attempt.slot.to_string()),
-        ("TITAN_HOST", attempt.here.host.clone()),
-    ]
-}
-
-/// What every process of an attempt has in its environment, unless it has cleared that.
-pub(super) fn marks(attempt: &Attempt) -> Vec<Vec<u8>> {
-    let is_mark = |name: &str| ["TITAN_BATCH_ID", "TITAN_JOB_ID", "TITAN_TASK_ID", "TITAN_ATTEMPT"].contains(&name);
-    let marks = own(attempt).into_iter().filter(|(name, _)| is_mark(name));
-    marks.map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
-}
-
 /// The file that a name means: as the shell would find it, in the task's own PATH.
 fn find(attempt: &Attempt, name: &OsStr, environment: &Environment, folder: Option<&Path>) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         let path = folder.unwrap_or(Path::new("")).join(name);
         return path.exists().then_some(path);
     }
-    let path = environment.get("PATH").unwrap_or_else(|| OsStr::new(USUAL_PATH).into());
+    let path = environment.get("PATH").unwrap_or(OsStr::new(USUAL_PATH));
     attempt.job.found.find(name, path)
 }
 
 /// Whether a file is text as far as its first line, as shells ask before they take it for a script: a program for another
 /// kind of machine isn't.
-pub(super) fn may_be_script(program: &OsStr) -> bool {
+pub(super) fn may_be_script(program: &Path) -> bool {
     let mut first = Vec::new();
     let read = File::open(program).and_then(|file| file.take(FIRST_LINE_BYTES).read_to_end(&mut first));
     let line = first.split(|byte| *byte == b'\n').next().unwrap_or_default();

@@ -11,7 +11,7 @@ use titan_proto::command::CommandJob;
 
 use super::Attempt;
 use super::cgroup::{Cgroups, TaskCgroup};
-use super::command::Environment;
+use super::environment::Environment;
 use super::exhaustion::Exhaustion;
 
 /// How much sooner than the agent a task is to be taken when memory ends: by half of the machine's memory.
@@ -182,8 +182,8 @@ mod tests {
         assert_eq!(shares.take(&job).resources[0].1, [0, 1]);
         let mut environment = Environment::default();
         second.tell(&mut environment);
-        assert_eq!(environment.get("CUDA_VISIBLE_DEVICES").as_deref(), Some(OsStr::new("2,3")));
-        assert_eq!(environment.get("TITAN_RESOURCE_GPU").as_deref(), Some(OsStr::new("2,3")));
+        assert_eq!(environment.get("CUDA_VISIBLE_DEVICES"), Some(OsStr::new("2,3")));
+        assert_eq!(environment.get("TITAN_RESOURCE_GPU"), Some(OsStr::new("2,3")));
     }
 
     fn job() -> CommandJob {

@@ -4,7 +4,9 @@
 //! # Layout
 //! - this file: which jobs and attempts there are, and who hears of them.
 //! - [`run`]: one attempt from its spawn to its end.
-//! - [`command`]: words, environment and folder → a program that can be spawned.
+//! - [`command`]: words, environment and folder → a program.
+//! - [`environment`]: what a task sees in its environment.
+//! - [`spawn`]: a program → a process.
 //! - [`tree`]: who belongs to a task, and how all of it is ended.
 //! - [`output`]: what is read from a task, as records, with a bound on what waits.
 //! - [`limits`]: cores, niceness, counted resources, who goes first when memory ends.
@@ -16,6 +18,7 @@
 
 mod cgroup;
 mod command;
+mod environment;
 mod exhaustion;
 pub(crate) mod lease;
 mod limits;
@@ -24,6 +27,7 @@ mod overflow;
 mod run;
 mod scratch;
 mod setup;
+mod spawn;
 mod tree;
 pub(crate) mod watcher;
 
@@ -41,6 +45,7 @@ use crate::core::Computed;
 use crate::crew::{Backlog, Crew, Turn};
 use crate::descriptors;
 use crate::files::Staged;
+use environment::Inherited;
 use limits::Shares;
 use output::{Budget, Sink};
 pub(crate) use scratch::ScratchRoot;
@@ -83,7 +88,7 @@ pub(crate) struct Here {
 #[derive(Debug)]
 pub(crate) struct LoadedJob {
     pub(crate) spec: CommandJob,
-    pub(crate) environment: Mutex<Option<Result<Arc<command::Variables>, String>>>,
+    pub(crate) environment: Mutex<Option<Result<Arc<Inherited>, String>>>,
     pub(crate) found: command::Found,
 }
 

@@ -1,26 +1,27 @@
 //! One attempt from its spawn to its end: reads what it writes, watches the time, the memory and the order to stop, and ends
 //! all of its tree. A task has ended when its own process has: what it left behind goes with it.
 
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io::{self, PipeReader};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ioctl_fionread, read, retry_on_intr};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
+use rustix::process::Signal;
 use titan_proto::capture::Channel;
 use titan_proto::command::ProcessEnd;
 use titan_proto::files::encode_entry;
 use titan_proto::message::{Fault, Outcome, ResultSummary};
-use wait4::{ResUse, Wait4};
 
 use super::cgroup::TaskCgroup;
+use super::environment::{self, Environment};
 use super::output::{PIECE_BYTES, Sink};
+use super::spawn::{Process, Program, Used};
 use super::tree::Tree;
 use super::{Attempt, command, limits, setup};
 use crate::core::Computed;
@@ -71,11 +72,9 @@ pub(super) fn run(mut attempt: Attempt, stopped: &PipeReader) -> Computed {
 
 /// A spawned process.
 struct Running {
-    child: Child,
-    exited: OwnedFd,
-    /// What it writes, until nothing more comes: of [`CHANNELS`].
-    pipes: [Option<File>; 2],
-    /// One of them has just been closed.
+    /// Its pipes are those of [`CHANNELS`], until nothing more comes.
+    process: Process,
+    /// One of its pipes has just been closed.
     is_closing: bool,
     tree: Tree,
     begun: Instant,
@@ -93,46 +92,28 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
         setup::Unset::Stopped => Outcome::Cancelled,
         setup::Unset::Failed(reason) => Outcome::setup_failed(reason),
     })?;
-    let mut environment = command::Environment::of(attempt, inherited);
+    let mut environment = Environment::of(attempt, inherited);
     let share = attempt.shares.take(&attempt.job.spec);
     share.tell(&mut environment);
-    let mut program = command::build(attempt, &environment, folder.as_deref(), false)?;
+    let program = command::build(attempt, &environment, folder.as_deref(), false)?;
     // This thread is the attempt's own: what is set for it is inherited, and if anything is it ends with the attempt.
     share.apply(attempt.job.spec.nice);
     // Before the spawn: the agent may move for it, and only what is born beside it may be moved on.
     let cgroup = attempt.shares.bound_memory(attempt);
-    let mut child = match spawn(&mut program, attempt) {
+    let process = match spawn(&program, attempt) {
         // As shells do it with a script that begins with no interpreter.
-        Err(Unspawned::NoFormat(_)) => {
-            spawn(&mut command::build(attempt, &environment, folder.as_deref(), true)?, attempt)
-        }
+        Err(Unspawned::NoFormat(_)) => spawn(&command::build(attempt, &environment, folder.as_deref(), true)?, attempt),
         spawned => spawned,
     }?;
-    let pid = Pid::from_child(&child);
+    let pid = process.pid;
     limits::sacrifice(pid);
-    let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| {
-        let _ = child.kill();
-        let _ = child.wait();
-        Outcome::failed_by_machine(format!("cannot watch a process on {}: {error}", attempt.here.host))
-    })?;
-    let stdout = child.stdout.take().map(|pipe| File::from(OwnedFd::from(pipe)));
-    let stderr = child.stderr.take().map(|pipe| File::from(OwnedFd::from(pipe)));
     let cgroup = cgroup.filter(|cgroup| cgroup.take_in(pid).is_ok());
     if let Some(most) = attempt.open_files {
         descriptors::set_limit(pid, most);
     }
-    let tree = Tree::new(pid, command::marks(attempt), cgroup);
-    Ok(Running {
-        child,
-        exited,
-        pipes: [stdout, stderr],
-        is_closing: false,
-        tree,
-        begun: Instant::now(),
-        folder,
-        is_stopped: false,
-        _share: share,
-    })
+    let tree = Tree::new(pid, environment::marks(attempt), cgroup);
+    let (begun, is_closing, is_stopped) = (Instant::now(), false, false);
+    Ok(Running { process, is_closing, tree, begun, folder, is_stopped, _share: share })
 }
 
 /// Puts its inputs into its folder, and makes the folders that its outputs go to.
@@ -162,14 +143,14 @@ impl From<Unspawned> for Outcome {
     }
 }
 
-fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child, Unspawned> {
+fn spawn(program: &Program<'_>, attempt: &Attempt) -> Result<Process, Unspawned> {
     let name = || {
         let first = attempt.command.words.first().map(|word| &word.text[..]).unwrap_or_default();
         String::from_utf8_lossy(first).into_owned()
     };
     for _ in 0..BUSY_TRIES {
         match program.spawn() {
-            Ok(child) => return Ok(child),
+            Ok(process) => return Ok(process),
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -179,7 +160,7 @@ fn spawn(program: &mut std::process::Command, attempt: &Attempt) -> Result<Child
             Err(error) => {
                 let reason = format!("cannot start {} on {}: {error}{}", name(), attempt.here.host, hint(&error));
                 let is_no_format = error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::NOEXEC)
-                    && command::may_be_script(program.get_program());
+                    && command::may_be_script(Path::new(OsStr::from_bytes(program.path.as_bytes())));
                 return Err(match error.kind() {
                     io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason)),
                     _ if is_no_format => Unspawned::NoFormat(Outcome::failed(reason)),
@@ -226,7 +207,7 @@ impl Running {
         let mut is_whole = self.drain(attempt, stopped);
         // Reaped only now: until then nobody else gets its pid, or its group's.
         self.tree.end_rest(Duration::from_millis(attempt.job.spec.kill_after_ms));
-        let used = self.child.wait4().ok();
+        let used = self.process.wait().ok();
         if ending.is_none() && self.tree.cgroup().is_some_and(TaskCgroup::was_too_large) {
             ending = Some(Ending::TooLarge { used_bytes: attempt.job.spec.memory_bytes });
         }
@@ -287,9 +268,9 @@ impl Running {
             true => (false, span.min(CLOSING_SPAN)),
             false => (has_room, span),
         };
-        let wanted = self.pipes.each_ref().map(|pipe| pipe.as_ref().filter(|_| reads).map(AsFd::as_fd));
+        let wanted = self.process.pipes.each_ref().map(|pipe| pipe.as_ref().filter(|_| reads).map(AsFd::as_fd));
         let stop = (!is_ending).then(|| stopped.as_fd());
-        let ready = wait([Some(self.exited.as_fd()), stop, wanted[0], wanted[1]], span);
+        let ready = wait([Some(self.process.exited.as_fd()), stop, wanted[0], wanted[1]], span);
         self.is_stopped |= ready[1];
         for number in [0, 1] {
             if ready[2 + number] {
@@ -320,7 +301,7 @@ impl Running {
     /// all of that was taken.
     fn drain(&mut self, attempt: &mut Attempt, stopped: &PipeReader) -> bool {
         for number in [0, 1] {
-            let waits = self.pipes[number].as_ref().and_then(|pipe| ioctl_fionread(pipe).ok());
+            let waits = self.process.pipes[number].as_ref().and_then(|pipe| ioctl_fionread(pipe).ok());
             let mut left = waits.unwrap_or(0) as usize;
             while left > 0 {
                 if !waited_for_room(&mut attempt.sink, stopped) {
@@ -340,7 +321,7 @@ impl Running {
     /// Not inlined, so that its piece is on the stack no longer.
     #[inline(never)]
     fn read(&mut self, number: usize, most: usize, attempt: &mut Attempt) -> usize {
-        let Some(pipe) = &mut self.pipes[number] else { return 0 };
+        let Some(pipe) = &mut self.process.pipes[number] else { return 0 };
         // Not zeroed: that would take longer than to read what most tasks write.
         let mut room = [MaybeUninit::uninit(); PIECE_BYTES];
         let room = &mut room[..most.min(PIECE_BYTES)];
@@ -354,7 +335,7 @@ impl Running {
         match length {
             Ok(length @ 1..) => length,
             _ => {
-                self.pipes[number] = None;
+                self.process.pipes[number] = None;
                 self.is_closing = true;
                 0
             }
@@ -406,7 +387,7 @@ pub(super) fn wait(descriptors: [Option<BorrowedFd<'_>>; 4], span: Duration) -> 
     ready
 }
 
-fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Option<&ResUse>) -> Computed {
+fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Option<&Used>) -> Computed {
     let (bytes, crc) = attempt.sink.total();
     let compute_us = micros(wall);
     let summary = ResultSummary { bytes, crc, compute_us };
@@ -439,18 +420,18 @@ fn conclude(attempt: &Attempt, ending: Option<&Ending>, wall: Duration, used: Op
 }
 
 /// Whether it was SIGKILLed, or says as shells do that what it ran was.
-fn was_killed(used: &ResUse) -> bool {
+fn was_killed(used: &Used) -> bool {
     let kill = Signal::KILL.as_raw();
     used.status.signal() == Some(kill) || used.status.code() == Some(128 + kill)
 }
 
-fn process_end(used: &ResUse, wall_us: u64) -> ProcessEnd {
+fn process_end(used: &Used, wall_us: u64) -> ProcessEnd {
     ProcessEnd {
         exit: used.status.code(),
         signal: used.status.signal(),
         wall_us,
-        cpu_us: micros(used.rusage.utime + used.rusage.stime),
-        max_rss_bytes: used.rusage.maxrss,
+        cpu_us: micros(used.cpu),
+        max_rss_bytes: used.max_rss_bytes,
     }
 }
 

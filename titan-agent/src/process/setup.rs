@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use titan_proto::command::SETUP_CHECK;
 
 use super::Attempt;
-use super::command::{Environment, Variables};
+use super::environment::{Environment, Inherited};
 use super::run::wait;
 
 /// How long a setup may take.
@@ -28,16 +28,16 @@ const SAID_BYTES: usize = 8 << 10;
 /// Lines of its stderr that are told when it fails.
 const TOLD_LINES: usize = 3;
 
-/// The environment that tasks of the attempt's job start from; None: what this process has.
+/// The environment that tasks of the attempt's job start from: what this process has, if there is no setup.
 ///
 /// # Errors
 /// The setup failed here: a sentence.
-pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Option<Arc<Variables>>, Unset> {
-    let Some(setup) = &attempt.job.spec.setup else { return Ok(None) };
+pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Arc<Inherited>, Unset> {
+    let Some(setup) = &attempt.job.spec.setup else { return Ok(Inherited::own()) };
     // Held while it runs: whoever else needs it waits.
     let mut kept = attempt.job.environment.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(environment) = &*kept {
-        return environment.clone().map(Some).map_err(Unset::Failed);
+        return environment.clone().map_err(Unset::Failed);
     }
     let environment = match run(attempt, &setup.0, stopped) {
         Ok(environment) => Ok(Arc::new(environment)),
@@ -45,7 +45,7 @@ pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Opt
         // Whoever comes next tries again.
         Err(Unset::Stopped) => return Err(Unset::Stopped),
     };
-    kept.insert(environment).clone().map(Some).map_err(Unset::Failed)
+    kept.insert(environment).clone().map_err(Unset::Failed)
 }
 
 /// Why there is no environment.
@@ -98,7 +98,7 @@ enum Overdue {
     TooLong,
 }
 
-fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Variables, Unset> {
+fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Inherited, Unset> {
     if wait([Some(stopped.as_fd()), None, None, None], Duration::ZERO)[0] {
         return Err(Unset::Stopped);
     }
@@ -109,9 +109,10 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Variable
     let script = attempt.scratch.file(&format!("setup-{}", attempt.task.job.0)).map_err(cannot)?;
     write(&script, &[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()).map_err(cannot)?;
     let mut command = Command::new("/bin/sh");
-    Environment::of(attempt, None).give(&mut command);
     let mut child = command
         .arg(&script)
+        .env_clear()
+        .envs(Environment::of(attempt, Inherited::own()).variables())
         .env("TITAN_SETUP_FILE", &file)
         .process_group(0)
         .stdin(Stdio::null())
@@ -155,12 +156,12 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(text)
 }
 
-fn parse(environment: &[u8]) -> Variables {
+fn parse(environment: &[u8]) -> Inherited {
     let variables = environment.split(|byte| *byte == 0).filter_map(|variable| {
         let at = variable.iter().position(|byte| *byte == b'=')?;
         let (name, value) = (&variable[..at], &variable[at + 1..]);
         (name != b"TITAN_SETUP_FILE" && name != b"_")
             .then(|| (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
     });
-    variables.collect()
+    Inherited::new(variables)
 }

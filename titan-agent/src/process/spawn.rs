@@ -1,0 +1,348 @@
+//! A program → a process of its own.
+//!
+//! As `posix_spawn` does it, the child shares this process's memory until it executes the program, so that nothing is copied,
+//! however large the agent is. It isn't `posix_spawn` since that asks and sets each of 64 signals in each child; nor std's
+//! `Command`, which also makes the environment anew for each. A short task would wait for both longer than for the agent.
+
+use std::borrow::Cow;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::ptr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::process::Pid;
+
+/// The child's stack until it executes the program: it makes a few calls to the system there.
+const STACK_BYTES: usize = 32 << 10;
+
+/// A program, ready to be spawned.
+#[derive(Debug)]
+pub(super) struct Program<'e> {
+    /// Its file.
+    pub(super) path: CString,
+    /// What it is told: its name, then its arguments.
+    pub(super) words: Vec<CString>,
+    /// As `NAME=value`.
+    pub(super) environment: Vec<Cow<'e, CStr>>,
+    /// Where it runs; None: where this process does.
+    pub(super) folder: Option<CString>,
+    /// What it reads; None: nothing.
+    pub(super) stdin: Option<File>,
+    /// Whether what it writes can be read; if not, it goes nowhere.
+    pub(super) captures: bool,
+}
+
+impl Program<'_> {
+    /// Starts it, with a process group of its own, no signal blocked, and SIGPIPE as it is by default.
+    ///
+    /// # Errors
+    /// There is no process: why it couldn't be made, or couldn't execute the file.
+    pub(super) fn spawn(&self) -> io::Result<Process> {
+        let stdin = match &self.stdin {
+            Some(file) => file.as_fd(),
+            None => nothing()?,
+        };
+        let (stdout, stderr) = (Output::new(self.captures)?, Output::new(self.captures)?);
+        let streams = [stdin, stdout.end()?, stderr.end()?].map(|stream| stream.as_raw_fd());
+        let environment = pointers(self.environment.iter().map(AsRef::as_ref));
+        let words = pointers(self.words.iter().map(CString::as_c_str));
+        let (path, folder) = (self.path.as_c_str(), self.folder.as_deref());
+        let (pid, exited) = start(&mut Start { path, words, environment, folder, streams, error: None })?;
+        Ok(Process { pid, exited, pipes: [stdout.into_pipe(), stderr.into_pipe()] })
+    }
+}
+
+/// What a process writes to.
+enum Output {
+    Nowhere,
+    Pipe(io::PipeReader, io::PipeWriter),
+}
+
+impl Output {
+    fn new(is_captured: bool) -> io::Result<Self> {
+        if !is_captured {
+            return Ok(Self::Nowhere);
+        }
+        io::pipe().map(|(reader, writer)| Self::Pipe(reader, writer))
+    }
+
+    fn end(&self) -> io::Result<BorrowedFd<'_>> {
+        match self {
+            Self::Nowhere => nothing(),
+            Self::Pipe(_, writer) => Ok(writer.as_fd()),
+        }
+    }
+
+    /// What it writes, to be read; the end that became its own is closed here.
+    fn into_pipe(self) -> Option<File> {
+        match self {
+            Self::Nowhere => None,
+            Self::Pipe(reader, _) => Some(OwnedFd::from(reader).into()),
+        }
+    }
+}
+
+/// `/dev/null`, opened once for all processes.
+fn nothing() -> io::Result<BorrowedFd<'static>> {
+    static NOTHING: OnceLock<File> = OnceLock::new();
+    if NOTHING.get().is_none() {
+        let _ = NOTHING.set(File::options().read(true).write(true).open("/dev/null")?);
+    }
+    Ok(NOTHING.get().expect("it was set").as_fd())
+}
+
+/// A process, until it is waited for.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) pid: Pid,
+    /// Can be read when it has exited.
+    pub(super) exited: OwnedFd,
+    /// Its stdout and its stderr, if they are captured.
+    pub(super) pipes: [Option<File>; 2],
+}
+
+/// How a process has ended, and what it and those that it waited for have used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Used {
+    pub(super) status: ExitStatus,
+    pub(super) cpu: Duration,
+    /// The most memory that one of them had at once.
+    pub(super) max_rss_bytes: u64,
+}
+
+impl Process {
+    /// Waits for its exit, and takes leave of it: from then on its number may be another's.
+    ///
+    /// # Errors
+    /// Somebody else has taken leave of it.
+    pub(super) fn wait(&self) -> io::Result<Used> {
+        wait(self.pid)
+    }
+}
+
+fn wait(pid: Pid) -> io::Result<Used> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    loop {
+        #[expect(unsafe_code, reason = "neither std nor rustix has a wait that tells what was used")]
+        // SAFETY: both places are valid for writes of their types.
+        let waited = unsafe { libc::wait4(pid.as_raw_pid(), &raw mut status, 0, usage.as_mut_ptr()) };
+        match waited {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return Err(io::Error::last_os_error()),
+            _ => break,
+        }
+    }
+    #[expect(unsafe_code, reason = "as above")]
+    // SAFETY: it consists of numbers and was zeroed.
+    let usage = unsafe { usage.assume_init() };
+    Ok(Used {
+        status: ExitStatus::from_raw(status),
+        cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+        // In KiB there.
+        max_rss_bytes: usage.ru_maxrss.unsigned_abs() << 10,
+    })
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    Duration::from_secs(time.tv_sec.unsigned_abs()) + Duration::from_micros(time.tv_usec.unsigned_abs())
+}
+
+/// Pointers to strings, with the null pointer after the last.
+struct Pointers<'s> {
+    pointers: Vec<*const c_char>,
+    _strings: std::marker::PhantomData<&'s CStr>,
+}
+
+fn pointers<'s>(strings: impl Iterator<Item = &'s CStr>) -> Pointers<'s> {
+    let pointers = strings.map(CStr::as_ptr).chain([ptr::null()]).collect();
+    Pointers { pointers, _strings: std::marker::PhantomData }
+}
+
+/// What the child needs, and what it tells.
+struct Start<'p> {
+    path: &'p CStr,
+    words: Pointers<'p>,
+    environment: Pointers<'p>,
+    folder: Option<&'p CStr>,
+    /// What becomes its standard streams. None of them is one already: whatever was opened after this process's own start
+    /// has a higher number.
+    streams: [RawFd; 3],
+    /// Why it executes nothing.
+    error: Option<io::Error>,
+}
+
+#[repr(align(16))]
+struct Stack([MaybeUninit<u8>; STACK_BYTES]);
+
+/// A child that executes that program, and its pidfd.
+fn start(start: &mut Start<'_>) -> io::Result<(Pid, OwnedFd)> {
+    let mut stack = Stack([MaybeUninit::uninit(); STACK_BYTES]);
+    let mut pidfd: RawFd = -1;
+    // Nothing that this process does on a signal may happen in the child, whose memory is this one's.
+    let mask = block_signals();
+    #[expect(unsafe_code, reason = "it is a call to the system that std and rustix lack")]
+    // SAFETY: the stack is the child's alone, and large enough for what it does; this thread goes on when the child has
+    // executed the program or has exited (CLONE_VFORK), so that what it is given lives as long as it needs it; with
+    // CLONE_PIDFD the fifth argument is where the pidfd is written.
+    let pid = unsafe {
+        let (top, none) = (stack.0.as_mut_ptr_range().end.cast::<c_void>(), ptr::null_mut::<c_void>());
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        libc::clone(become_program, top, flags, ptr::from_mut(start).cast(), &raw mut pidfd, none, none)
+    };
+    let uncloned = io::Error::last_os_error();
+    set_signals(&mask);
+    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(uncloned)?;
+    #[expect(unsafe_code, reason = "the number comes from the system")]
+    // SAFETY: it was opened for this call, and nobody else knows it.
+    let exited = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    match start.error.take() {
+        None => Ok((pid, exited)),
+        Some(error) => {
+            let _ = wait(pid);
+            Err(error)
+        }
+    }
+}
+
+/// The child's part, on a stack of its own in memory that isn't: it allocates nothing, locks nothing, and can't panic.
+extern "C" fn become_program(start: *mut c_void) -> c_int {
+    #[expect(unsafe_code, reason = "calls to the system between clone and exec, where std can't be used")]
+    // SAFETY: it is given a `Start` that nobody else uses meanwhile; its strings end with NUL, its arrays with null, as they
+    // are made by `CStr` and `pointers`; each call may be made where there is one thread among others' locks.
+    unsafe {
+        let start = &mut *start.cast::<Start<'_>>();
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        let is_ready = libc::setpgid(0, 0) == 0
+            && (0..).zip(start.streams).all(|(number, stream)| libc::dup2(stream, number) == number)
+            && start.folder.is_none_or(|folder| libc::chdir(folder.as_ptr()) == 0)
+            && libc::signal(libc::SIGPIPE, libc::SIG_DFL) != libc::SIG_ERR
+            && libc::sigemptyset(none.as_mut_ptr()) == 0
+            && libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) == 0;
+        if is_ready {
+            let (words, environment) = (start.words.pointers.as_ptr(), start.environment.pointers.as_ptr());
+            libc::execve(start.path.as_ptr(), words, environment);
+        }
+        start.error = Some(io::Error::last_os_error());
+    }
+    127
+}
+
+/// Blocks every signal for this thread; what was blocked before.
+fn block_signals() -> libc::sigset_t {
+    let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    #[expect(unsafe_code, reason = "neither std nor rustix sets a thread's signals")]
+    // SAFETY: both are places for a set of signals, and with these arguments both calls write them.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+        before.assume_init()
+    }
+}
+
+fn set_signals(mask: &libc::sigset_t) {
+    #[expect(unsafe_code, reason = "as for blocking them")]
+    // SAFETY: it is a set of signals that the system has given.
+    unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn program<'e>(path: &CStr, words: &[&CStr]) -> Program<'e> {
+        let words = words.iter().copied().map(CString::from).collect();
+        Program { path: path.into(), words, environment: Vec::new(), folder: None, stdin: None, captures: true }
+    }
+
+    fn shell<'e>(script: &CStr) -> Program<'e> {
+        program(c"/bin/sh", &[c"sh", c"-c", script])
+    }
+
+    /// Its exit status and what it printed.
+    fn ended(program: &Program<'_>) -> (Used, String) {
+        let mut process = program.spawn().unwrap();
+        let mut printed = String::new();
+        for pipe in process.pipes.iter_mut().flatten() {
+            pipe.read_to_string(&mut printed).unwrap();
+        }
+        (process.wait().unwrap(), printed)
+    }
+
+    #[test]
+    fn a_program_gets_its_words_environment_folder_and_streams() {
+        let file = tempfile::tempfile().unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"read\n", 0).unwrap();
+        let script = c"read line; echo \"$0 $1 $X $line $PWD\"; env | wc -l; echo said >&2; exit 3";
+        let program = Program {
+            environment: vec![Cow::Borrowed(c"X=set"), Cow::Borrowed(c"PATH=/usr/bin:/bin")],
+            folder: Some(c"/".into()),
+            stdin: Some(file),
+            ..program(c"/bin/sh", &[c"a name", c"-c", script, c"zero", c"one"])
+        };
+        let (used, printed) = ended(&program);
+        assert_eq!(used.status.code(), Some(3));
+        assert!(used.max_rss_bytes > 100_000, "{used:?}");
+        // The shell adds PWD.
+        assert_eq!(printed, "zero one set read /\n3\nsaid\n");
+    }
+
+    #[test]
+    fn what_is_not_captured_goes_nowhere_and_nothing_is_read() {
+        let program = Program { captures: false, ..shell(c"cat; echo lost") };
+        let process = program.spawn().unwrap();
+        assert!(process.pipes.iter().all(Option::is_none));
+        assert!(process.wait().unwrap().status.success());
+    }
+
+    #[test]
+    fn a_process_leads_a_group_and_has_its_signals_as_they_are_by_default() {
+        let before = block_signals();
+        let script = c"ps=/proc/self; read -r stat < $ps/stat; echo $stat; while read -r line; do echo \"$line\"; done < $ps/status";
+        let (_, printed) = ended(&shell(script));
+        set_signals(&before);
+        let fields: Vec<&str> = printed.split_ascii_whitespace().collect();
+        assert_eq!(fields[0], fields[4], "it isn't its group");
+        let set = |name| printed.lines().find_map(|line: &str| line.strip_prefix(name)).unwrap().trim();
+        let signals = |name| u64::from_str_radix(set(name), 16).unwrap();
+        assert_eq!(signals("SigBlk:"), 0);
+        // This process ignores it, and what is ignored is inherited.
+        assert_eq!(signals("SigIgn:") & 1 << (libc::SIGPIPE - 1), 0);
+    }
+
+    #[test]
+    fn signals_that_this_thread_takes_are_the_same_afterwards() {
+        let mine = || std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let blocked = |status: String| status.lines().find(|line| line.starts_with("SigBlk:")).map(str::to_owned);
+        let before = blocked(mine());
+        ended(&shell(c":"));
+        assert_eq!(blocked(mine()), before);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_executed_is_an_error_and_leaves_no_process() {
+        let problem = |program: Program<'_>| program.spawn().unwrap_err().raw_os_error();
+        assert_eq!(problem(program(c"/no/such/file", &[c"x"])), Some(libc::ENOENT));
+        assert_eq!(problem(program(c"/etc/passwd", &[c"x"])), Some(libc::EACCES));
+        assert_eq!(problem(Program { folder: Some(c"/no/such".into()), ..shell(c":") }), Some(libc::ENOENT));
+        let long = CString::new(vec![b'x'; 4 << 20]).unwrap();
+        assert_eq!(problem(program(c"/bin/true", &[c"true", &long])), Some(libc::E2BIG));
+        let own = std::fs::read_to_string("/proc/thread-self/children").unwrap();
+        assert_eq!(own, "");
+    }
+
+    #[test]
+    fn an_end_by_a_signal_is_told() {
+        assert_eq!(ended(&shell(c"kill -9 $$")).0.status.signal(), Some(9));
+    }
+}
