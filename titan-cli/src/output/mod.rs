@@ -5,6 +5,7 @@
 //! - this file: what the room has to be told of a task.
 //! - [`printer`]: the sink of a job of commands.
 //! - [`record`], [`tagged`], [`results`], [`joblog`]: its parts.
+//! - [`streams`]: titan's own stdout and stderr.
 //! - [`live`]: lines as they come.
 //! - [`kept`]: what tasks have written, for whoever asks later.
 //! - [`failures`]: an example of each kind of failure, for the summary.
@@ -16,6 +17,7 @@ pub(crate) mod live;
 pub(crate) mod printer;
 pub(crate) mod record;
 pub(crate) mod results;
+mod streams;
 mod tagged;
 
 use crate::files::Output;

@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +21,7 @@ use super::kept::Kept;
 use super::live::Live;
 use super::record::{TaskRecord, tag};
 use super::results::ResultsFolder;
+use super::streams::Streams;
 use super::tagged::Tagged;
 use crate::batch::reuse::Reuse;
 use crate::driver::sink::JobSink;
@@ -293,16 +293,30 @@ impl Printer {
     }
 
     fn print(&mut self, record: &TaskRecord) -> io::Result<()> {
-        let tag = self.manners.tags.then(|| tag(&record.asked.values));
-        for channel in [Channel::Stdout, Channel::Stderr] {
-            let mut tagged = tag.as_deref().map(Tagged::new);
-            each_piece(&self.spool, record, |of, bytes| match (of == channel, &mut tagged) {
-                (false, _) => Ok(()),
-                (true, None) => self.streams.write(channel, bytes),
-                (true, Some(tagged)) => self.streams.write(channel, &tagged.apply(bytes)),
-            })?;
+        // Most tasks write nothing to stderr, and are read once.
+        if self.print_channel(record, Channel::Stdout)? {
+            self.print_channel(record, Channel::Stderr)?;
         }
         self.streams.end_line()
+    }
+
+    /// Prints what a task wrote there; whether it wrote anything elsewhere.
+    fn print_channel(&mut self, record: &TaskRecord, channel: Channel) -> io::Result<bool> {
+        let Some(result) = open(&self.spool, record)? else { return Ok(false) };
+        if !self.manners.tags && !self.streams.is_shared(channel) {
+            return self.streams.copy(result, channel);
+        }
+        let mut tagged = self.manners.tags.then(|| Tagged::new(&tag(&record.asked.values)));
+        let mut has_others = false;
+        each_written(result, |of, bytes| {
+            match (of == channel, &mut tagged) {
+                (false, _) => has_others = true,
+                (true, None) => self.streams.write(channel, bytes)?,
+                (true, Some(tagged)) => self.streams.write(channel, &tagged.apply(bytes))?,
+            }
+            Ok(true)
+        })?;
+        Ok(has_others)
     }
 }
 
@@ -360,60 +374,6 @@ fn result_bytes(spool: &Spool, record: &TaskRecord) -> io::Result<u64> {
         Ok(())
     })?;
     Ok(total)
-}
-
-/// titan's own stdout and stderr, as tasks write to them.
-struct Streams {
-    stdout: File,
-    stderr: File,
-    /// Where one of them is a terminal, on which something else may be shown.
-    stage: Option<Stage>,
-    /// The stream whose last line on a terminal has no end.
-    open_line: Option<Channel>,
-}
-
-impl Streams {
-    /// Unbuffered: what a task wrote is there when the next is told of.
-    fn new(stage: Stage) -> io::Result<Self> {
-        let is_shared = io::stderr().is_terminal();
-        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        Ok(Self { stdout, stderr, stage: is_shared.then_some(stage), open_line: None })
-    }
-
-    /// On a terminal that shows more than output, what comes next would be drawn over a line without an end.
-    fn end_line(&mut self) -> io::Result<()> {
-        self.open_line.take().map_or(Ok(()), |channel| self.write(channel, b"\n"))
-    }
-
-    fn write(&mut self, channel: Channel, bytes: &[u8]) -> io::Result<()> {
-        let stream = match channel {
-            Channel::Stdout => &self.stdout,
-            _ => &self.stderr,
-        };
-        let written = match &self.stage {
-            Some(stage) if stream.is_terminal() => {
-                if let Some(last) = bytes.last() {
-                    self.open_line = (*last != b'\n').then_some(channel);
-                }
-                let (mut stream, bytes) = (stream.try_clone()?, bytes.to_vec());
-                stage.write(move || stream.write_all(&bytes)).unwrap_or(Ok(()))
-            }
-            _ => write_all(stream, bytes),
-        };
-        match (channel, written) {
-            // A stderr that nobody reads is no reason to stop.
-            (Channel::Stderr, Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            (Channel::Stdout, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(io::Error::new(error.kind(), format!("stdout: {error}")))
-            }
-            (_, written) => written,
-        }
-    }
-}
-
-fn write_all(mut stream: &File, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes)
 }
 
 #[cfg(test)]
