@@ -40,6 +40,21 @@ fn a_task_that_closes_one_of_its_outputs_goes_on_with_the_other() {
 }
 
 #[test]
+fn long_output_is_whole_in_a_pipe_and_in_a_file_to_which_both_streams_go() {
+    const MAP: &str = "$titan map -k -s 'seq {} 60000; seq -f e%.0f {} 60000 >&2' ::: 1 2 3";
+    let expected = text_of("(for n in 1 2 3; do seq $n 60000; seq -f e%.0f $n 60000; done) | cksum");
+    for goes in ["2>&1 | cksum", ">both 2>&1; cksum <both", ">>both 2>&1; cksum <both"] {
+        prints(&format!("{MAP} {goes}"), &expected);
+    }
+}
+
+/// What a line of sh prints.
+fn text_of(line: &str) -> String {
+    let output = Command::new("/bin/sh").args(["-c", line]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
 fn without_a_source_the_lines_of_stdin_are_values() {
     prints("seq 3 | $titan map -k echo x", "x 1\nx 2\nx 3\n");
     prints("printf 'a\\0b\\nc' | $titan map -k -0 printf '%s.'", "a.b\nc.");

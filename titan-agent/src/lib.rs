@@ -13,7 +13,7 @@
 //! - [`machine`]: what this machine can do.
 //! - [`faults`]: makes chosen tasks misbehave, for tests.
 
-// Not forbidden: one system call takes a bare number.
+// Not forbidden: processes are made by system calls that no library wraps, and one call takes a bare number.
 #![deny(unsafe_code)]
 
 pub mod admission;

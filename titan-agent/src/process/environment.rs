@@ -10,8 +10,8 @@ use titan_proto::message::Outcome;
 
 use super::Attempt;
 
-/// Variables of titan's own that are no task's affair.
-const OWN_VARIABLES: [&str; 4] =
+/// Variables for the agent, which are no task's affair.
+const AGENTS_VARIABLES: [&str; 4] =
     [crate::faults::VARIABLE, super::watcher::VARIABLE, super::lease::VARIABLE, crate::descriptors::VARIABLE];
 
 /// An environment that tasks start from, as `NAME=value`, by name: made once, since it is the same for all of them.
@@ -19,15 +19,15 @@ const OWN_VARIABLES: [&str; 4] =
 pub(crate) struct Inherited(BTreeMap<OsString, CString>);
 
 impl Inherited {
-    /// What this process has.
-    pub(super) fn own() -> Arc<Self> {
-        static OWN: OnceLock<Arc<Inherited>> = OnceLock::new();
-        Arc::clone(OWN.get_or_init(|| Arc::new(Self::new(std::env::vars_os()))))
+    /// What the agent has, which is this process.
+    pub(super) fn of_agent() -> Arc<Self> {
+        static VARIABLES: OnceLock<Arc<Inherited>> = OnceLock::new();
+        Arc::clone(VARIABLES.get_or_init(|| Arc::new(Self::new(std::env::vars_os()))))
     }
 
-    /// These variables, without titan's own for its agent.
+    /// These variables, without those for the agent.
     pub(super) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let tasks = variables.into_iter().filter(|(name, _)| !OWN_VARIABLES.iter().any(|own| name == own));
+        let tasks = variables.into_iter().filter(|(name, _)| !AGENTS_VARIABLES.iter().any(|hidden| name == hidden));
         Self(tasks.filter_map(|(name, value)| entry(&name, &value).map(|entry| (name, entry))).collect())
     }
 
@@ -58,7 +58,7 @@ impl Environment {
         for (name, value) in attempt.job.spec.env.iter().chain(&attempt.command.env) {
             environment.set(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
         }
-        for (name, value) in own(attempt) {
+        for (name, value) in titans(attempt) {
             environment.set(name, value);
         }
         environment
@@ -97,7 +97,8 @@ impl Environment {
     }
 }
 
-fn own(attempt: &Attempt) -> [(&'static str, String); 6] {
+/// What titan tells every task.
+fn titans(attempt: &Attempt) -> [(&'static str, String); 6] {
     [
         ("TITAN_BATCH_ID", attempt.here.batch.clone()),
         ("TITAN_JOB_ID", attempt.job.spec.name.clone()),
@@ -111,7 +112,7 @@ fn own(attempt: &Attempt) -> [(&'static str, String); 6] {
 /// What every process of an attempt has in its environment, unless it has cleared that.
 pub(super) fn marks(attempt: &Attempt) -> Vec<Vec<u8>> {
     let is_mark = |name: &str| ["TITAN_BATCH_ID", "TITAN_JOB_ID", "TITAN_TASK_ID", "TITAN_ATTEMPT"].contains(&name);
-    let marks = own(attempt).into_iter().filter(|(name, _)| is_mark(name));
+    let marks = titans(attempt).into_iter().filter(|(name, _)| is_mark(name));
     marks.map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
 }
 
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn variables_for_the_agent_are_no_affair_of_tasks() {
-        let environment = environment(&[(OWN_VARIABLES[0], "x"), ("TITAN_COLOUR", "y")]);
+        let environment = environment(&[(AGENTS_VARIABLES[0], "x"), ("TITAN_COLOUR", "y")]);
         assert_eq!(environment.entries().unwrap(), [c"TITAN_COLOUR=y"]);
     }
 

@@ -28,12 +28,12 @@ const SAID_BYTES: usize = 8 << 10;
 /// Lines of its stderr that are told when it fails.
 const TOLD_LINES: usize = 3;
 
-/// The environment that tasks of the attempt's job start from: what this process has, if there is no setup.
+/// The environment that tasks of the attempt's job start from: what the agent has, if there is no setup.
 ///
 /// # Errors
 /// The setup failed here: a sentence.
 pub(super) fn environment(attempt: &Attempt, stopped: &PipeReader) -> Result<Arc<Inherited>, Unset> {
-    let Some(setup) = &attempt.job.spec.setup else { return Ok(Inherited::own()) };
+    let Some(setup) = &attempt.job.spec.setup else { return Ok(Inherited::of_agent()) };
     // Held while it runs: whoever else needs it waits.
     let mut kept = attempt.job.environment.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(environment) = &*kept {
@@ -112,7 +112,7 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Inherite
     let mut child = command
         .arg(&script)
         .env_clear()
-        .envs(Environment::of(attempt, Inherited::own()).variables())
+        .envs(Environment::of(attempt, Inherited::of_agent()).variables())
         .env("TITAN_SETUP_FILE", &file)
         .process_group(0)
         .stdin(Stdio::null())

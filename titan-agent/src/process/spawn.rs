@@ -1,8 +1,9 @@
 //! A program → a process of its own.
 //!
 //! As `posix_spawn` does it, the child shares this process's memory until it executes the program, so that nothing is copied,
-//! however large the agent is. It isn't `posix_spawn` since that asks and sets each of 64 signals in each child; nor std's
-//! `Command`, which also makes the environment anew for each. A short task would wait for both longer than for the agent.
+//! however large the agent is. It isn't `posix_spawn`, which asks about each of 64 signals in each child and resets what has a
+//! handler: this process has none but std's, which are for its own faults. Nor is it std's `Command`, which also makes the
+//! environment anew for each. A short task would wait for both longer than for the agent.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -16,7 +17,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::process::Pid;
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The child's stack until it executes the program: it makes a few calls to the system there.
 const STACK_BYTES: usize = 32 << 10;
@@ -46,7 +48,7 @@ impl Program<'_> {
     pub(super) fn spawn(&self) -> io::Result<Process> {
         let stdin = match &self.stdin {
             Some(file) => file.as_fd(),
-            None => nothing()?,
+            None => nothing(false)?,
         };
         let (stdout, stderr) = (Output::new(self.captures)?, Output::new(self.captures)?);
         let streams = [stdin, stdout.end()?, stderr.end()?].map(|stream| stream.as_raw_fd());
@@ -74,7 +76,7 @@ impl Output {
 
     fn end(&self) -> io::Result<BorrowedFd<'_>> {
         match self {
-            Self::Nowhere => nothing(),
+            Self::Nowhere => nothing(true),
             Self::Pipe(_, writer) => Ok(writer.as_fd()),
         }
     }
@@ -88,13 +90,14 @@ impl Output {
     }
 }
 
-/// `/dev/null`, opened once for all processes.
-fn nothing() -> io::Result<BorrowedFd<'static>> {
-    static NOTHING: OnceLock<File> = OnceLock::new();
-    if NOTHING.get().is_none() {
-        let _ = NOTHING.set(File::options().read(true).write(true).open("/dev/null")?);
+/// `/dev/null`, opened once for all processes to read from it, and once for all to write to it.
+fn nothing(is_written: bool) -> io::Result<BorrowedFd<'static>> {
+    static NOTHING: [OnceLock<File>; 2] = [const { OnceLock::new() }; 2];
+    let nothing = &NOTHING[usize::from(is_written)];
+    if nothing.get().is_none() {
+        let _ = nothing.set(File::options().read(!is_written).write(is_written).open("/dev/null")?);
     }
-    Ok(NOTHING.get().expect("it was set").as_fd())
+    Ok(nothing.get().expect("it was set").as_fd())
 }
 
 /// A process, until it is waited for.
@@ -112,7 +115,7 @@ pub(super) struct Process {
 pub(super) struct Used {
     pub(super) status: ExitStatus,
     pub(super) cpu: Duration,
-    /// The most memory that one of them had at once.
+    /// The most memory that one of them had at once; at least what the agent had when it was spawned, whose memory it shared.
     pub(super) max_rss_bytes: u64,
 }
 
@@ -185,7 +188,8 @@ struct Stack([MaybeUninit<u8>; STACK_BYTES]);
 fn start(start: &mut Start<'_>) -> io::Result<(Pid, OwnedFd)> {
     let mut stack = Stack([MaybeUninit::uninit(); STACK_BYTES]);
     let mut pidfd: RawFd = -1;
-    // Nothing that this process does on a signal may happen in the child, whose memory is this one's.
+    debug_assert!(start.streams.iter().all(|stream| *stream > 2), "{:?}", start.streams);
+    // Before it is another program the child isn't to hear of signals that all threads of this process get.
     let mask = block_signals();
     #[expect(unsafe_code, reason = "it is a call to the system that std and rustix lack")]
     // SAFETY: the stack is the child's alone, and large enough for what it does; this thread goes on when the child has
@@ -198,7 +202,16 @@ fn start(start: &mut Start<'_>) -> io::Result<(Pid, OwnedFd)> {
     };
     let uncloned = io::Error::last_os_error();
     set_signals(&mask);
-    let pid = Pid::from_raw(pid).filter(|_| pid > 0).ok_or(uncloned)?;
+    if pid < 0 {
+        return Err(uncloned);
+    }
+    let pid = Pid::from_raw(pid).expect("a child has a number");
+    if pidfd < 0 {
+        // A system that doesn't know the flag.
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = wait(pid);
+        return Err(Errno::NOSYS.into());
+    }
     #[expect(unsafe_code, reason = "the number comes from the system")]
     // SAFETY: it was opened for this call, and nobody else knows it.
     let exited = unsafe { OwnedFd::from_raw_fd(pidfd) };
@@ -283,24 +296,32 @@ mod tests {
     fn a_program_gets_its_words_environment_folder_and_streams() {
         let file = tempfile::tempfile().unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, b"read\n", 0).unwrap();
-        let script = c"read line; echo \"$0 $1 $X $line $PWD\"; env | wc -l; echo said >&2; exit 3";
         let program = Program {
-            environment: vec![Cow::Borrowed(c"X=set"), Cow::Borrowed(c"PATH=/usr/bin:/bin")],
+            environment: vec![Cow::Borrowed(c"X=set")],
             folder: Some(c"/".into()),
             stdin: Some(file),
-            ..program(c"/bin/sh", &[c"a name", c"-c", script, c"zero", c"one"])
+            ..program(
+                c"/bin/sh",
+                &[c"a name", c"-c", c"read line; echo \"$0 $1 $X $line $PWD\"; echo said >&2; exit 3", c"zero", c"one"],
+            )
         };
         let (used, printed) = ended(&program);
         assert_eq!(used.status.code(), Some(3));
         assert!(used.max_rss_bytes > 100_000, "{used:?}");
-        // The shell adds PWD.
-        assert_eq!(printed, "zero one set read /\n3\nsaid\n");
+        assert_eq!(printed, "zero one set read /\nsaid\n");
+    }
+
+    #[test]
+    fn an_environment_is_all_that_there_is() {
+        let environment = vec![Cow::Borrowed(c"X=set"), Cow::Owned(c"Y=".into())];
+        let program = Program { environment, ..program(c"/usr/bin/env", &[c"env"]) };
+        assert_eq!(ended(&program).1, "X=set\nY=\n");
     }
 
     #[test]
     fn what_is_not_captured_goes_nowhere_and_nothing_is_read() {
-        let program = Program { captures: false, ..shell(c"cat; echo lost") };
-        let process = program.spawn().unwrap();
+        let script = c"for n in 0 1 2; do test /proc/$$/fd/$n -ef /dev/null || exit 1; done; ! echo written 2>&- >&0";
+        let process = Program { captures: false, ..shell(script) }.spawn().unwrap();
         assert!(process.pipes.iter().all(Option::is_none));
         assert!(process.wait().unwrap().status.success());
     }

@@ -303,7 +303,7 @@ impl Printer {
     /// Prints what a task wrote there; whether it wrote anything elsewhere.
     fn print_channel(&mut self, record: &TaskRecord, channel: Channel) -> io::Result<bool> {
         let Some(result) = open(&self.spool, record)? else { return Ok(false) };
-        if !self.manners.tags && !self.streams.is_shared(channel) {
+        if !self.manners.tags && self.streams.is_pipe(channel) {
             return self.streams.copy(result, channel);
         }
         let mut tagged = self.manners.tags.then(|| Tagged::new(&tag(&record.asked.values)));

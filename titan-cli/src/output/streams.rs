@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
@@ -10,25 +11,38 @@ use titan_proto::capture::{Channel, HEADER_BYTES, NoRecord, parse_header};
 
 use crate::progress::Stage;
 
-/// What is read of a result that is printed as it is; what is longer goes its way within the system.
+/// What is read at once of a result that goes to a pipe; the rest of what is longer goes there within the system.
 const SHORT_BYTES: usize = 4 << 10;
 
 /// titan's own stdout and stderr, as tasks write to them.
 pub(super) struct Streams {
-    stdout: File,
-    stderr: File,
+    stdout: Stream,
+    stderr: Stream,
     /// Where one of them is a terminal, on which something else may be shown.
     stage: Option<Stage>,
     /// The stream whose last line on a terminal has no end.
     open_line: Option<Channel>,
 }
 
+struct Stream {
+    file: File,
+    /// Pages can be sent there as they are. Not to a file: that doesn't heed who else writes to it.
+    is_pipe: bool,
+}
+
+impl Stream {
+    fn new(stream: BorrowedFd<'_>) -> io::Result<Self> {
+        let file = File::from(stream.try_clone_to_owned()?);
+        let kind = file.metadata()?.file_type();
+        Ok(Self { file, is_pipe: kind.is_fifo() || kind.is_socket() })
+    }
+}
+
 impl Streams {
     /// Unbuffered: what a task wrote is there when the next is told of.
     pub(super) fn new(stage: Stage) -> io::Result<Self> {
         let is_shared = io::stderr().is_terminal();
-        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let (stdout, stderr) = (Stream::new(io::stdout().as_fd())?, Stream::new(io::stderr().as_fd())?);
         Ok(Self { stdout, stderr, stage: is_shared.then_some(stage), open_line: None })
     }
 
@@ -39,14 +53,13 @@ impl Streams {
 
     /// Writes some of what a task wrote.
     pub(super) fn write(&mut self, channel: Channel, bytes: &[u8]) -> io::Result<()> {
-        let is_shared = self.is_shared(channel);
-        if let (true, Some(last)) = (is_shared, bytes.last()) {
-            self.open_line = (*last != b'\n').then_some(channel);
-        }
-        let mut stream = self.stream(channel);
+        let mut stream = &self.stream(channel).file;
         let written = match &self.stage {
-            Some(stage) if is_shared => {
+            Some(stage) if stream.is_terminal() => {
                 let (mut stream, bytes) = (stream.try_clone()?, bytes.to_vec());
+                if let Some(last) = bytes.last() {
+                    self.open_line = (*last != b'\n').then_some(channel);
+                }
                 stage.write(move || stream.write_all(&bytes)).unwrap_or(Ok(()))
             }
             _ => stream.write_all(bytes),
@@ -54,17 +67,17 @@ impl Streams {
         forgive(channel, written)
     }
 
-    /// Whether it goes to a terminal on which something else may be shown: then [`Streams::write`] is the only way there.
-    pub(super) fn is_shared(&self, channel: Channel) -> bool {
-        self.stage.is_some() && self.stream(channel).is_terminal()
+    /// Whether [`Streams::copy`] can be used.
+    pub(super) fn is_pipe(&self, channel: Channel) -> bool {
+        self.stream(channel).is_pipe
     }
 
     /// Copies what a task wrote to that channel, what is long within the system; whether it wrote anything elsewhere.
     pub(super) fn copy(&self, result: File, channel: Channel) -> io::Result<bool> {
-        forgive(channel, copy(result, channel, self.stream(channel)))
+        copy(result, channel, &self.stream(channel).file)
     }
 
-    fn stream(&self, channel: Channel) -> &File {
+    fn stream(&self, channel: Channel) -> &Stream {
         match channel {
             Channel::Stdout => &self.stdout,
             _ => &self.stderr,
@@ -74,9 +87,9 @@ impl Streams {
 
 /// What can't be written is an error that names the stream; but nobody needs to read stderr, and who reads no more of stdout
 /// is known by the error's kind.
-fn forgive<T: Default>(channel: Channel, written: io::Result<T>) -> io::Result<T> {
+fn forgive(channel: Channel, written: io::Result<()>) -> io::Result<()> {
     match (channel, written) {
-        (Channel::Stderr, Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(T::default()),
+        (Channel::Stderr, Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         (Channel::Stdout, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(io::Error::new(error.kind(), format!("stdout: {error}")))
         }
@@ -84,8 +97,8 @@ fn forgive<T: Default>(channel: Channel, written: io::Result<T>) -> io::Result<T
     }
 }
 
-/// Copies records of that channel; whether there are any of another one.
-fn copy(result: File, channel: Channel, mut stream: &File) -> io::Result<bool> {
+/// Copies records of that channel to a pipe; whether there are any of another one.
+fn copy(result: File, channel: Channel, mut pipe: &File) -> io::Result<bool> {
     // No more is read than a header and what is short: the rest needn't come here.
     let mut result = BufReader::with_capacity(SHORT_BYTES, result);
     let mut has_others = false;
@@ -106,23 +119,24 @@ fn copy(result: File, channel: Channel, mut stream: &File) -> io::Result<bool> {
         }
         let here = result.buffer();
         let here = &here[..here.len().min(length as usize)];
-        let (read, rest) = (here.len(), u64::from(length) - here.len() as u64);
-        stream.write_all(here)?;
+        let (read, rest) = (here.len(), length as usize - here.len());
+        forgive(channel, pipe.write_all(here))?;
         result.consume(read);
-        send(result.get_mut(), stream, rest)?;
+        forgive(channel, send(result.get_mut(), pipe, rest))?;
     }
 }
 
-/// Copies the next `bytes` of a file to a stream without reading them here, where the system can do that. Nobody may change
-/// the file afterwards: a pipe refers to it.
-fn send(file: &mut File, mut stream: &File, mut bytes: u64) -> io::Result<()> {
+/// Copies the next `bytes` of a file to a pipe, without reading them here where the system can do that. Nobody may change the
+/// file afterwards: the pipe refers to it.
+fn send(file: &mut File, mut pipe: &File, mut bytes: usize) -> io::Result<()> {
     while bytes > 0 {
-        match sendfile(stream, &*file, None, bytes as usize) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(sent) => bytes -= sent as u64,
+        match sendfile(pipe, &*file, None, bytes) {
+            // Cut off: the same as its end. That it was whole has been seen when it came.
+            Ok(0) => return Ok(()),
+            Ok(sent) => bytes -= sent,
             Err(Errno::INTR) => {}
-            // As to a file that is only appended to.
-            Err(Errno::INVAL | Errno::NOSYS) => return io::copy(&mut file.take(bytes), &mut stream).map(|_| ()),
+            // The file is where that can't be done.
+            Err(Errno::INVAL | Errno::NOSYS) => return io::copy(&mut file.take(bytes as u64), &mut pipe).map(|_| ()),
             Err(error) => return Err(error.into()),
         }
     }
@@ -132,6 +146,7 @@ fn send(file: &mut File, mut stream: &File, mut bytes: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Seek;
+    use std::os::fd::OwnedFd;
 
     use titan_proto::capture::header;
 
@@ -140,7 +155,7 @@ mod tests {
     /// What is copied of such a result to a pipe, and whether there is anything else.
     fn copied(records: &[(Channel, &[u8])], channel: Channel) -> (Vec<u8>, bool) {
         let (mut reader, writer) = io::pipe().unwrap();
-        let writer = File::from(std::os::fd::OwnedFd::from(writer));
+        let writer = File::from(OwnedFd::from(writer));
         let result = result(records);
         let copying = std::thread::spawn(move || copy(result, channel, &writer));
         let mut bytes = Vec::new();
@@ -178,25 +193,20 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_appended_to_gets_the_same() {
-        let (long, folder) = (vec![7; 60_000], tempfile::tempdir().unwrap());
-        let path = folder.path().join("log");
-        std::fs::write(&path, "before").unwrap();
-        let log = File::options().append(true).open(&path).unwrap();
-        copy(result(&[(Channel::Stdout, &long)]), Channel::Stdout, &log).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), [b"before", &long[..]].concat());
-    }
-
-    #[test]
-    fn a_result_that_is_cut_off_or_is_none_is_an_error() {
-        let nowhere = File::options().write(true).open("/dev/null").unwrap();
-        let cut = result(&[(Channel::Stdout, &[1; 60_000])]);
-        cut.set_len(50_000).unwrap();
-        let problem = |file| copy(file, Channel::Stdout, &nowhere).unwrap_err().kind();
-        assert_eq!(problem(cut), io::ErrorKind::UnexpectedEof);
+    fn what_is_no_record_is_an_error_and_not_of_the_stream() {
         let mut none = tempfile::tempfile().unwrap();
         none.write_all(b"no record").unwrap();
         none.rewind().unwrap();
-        assert_eq!(problem(none), io::ErrorKind::Other);
+        let (_reader, writer) = io::pipe().unwrap();
+        let problem = copy(none, Channel::Stdout, &File::from(OwnedFd::from(writer))).unwrap_err();
+        assert_eq!(problem.to_string(), "what it wrote isn't told in records");
+    }
+
+    #[test]
+    fn only_a_pipe_is_sent_pages() {
+        let file = tempfile::tempfile().unwrap();
+        let (_reader, writer) = io::pipe().unwrap();
+        let is_pipe = |stream| Stream::new(stream).unwrap().is_pipe;
+        assert!(is_pipe(writer.as_fd()) && !is_pipe(file.as_fd()));
     }
 }
