@@ -5,7 +5,7 @@ use std::fs;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// For an agent that titan starts itself: the user's own limit, if titan has raised it.
 pub const VARIABLE: &str = "TITAN_OPEN_FILES";
@@ -39,9 +39,7 @@ pub(crate) fn close_others_on_exec() {
     }
 }
 
-/// Gives a process that limit, and what it starts from then on.
-pub(crate) fn set_limit(pid: Pid, most: u64) {
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    // One that has ended meanwhile needs none.
-    let _ = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(most), maximum });
+/// This process's limits, but so many files.
+pub(crate) fn lowered(most: u64) -> Rlimit {
+    Rlimit { current: Some(most), maximum: getrlimit(Resource::Nofile).maximum }
 }

@@ -15,6 +15,7 @@ use titan_proto::message::Outcome;
 use super::Attempt;
 use super::environment::Environment;
 use super::spawn::Program;
+use crate::descriptors;
 
 /// Where programs are looked for if there is no PATH.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -82,6 +83,7 @@ pub(super) fn build<'e>(
         folder: folder.map(|folder| c_string(folder).ok_or_else(no_string)).transpose()?,
         stdin: stdin(attempt, folder)?,
         captures: attempt.job.spec.captures,
+        open_files: attempt.open_files.map(descriptors::lowered),
     })
 }
 

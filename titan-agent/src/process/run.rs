@@ -25,7 +25,6 @@ use super::spawn::{Process, Program, Used};
 use super::tree::Tree;
 use super::{Attempt, command, limits, setup};
 use crate::core::Computed;
-use crate::descriptors;
 use crate::files::{self, collect};
 
 /// A wait within which nothing is looked at that no descriptor tells.
@@ -108,9 +107,6 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
     let pid = process.pid;
     limits::sacrifice(pid);
     let cgroup = cgroup.filter(|cgroup| cgroup.take_in(pid).is_ok());
-    if let Some(most) = attempt.open_files {
-        descriptors::set_limit(pid, most);
-    }
     let tree = Tree::new(pid, environment::marks(attempt), cgroup);
     let (begun, is_closing, is_stopped) = (Instant::now(), false, false);
     Ok(Running { process, is_closing, tree, begun, folder, is_stopped, _share: share })

@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Rlimit, Signal, kill_process};
 
 /// The child's stack until it executes the program: it makes a few calls to the system there.
 const STACK_BYTES: usize = 32 << 10;
@@ -38,6 +38,8 @@ pub(super) struct Program<'e> {
     pub(super) stdin: Option<File>,
     /// Whether what it writes can be read; if not, it goes nowhere.
     pub(super) captures: bool,
+    /// How many files it may open; None: as many as this process.
+    pub(super) open_files: Option<Rlimit>,
 }
 
 impl Program<'_> {
@@ -55,7 +57,11 @@ impl Program<'_> {
         let environment = pointers(self.environment.iter().map(AsRef::as_ref));
         let words = pointers(self.words.iter().map(CString::as_c_str));
         let (path, folder) = (self.path.as_c_str(), self.folder.as_deref());
-        let (pid, exited) = start(&mut Start { path, words, environment, folder, streams, error: None })?;
+        let open_files = self.open_files.as_ref().map(|limit| libc::rlimit {
+            rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
+        });
+        let (pid, exited) = start(&mut Start { path, words, environment, folder, streams, open_files, error: None })?;
         Ok(Process { pid, exited, pipes: [stdout.into_pipe(), stderr.into_pipe()] })
     }
 }
@@ -177,6 +183,7 @@ struct Start<'p> {
     /// What becomes its standard streams. None of them is one already: whatever was opened after this process's own start
     /// has a higher number.
     streams: [RawFd; 3],
+    open_files: Option<libc::rlimit>,
     /// Why it executes nothing.
     error: Option<io::Error>,
 }
@@ -235,6 +242,7 @@ extern "C" fn become_program(start: *mut c_void) -> c_int {
         let is_ready = libc::setpgid(0, 0) == 0
             && (0..).zip(start.streams).all(|(number, stream)| libc::dup2(stream, number) == number)
             && start.folder.is_none_or(|folder| libc::chdir(folder.as_ptr()) == 0)
+            && start.open_files.as_ref().is_none_or(|most| libc::setrlimit(libc::RLIMIT_NOFILE, most) == 0)
             && libc::signal(libc::SIGPIPE, libc::SIG_DFL) != libc::SIG_ERR
             && libc::sigemptyset(none.as_mut_ptr()) == 0
             && libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) == 0;
@@ -275,7 +283,15 @@ mod tests {
 
     fn program<'e>(path: &CStr, words: &[&CStr]) -> Program<'e> {
         let words = words.iter().copied().map(CString::from).collect();
-        Program { path: path.into(), words, environment: Vec::new(), folder: None, stdin: None, captures: true }
+        Program {
+            path: path.into(),
+            words,
+            environment: Vec::new(),
+            folder: None,
+            stdin: None,
+            captures: true,
+            open_files: None,
+        }
     }
 
     fn shell<'e>(script: &CStr) -> Program<'e> {
@@ -316,6 +332,13 @@ mod tests {
         let environment = vec![Cow::Borrowed(c"X=set"), Cow::Owned(c"Y=".into())];
         let program = Program { environment, ..program(c"/usr/bin/env", &[c"env"]) };
         assert_eq!(ended(&program).1, "X=set\nY=\n");
+    }
+
+    #[test]
+    fn it_may_open_as_many_files_as_it_is_told() {
+        let open_files = Some(Rlimit { current: Some(77), maximum: Some(78) });
+        let program = Program { open_files, ..shell(c"ulimit -n; ulimit -Hn") };
+        assert_eq!(ended(&program).1, "77\n78\n");
     }
 
     #[test]
