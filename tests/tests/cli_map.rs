@@ -48,6 +48,12 @@ fn long_output_is_whole_in_a_pipe_and_in_a_file_to_which_both_streams_go() {
     }
 }
 
+#[test]
+fn a_stderr_that_nobody_reads_is_no_reason_to_stop() {
+    let quiet = "{ $titan map -k -s 'seq {} 60000 >&2; echo {}' ::: 1 2; echo exit $?; } 2>&1 >&3 | true";
+    prints(&format!("({quiet}) 3>&1"), "1\n2\nexit 0\n");
+}
+
 /// What a line of sh prints.
 fn text_of(line: &str) -> String {
     let output = Command::new("/bin/sh").args(["-c", line]).output().unwrap();

@@ -8,9 +8,9 @@
 //! - [`environment`]: what a task sees in its environment.
 //! - [`spawn`]: a program → a process.
 //! - [`tree`]: who belongs to a task, and how all of it is ended.
-//! - [`output`]: what is read from a task, as records, with a bound on what waits.
+//! - [`output`]: what is read from a task, as records, with a bound on what waits; [`overflow`]: on the disk, when it is more.
 //! - [`limits`]: cores, niceness, counted resources, who goes first when memory ends.
-//! - [`cgroup`]: memory that the kernel bounds, where it may be asked to.
+//! - [`cgroup`]: memory that the kernel bounds, where it may be asked to; [`exhaustion`]: whether it has just ended something.
 //! - [`setup`]: what a host wants to be run before a job's first task.
 //! - [`scratch`]: folders that go with their attempt.
 //! - [`watcher`]: the process above the agent that ends what is left when the agent has died; [`lease`]: and an agent that stands

@@ -64,7 +64,7 @@ impl Streams {
             }
             _ => stream.write_all(bytes),
         };
-        forgive(channel, written)
+        forgive(channel, written.map_err(|error| unwritten(channel, error)))
     }
 
     /// Whether [`Streams::copy`] can be used.
@@ -74,7 +74,7 @@ impl Streams {
 
     /// Copies what a task wrote to that channel, what is long within the system; whether it wrote anything elsewhere.
     pub(super) fn copy(&self, result: File, channel: Channel) -> io::Result<bool> {
-        copy(result, channel, &self.stream(channel).file)
+        forgive(channel, copy(result, channel, &self.stream(channel).file))
     }
 
     fn stream(&self, channel: Channel) -> &Stream {
@@ -85,15 +85,19 @@ impl Streams {
     }
 }
 
-/// What can't be written is an error that names the stream; but nobody needs to read stderr, and who reads no more of stdout
-/// is known by the error's kind.
-fn forgive(channel: Channel, written: io::Result<()>) -> io::Result<()> {
-    match (channel, written) {
-        (Channel::Stderr, Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        (Channel::Stdout, Err(error)) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(io::Error::new(error.kind(), format!("stdout: {error}")))
-        }
-        (_, written) => written,
+/// A stderr that nobody reads is no reason to stop.
+fn forgive<T: Default>(channel: Channel, written: io::Result<T>) -> io::Result<T> {
+    match written {
+        Err(error) if channel == Channel::Stderr && error.kind() == io::ErrorKind::BrokenPipe => Ok(T::default()),
+        written => written,
+    }
+}
+
+/// Why nothing more can be written there; that nobody reads it any more is known by the error's kind.
+fn unwritten(channel: Channel, error: io::Error) -> io::Error {
+    match (channel, error.kind()) {
+        (Channel::Stderr, _) | (_, io::ErrorKind::BrokenPipe) => error,
+        (_, kind) => io::Error::new(kind, format!("stdout: {error}")),
     }
 }
 
@@ -120,9 +124,10 @@ fn copy(result: File, channel: Channel, mut pipe: &File) -> io::Result<bool> {
         let here = result.buffer();
         let here = &here[..here.len().min(length as usize)];
         let (read, rest) = (here.len(), length as usize - here.len());
-        forgive(channel, pipe.write_all(here))?;
+        let written = pipe.write_all(here);
         result.consume(read);
-        forgive(channel, send(result.get_mut(), pipe, rest))?;
+        let sent = written.and_then(|()| send(result.get_mut(), pipe, rest));
+        sent.map_err(|error| unwritten(channel, error))?;
     }
 }
 
@@ -200,6 +205,19 @@ mod tests {
         let (_reader, writer) = io::pipe().unwrap();
         let problem = copy(none, Channel::Stdout, &File::from(OwnedFd::from(writer))).unwrap_err();
         assert_eq!(problem.to_string(), "what it wrote isn't told in records");
+    }
+
+    #[test]
+    fn a_stderr_that_nobody_reads_is_no_reason_to_stop() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let writer = File::from(OwnedFd::from(writer));
+        for bytes in [&[1; 60_000][..], b"short"] {
+            let copied =
+                |channel| forgive(channel, copy(result(&[(channel, bytes), (channel, bytes)]), channel, &writer));
+            assert!(copied(Channel::Stderr).is_ok());
+            assert_eq!(copied(Channel::Stdout).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        }
     }
 
     #[test]
