@@ -245,8 +245,8 @@ fn append_literals(bytes: &[u8], codes: &[Code], bits: &mut BitWriter<'_>) {
     for quad in quads {
         // Joined before they are added: only then does the next one wait for the length of those before it. Not by
         // `map`: its closure isn't inlined here.
-        let [a, b, c, d] = quad.each_ref();
-        let code = |byte: &u8| codes[usize::from(*byte)];
+        let [a, b, c, d] = *quad;
+        let code = |byte: u8| codes[usize::from(byte)];
         let (bits_of_four, length) = joined([code(a), code(b), code(c), code(d)]);
         bits.add(bits_of_four, length);
         bits.flush();
