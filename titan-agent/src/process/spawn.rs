@@ -196,7 +196,7 @@ fn start(start: &mut Start<'_>) -> io::Result<(Pid, OwnedFd)> {
     let mut stack = Stack([MaybeUninit::uninit(); STACK_BYTES]);
     let mut pidfd: RawFd = -1;
     debug_assert!(start.streams.iter().all(|stream| *stream > 2), "{:?}", start.streams);
-    // Before it is another program the child isn't to hear of signals that all threads of this process get.
+    // While the child sets itself up in this process's memory no signal is to interrupt it.
     let mask = block_signals();
     #[expect(unsafe_code, reason = "it is a call to the system that std and rustix lack")]
     // SAFETY: the stack is the child's alone, and large enough for what it does; this thread goes on when the child has
@@ -235,7 +235,7 @@ fn start(start: &mut Start<'_>) -> io::Result<(Pid, OwnedFd)> {
 extern "C" fn become_program(start: *mut c_void) -> c_int {
     #[expect(unsafe_code, reason = "calls to the system between clone and exec, where std can't be used")]
     // SAFETY: it is given a `Start` that nobody else uses meanwhile; its strings end with NUL, its arrays with null, as they
-    // are made by `CStr` and `pointers`; each call may be made where there is one thread among others' locks.
+    // are made by `CStr` and `pointers`; each call only asks the system, and takes no lock that another thread may hold.
     unsafe {
         let start = &mut *start.cast::<Start<'_>>();
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
