@@ -5,7 +5,7 @@ use std::time::Duration;
 use titan_tests::program::titan;
 use titan_tests::rig::loopback::LOOPBACK_HOST;
 use titan_tests::rig::{LoopbackSshd, Signal, Snapshot};
-use titan_tests::scene::{Run, picture};
+use titan_tests::scene::{Run, UNHURRIED, picture};
 
 /// An agent in its cache, and the folder of batches.
 fn may_stay(path: &Path) -> bool {
@@ -50,7 +50,7 @@ fn an_interrupted_picture_leaves_nothing() {
     }
     let sshd = LoopbackSshd::start();
     let before = Snapshot::take(&sshd);
-    let mut run = start(&sshd, "slow:100");
+    let mut run = start(&sshd, UNHURRIED);
     run.wait_until_midway(&[LOOPBACK_HOST]);
     run.signal(Signal::INT);
     run.finish().assert_code(130);

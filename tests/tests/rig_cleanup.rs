@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 use titan_tests::rig::{self, HostSpec, Rig, Signal};
-use titan_tests::scene::{CLEAN_SPAN, ClusterText, KILLED_CLEAN_SPAN, Run, Scene, picture};
+use titan_tests::scene::{CLEAN_SPAN, ClusterText, KILLED_CLEAN_SPAN, Run, Scene, UNHURRIED, picture};
 
 const TWO: [&str; 2] = ["alpha", "beta"];
 /// A titan that isn't waiting for anybody ends in much less.
@@ -16,7 +16,7 @@ fn ends_by(signal: Signal, code: i32) {
         return;
     }
     let scene = Scene::new(2);
-    let mut run = scene.start(&ClusterText::of(&TWO, "slow:300"));
+    let mut run = scene.start(&ClusterText::of(&TWO, UNHURRIED));
     run.wait_until_midway(&TWO);
     run.signal(signal);
     let signalled = Instant::now();
@@ -64,7 +64,7 @@ fn a_signal_while_hosts_are_being_started_ends_titan_at_once() {
     }
     let rig = Rig::builder().host(HostSpec::new("alpha")).host(HostSpec::new("hole").powered_off()).start();
     let scene = Scene::on(rig);
-    let mut run = scene.start(&ClusterText::of(&["alpha", "hole"], "slow:300"));
+    let mut run = scene.start(&ClusterText::of(&["alpha", "hole"], UNHURRIED));
     run.wait_until_midway(&["alpha"]);
     let logging_in = || scene.rig.laptop().processes().iter().any(|process| process.line().ends_with("-- hole"));
     assert!(logging_in(), "ssh still waits for the black hole: {:?}", scene.rig.laptop().processes());
@@ -82,7 +82,7 @@ fn a_signal_while_a_host_is_cut_off_ends_titan_in_time() {
         return;
     }
     let scene = Scene::new(2);
-    let mut run = scene.start(&ClusterText::of(&TWO, "slow:300").hasty());
+    let mut run = scene.start(&ClusterText::of(&TWO, UNHURRIED).hasty());
     run.wait_until_midway(&TWO);
     scene.rig.host("beta").cut();
     run.signal(Signal::TERM);
@@ -100,7 +100,7 @@ fn a_second_sigint_doesnt_wait_for_anybody() {
         return;
     }
     let scene = Scene::new(2);
-    let mut run = scene.start(&ClusterText::of(&TWO, "slow:300").hasty());
+    let mut run = scene.start(&ClusterText::of(&TWO, UNHURRIED).hasty());
     run.wait_until_midway(&TWO);
     scene.rig.host("beta").cut();
     run.signal(Signal::INT);
@@ -120,7 +120,7 @@ fn after_sigkill_no_process_is_left_and_the_next_run_removes_the_files() {
         return;
     }
     let scene = Scene::new(2);
-    let cluster = ClusterText::of(&TWO, "slow:300").hasty();
+    let cluster = ClusterText::of(&TWO, UNHURRIED).hasty();
     let mut run = scene.start(&cluster);
     run.wait_until_midway(&TWO);
     run.signal(Signal::KILL);
@@ -182,7 +182,7 @@ fn a_host_that_is_cut_off_when_titan_is_killed_cleans_itself() {
         return;
     }
     let scene = Scene::new(2);
-    let mut run = scene.start(&ClusterText::of(&TWO, "slow:300").hasty());
+    let mut run = scene.start(&ClusterText::of(&TWO, UNHURRIED).hasty());
     run.wait_until_midway(&TWO);
     scene.rig.host("beta").cut();
     run.signal(Signal::KILL);
@@ -191,7 +191,7 @@ fn a_host_that_is_cut_off_when_titan_is_killed_cleans_itself() {
 }
 
 /// Starts a batch in which beta is cut off while its agent is on its way; None where the kernel can't slow a link.
-fn start_with_a_broken_upload(scene: &Scene) -> Option<Run> {
+fn start_with_a_broken_upload(scene: &Scene, faults: &str) -> Option<Run> {
     let host = scene.rig.host("beta");
     if host.limit_rate(20_000).is_err() {
         let _ = rig::availability::skipped_for("slow links need tbf", Err("the kernel has none".to_owned()));
@@ -199,7 +199,7 @@ fn start_with_a_broken_upload(scene: &Scene) -> Option<Run> {
     }
     // Only beta's agent is to be on its way: alpha has it already.
     scene.run(&ClusterText::of(&["alpha"], "slow:1")).assert_whole();
-    let run = scene.start(&ClusterText::of(&TWO, "slow:150").hasty().ssh("start_timeout = '3s'"));
+    let run = scene.start(&ClusterText::of(&TWO, faults).hasty().ssh("start_timeout = '3s'"));
     let uploading = || host.processes().iter().any(|process| process.line().starts_with("head -c"));
     rig::wait_until(PATIENCE, "the upload is under way", uploading);
     host.cut();
@@ -212,7 +212,7 @@ fn a_host_that_is_cut_off_while_it_uploads_is_clean_when_it_is_back() {
         return;
     }
     let scene = Scene::new(2);
-    let Some(run) = start_with_a_broken_upload(&scene) else { return };
+    let Some(run) = start_with_a_broken_upload(&scene, "slow:150") else { return };
     let done = run.finish();
     done.assert_whole();
     assert!(done.trouble("beta").starts_with("no agent after 3 s"), "{}", done.summary);
@@ -226,7 +226,7 @@ fn a_signal_while_a_broken_upload_hangs_ends_titan_in_time() {
         return;
     }
     let scene = Scene::new(2);
-    let Some(mut run) = start_with_a_broken_upload(&scene) else { return };
+    let Some(mut run) = start_with_a_broken_upload(&scene, UNHURRIED) else { return };
     run.wait_until_midway(&["alpha"]);
     run.signal(Signal::INT);
     let signalled = Instant::now();

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 use titan_tests::rig::{self, HostSpec, Rig, Signal, wait_until};
-use titan_tests::scene::{CLEAN_SPAN, ClusterText, Scene};
+use titan_tests::scene::{CLEAN_SPAN, ClusterText, Scene, UNHURRIED};
 
 #[test]
 fn a_connection_that_the_person_has_opened_is_joined_and_left_open() {
@@ -58,7 +58,7 @@ fn an_interrupted_batch_over_plain_ssh_leaves_nothing() {
     }
     let scene = Scene::new(2);
     let hosts = ["alpha", "beta"];
-    let mut run = scene.start(&ClusterText::of(&hosts, "slow:200").ssh("control = 'user'"));
+    let mut run = scene.start(&ClusterText::of(&hosts, UNHURRIED).ssh("control = 'user'"));
     run.wait_until_midway(&hosts);
     run.signal(Signal::INT);
     run.finish().assert_code(130);
@@ -72,7 +72,7 @@ fn a_killed_titan_leaves_no_process_behind_plain_ssh() {
     }
     let scene = Scene::new(2);
     let hosts = ["alpha", "beta"];
-    let mut run = scene.start(&ClusterText::of(&hosts, "slow:200").ssh("control = 'user'").hasty());
+    let mut run = scene.start(&ClusterText::of(&hosts, UNHURRIED).ssh("control = 'user'").hasty());
     run.wait_until_midway(&hosts);
     run.signal(Signal::KILL);
     run.finish();

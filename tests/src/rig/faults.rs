@@ -88,14 +88,18 @@ impl Host {
         processes
     }
 
-    /// Kills the processes whose command line contains `text`.
+    /// Kills the processes whose command line contains `text`, once there is one: hosts that start side by side are
+    /// not all there when the first has results.
     ///
     /// # Panics
-    /// When there is none: a test that breaks nothing proves nothing.
+    /// When there still is none after a while: a test that breaks nothing proves nothing.
     #[track_caller]
     pub fn kill(&self, text: &str) -> Vec<Process> {
-        let killed = self.signal(text, Signal::KILL);
-        assert!(!killed.is_empty(), "no process on {} has {text:?} in its command line", self.name());
+        let mut killed = Vec::new();
+        wait_until(PATIENCE, &format!("a process on {} has {text:?} in its command line", self.name()), || {
+            killed = self.signal(text, Signal::KILL);
+            !killed.is_empty()
+        });
         killed
     }
 

@@ -31,6 +31,8 @@ use std::time::Duration;
 pub const CLEAN_SPAN: Duration = Duration::from_secs(10);
 /// After a SIGKILL of titan every process is gone by then.
 pub const KILLED_CLEAN_SPAN: Duration = Duration::from_secs(30);
+/// What makes the tiles of a batch that is ended on its way last: it isn't over before that, on a machine under load either.
+pub const UNHURRIED: &str = "slow:2000";
 
 /// A rig on whose laptop titan runs.
 pub struct Scene {
