@@ -2,7 +2,7 @@
 
 use super::{Kind, Recovery, Row};
 use crate::matrix::batch::{Batch, NOTES};
-use crate::rig::{Host, Process, Signal, wait_until};
+use crate::rig::{Host, Process, Signal, holds_within, wait_until};
 use crate::scene::{Events, Finished, Run, Scene};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// A process that was started says so in milliseconds; this is for machines under load.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What was lost is tried again within that time, once its agent's lease is over, if there is a slot for it.
+const GATE_SPAN: Duration = Duration::from_secs(45);
 /// What every agent's command line holds, and only an agent's.
 pub const AGENT: &str = " watched";
 
@@ -303,6 +305,11 @@ impl Stage {
             tasks.retain(|task| began(*task) > 1);
             tasks
         };
+        // It may be behind what doesn't end yet, in the slots of a host that lives.
+        if !holds_within(GATE_SPAN, || !tried(&self.run().events()).is_empty()) {
+            let struck_not = |host: &&Host| !struck.contains(&host.name());
+            self.hosts_that_are_up().into_iter().filter(struck_not).for_each(open_gate_on);
+        }
         self.run().wait_for(&format!("something of {running:?} is tried again"), |events| !tried(events).is_empty());
         self.recovered();
         self.fault.tried = tried(&self.run().events());
