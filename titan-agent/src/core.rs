@@ -405,7 +405,7 @@ impl Agent {
                 true => drop(self.ahead.insert(attempt, task)),
                 false => self.begin(attempt, task, kind_of(&part, tried), effects),
             }
-            effects.push(Effect::Compute { attempt, task, tried, part, waits });
+            effects.push(Effect::Start { attempt, task, tried, part, waits });
         }
     }
 

@@ -167,8 +167,8 @@ impl World {
                 agent.outcomes.push(then.clone());
                 agent.say_after(attempt, result, &then);
             }
-            Effect::Compute { attempt, task, waits: false, .. } => self.compute(worker, attempt, task),
-            Effect::Compute { waits: true, .. } | Effect::Withdraw { .. } => {
+            Effect::Start { attempt, task, waits: false, .. } => self.compute(worker, attempt, task),
+            Effect::Start { waits: true, .. } | Effect::Withdraw { .. } => {
                 unreachable!("no simulated task is a command")
             }
             Effect::Stop { attempt } => self.stop(worker, attempt),

@@ -142,8 +142,8 @@ pub enum Effect {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// Start a computation; `Computed` follows. If it waits for its slot, `Begun` comes before that, unless it is stopped or withdrawn.
-    Compute {
+    /// Start an attempt; `Computed` follows. If it waits for its slot, `Begun` comes before that, unless it is stopped or withdrawn.
+    Start {
         /// The attempt.
         attempt: AttemptId,
         /// The task.

@@ -62,7 +62,7 @@ fn computes(effects: &[Effect]) -> Vec<u32> {
     effects
         .iter()
         .filter_map(|effect| match effect {
-            Effect::Compute { attempt, .. } => Some(attempt.number),
+            Effect::Start { attempt, .. } => Some(attempt.number),
             _ => None,
         })
         .collect()
@@ -71,7 +71,7 @@ fn computes(effects: &[Effect]) -> Vec<u32> {
 #[test]
 fn a_start_is_announced_before_it_is_carried_out() {
     let started = Effect::Send(ToManager::Started { attempt: attempt(1) });
-    let compute = Effect::Compute { attempt: attempt(1), task: task(1), tried: 1, part: Part::OfJob, waits: false };
+    let compute = Effect::Start { attempt: attempt(1), task: task(1), tried: 1, part: Part::OfJob, waits: false };
     assert_eq!(Host::new(1).start(1), [started, compute]);
 }
 
@@ -158,7 +158,7 @@ fn short() -> Computed {
 fn short_commands_wait_for_their_slots_and_are_told_when_they_begin() {
     let (mut host, effects) = host_of_short_commands();
     let waiting = |effect: &Effect| match effect {
-        Effect::Compute { attempt, waits: true, .. } => Some(attempt.number),
+        Effect::Start { attempt, waits: true, .. } => Some(attempt.number),
         _ => None,
     };
     let ahead: Vec<u32> = effects.iter().filter_map(waiting).collect();

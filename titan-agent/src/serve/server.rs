@@ -3,6 +3,7 @@
 
 mod conversation;
 mod effects;
+mod executors;
 mod starts;
 
 use std::collections::BTreeMap;
@@ -19,30 +20,25 @@ use titan_proto::message::ToManager;
 use titan_proto::session::{Incoming, Session};
 use titan_proto::time::Timestamp;
 
+use self::executors::{Executors, GATHERING_SPAN};
 use self::starts::Starts;
 use super::handover::{self, Handed};
 use super::inbox::{Inbox, Poster};
 use super::line::{Line, LineId, LineNews, Stage, spawn};
 use super::{Options, meeting};
 use crate::admission::Conversation;
-use crate::compute::Pool;
 use crate::core::{Agent, Computed, Event, Exit, MAX_TICK};
 use crate::faults::Faults;
 use crate::files::{Files, Order, Staged, Told};
 use crate::machine;
 use crate::process::lease::Teller;
 use crate::process::output::Budget;
-use crate::process::{AttemptNews, Listener, Processes, ScratchRoot, end_everything, reap_orphans};
+use crate::process::{AttemptNews, Listener, ScratchRoot, end_everything, reap_orphans};
 
 /// Happenings that may wait for the deciding thread: beyond it readers and kernels wait.
 const MAX_WAITING: usize = 1024;
 /// How often a load is told.
 const LOAD_SPAN: Duration = Duration::from_secs(1);
-/// Where tasks end one after the other, what is said of them is said together this often: each time that the manager is woken
-/// takes as long as a short task.
-const GATHERING_SPAN: Duration = Duration::from_millis(10);
-/// The same where they are computations, many of which end within a moment.
-const SHORT_GATHERING_SPAN: Duration = Duration::from_millis(1);
 /// With more output than this on its way nothing waits.
 const GATHERED_BYTES: u64 = 16 << 10;
 /// The heartbeat before a manager has set one.
@@ -114,8 +110,7 @@ struct Server {
     /// Where the watcher is told of the lease, and what it was told last.
     teller: Option<Teller>,
     told: (Timestamp, Duration),
-    pool: Option<Pool>,
-    processes: Option<Processes>,
+    executors: Option<Executors>,
     files: Option<Files>,
     /// What attempts are given that haven't begun.
     staged: BTreeMap<AttemptId, Staged>,
@@ -152,8 +147,7 @@ impl Server {
             begun: machine::since_boot(),
             teller: options.is_watched.then(Teller::inherited).flatten(),
             told: (Timestamp::default(), Duration::ZERO),
-            pool: None,
-            processes: None,
+            executors: None,
             files: None,
             staged: BTreeMap::new(),
             budget: Arc::default(),
@@ -221,7 +215,7 @@ impl Server {
     fn run(mut self, happenings: &Inbox<Happening>) -> Result<Exit, String> {
         let exit = self.work(happenings);
         // What waits for a slot never begins.
-        drop(self.processes.take());
+        drop(self.executors.take());
         // An agent that is a part of another program has no business with that program's children.
         if self.parent.is_some() {
             end_everything();
@@ -255,13 +249,7 @@ impl Server {
 
     /// How long what can wait may wait.
     fn gathering(&self) -> Duration {
-        if self.processes.as_ref().is_some_and(Processes::has_backlog) {
-            GATHERING_SPAN
-        } else if self.pool.as_ref().is_some_and(Pool::has_backlog) {
-            SHORT_GATHERING_SPAN
-        } else {
-            Duration::ZERO
-        }
+        self.executors.as_ref().map_or(Duration::ZERO, Executors::gathering)
     }
 
     fn now(&self) -> Timestamp {
@@ -283,9 +271,8 @@ impl Server {
                 Ok(())
             }
             Happening::Computed(attempt, end) => {
-                match &mut self.processes {
-                    Some(processes) if processes.has(attempt) => processes.ended(attempt),
-                    _ => drop(self.pool.as_mut().map(|pool| pool.ended(attempt))),
+                if let Some(executors) = &mut self.executors {
+                    executors.ended(attempt);
                 }
                 self.decide(Event::Computed { attempt, end })
             }
@@ -381,11 +368,8 @@ impl Server {
         if self.parent.is_some() {
             reap_orphans();
         }
-        if let Some(pool) = &self.pool {
-            pool.look_around();
-        }
-        if let Some(processes) = &self.processes {
-            processes.look_around();
+        if let Some(executors) = &self.executors {
+            executors.look_around();
         }
         self.tell_lease();
         self.bound_begins();
@@ -420,9 +404,8 @@ impl Server {
         let (heard, lease) = self.agent.lease();
         let end = self.begun + (heard + lease).since(Timestamp::default());
         let until = (!lease.is_zero()).then_some(end);
-        if let (Some(processes), Some(pool)) = (&self.processes, &self.pool) {
-            processes.set_until(until);
-            pool.set_until(until);
+        if let Some(executors) = &self.executors {
+            executors.set_until(until);
         }
     }
 

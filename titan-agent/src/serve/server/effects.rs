@@ -4,56 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use titan_proto::id::AttemptId;
-use titan_proto::message::{Part, ToManager, Work};
+use titan_proto::message::{Configure, ToManager};
 
+use super::executors::Executors;
 use super::starts::Start;
 use super::{Happening, Server, encode};
-use crate::compute::Pool;
 use crate::core::{Computed, Effect, Event};
 use crate::files::{Files, Order};
-use crate::process::{Here, Listener, Processes};
+use crate::process::Here;
 
 impl Server {
     pub(super) fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
         match effect {
-            Effect::Configure(configure) => {
-                self.session.set_heartbeat(Duration::from_millis(configure.heartbeat_ms.max(1)));
-                let slots = configure.slots;
-                self.reports_load = configure.reports_load;
-                if self.reports_load {
-                    // The manager waits for it.
-                    self.report_load();
-                }
-                let poster = self.poster.clone();
-                let tell = move |told| {
-                    poster.post(Happening::Files(told));
-                };
-                let files =
-                    Files::start(configure.host.clone(), configure.cache_bytes, self.scratch.path().to_owned(), tell);
-                self.files = Some(files.map_err(|error| format!("cannot start a thread: {error}"))?);
-                // What runs for an earlier manager runs on.
-                if let Some(processes) = &self.processes {
-                    processes.set_slots(slots);
-                }
-                if let Some(pool) = &self.pool {
-                    pool.set_slots(slots);
-                }
-                if self.pool.is_none() {
-                    let here = Here { batch: configure.batch, host: configure.host };
-                    let (scratch, budget) = (Arc::clone(&self.scratch), Arc::clone(&self.budget));
-                    let listener = Arc::new(self.poster.clone());
-                    let pool = Pool::new(slots, Arc::clone(&self.faults), Arc::clone(&listener) as Arc<dyn Listener>);
-                    self.processes = Some(Processes::new(here, slots, scratch, budget, listener));
-                    self.pool = Some(pool);
+            Effect::Configure(configure) => self.configure(configure)?,
+            Effect::Prepare { job, work } => {
+                if let Some(executors) = &mut self.executors {
+                    executors.prepare(job, work);
                 }
             }
-            Effect::Prepare { job, work } => match (work, &mut self.pool, &mut self.processes) {
-                (Work::Kernel { name, params, timeout_ms }, Some(pool), _) => {
-                    pool.prepare(job, &name, &params, timeout_ms);
-                }
-                (Work::Command(spec), _, Some(processes)) => processes.prepare(job, spec),
-                _ => {}
-            },
             // Of one that wasn't adopted yet it is said when it is.
             Effect::Send(ToManager::Finished { attempt, .. }) if self.unadopted.contains_key(&attempt) => {}
             Effect::Send(message) => self.session.send(encode(&message)),
@@ -66,14 +34,13 @@ impl Server {
                 self.unadopted.remove(&attempt);
                 self.handed.remove(&attempt);
             }
-            Effect::Compute { attempt, task, tried, part, waits } => {
+            Effect::Start { attempt, task, tried, part, waits } => {
                 let staged = self.staged.remove(&attempt).unwrap_or_default();
                 self.starts.add(Start { attempt, task, tried, part, staged, waits });
             }
             Effect::Withdraw { attempt } => {
-                let processes = self.processes.as_mut();
-                let had_waited =
-                    self.starts.withdraw(attempt) || processes.is_some_and(|processes| processes.withdraw(attempt));
+                let had_waited = self.starts.withdraw(attempt)
+                    || self.executors.as_mut().is_some_and(|executors| executors.withdraw(attempt));
                 self.decide(Event::Withdrawn { attempt, had_waited })?;
             }
             Effect::Stop { attempt } => self.stop(attempt)?,
@@ -89,41 +56,60 @@ impl Server {
         Ok(())
     }
 
-    /// Begins what may. When one can't, for want of a thread, the next ones wait: others may end meanwhile.
-    pub(super) fn start_ready(&mut self) -> Result<(), String> {
-        let mut rouses = false;
-        while let Some(Start { attempt, task, tried, part, staged, waits }) = self.starts.next() {
-            rouses |= !matches!(part, Part::Command(_));
-            let started = match (part, &mut self.pool, &mut self.processes) {
-                (Part::Command(command), _, Some(processes)) => {
-                    processes.start((attempt, task, tried), *command, staged, waits)
-                }
-                (Part::OfJob, Some(pool), _) => pool.start(attempt, task),
-                (Part::Run { params, index }, Some(pool), _) => pool.start_run(attempt, task.job, &params, index),
-                _ => Ok(()),
-            };
-            if let Err(outcome) = started {
-                // Told here and not through the inbox: this thread is the one that empties it.
-                self.decide(Event::Computed { attempt, end: Computed::ended(outcome) })?;
-                break;
-            }
+    fn configure(&mut self, configure: Configure) -> Result<(), String> {
+        let Configure { batch, host, slots, heartbeat_ms, cache_bytes, reports_load, .. } = configure;
+        self.session.set_heartbeat(Duration::from_millis(heartbeat_ms.max(1)));
+        self.reports_load = reports_load;
+        if reports_load {
+            // The manager waits for it.
+            self.report_load();
         }
-        if let Some(pool) = self.pool.as_ref().filter(|_| rouses) {
-            pool.rouse();
+        let poster = self.poster.clone();
+        let tell = move |told| {
+            poster.post(Happening::Files(told));
+        };
+        let files = Files::start(host.clone(), cache_bytes, self.scratch.path().to_owned(), tell);
+        self.files = Some(files.map_err(|error| format!("cannot start a thread: {error}"))?);
+        match &self.executors {
+            // What runs for an earlier manager runs on.
+            Some(executors) => executors.set_slots(slots),
+            None => {
+                let (scratch, budget) = (Arc::clone(&self.scratch), Arc::clone(&self.budget));
+                let (faults, listener) = (Arc::clone(&self.faults), Arc::new(self.poster.clone()));
+                let here = Here { batch, host };
+                self.executors = Some(Executors::new(here, slots, scratch, budget, faults, listener));
+            }
         }
         Ok(())
     }
 
-    fn stop(&mut self, attempt: AttemptId) -> Result<(), String> {
-        if let Some(processes) = self.processes.as_mut().filter(|processes| processes.has(attempt)) {
-            if processes.stop(attempt) {
-                return self.decide(Event::Computed { attempt, end: Computed::Cancelled });
+    /// Begins what may. When one can't, for want of a thread, the next ones wait: others may end meanwhile.
+    pub(super) fn start_ready(&mut self) -> Result<(), String> {
+        let mut problem = None;
+        if let Some(executors) = &mut self.executors {
+            let mut rouses = false;
+            while problem.is_none()
+                && let Some(start) = self.starts.next()
+            {
+                rouses |= !start.is_command();
+                let attempt = start.attempt;
+                problem = executors.start(start).err().map(|outcome| (attempt, outcome));
             }
-        } else if self.starts.withdraw(attempt) {
-            return self.decide(Event::Computed { attempt, end: Computed::Cancelled });
-        } else if let Some(pool) = &mut self.pool {
-            pool.stop(attempt);
+            if rouses {
+                executors.rouse();
+            }
         }
-        Ok(())
+        // Told here and not through the inbox: this thread is the one that empties it.
+        let Some((attempt, outcome)) = problem else { return Ok(()) };
+        self.decide(Event::Computed { attempt, end: Computed::ended(outcome) })
+    }
+
+    fn stop(&mut self, attempt: AttemptId) -> Result<(), String> {
+        let had_not_begun =
+            self.starts.withdraw(attempt) || self.executors.as_mut().is_some_and(|executors| executors.stop(attempt));
+        match had_not_begun {
+            true => self.decide(Event::Computed { attempt, end: Computed::Cancelled }),
+            false => Ok(()),
+        }
     }
 }

@@ -26,7 +26,7 @@ impl Start {
         !self.is_command() || self.tried > 1
     }
 
-    fn is_command(&self) -> bool {
+    pub(super) fn is_command(&self) -> bool {
         matches!(self.part, Part::Command(_))
     }
 }
