@@ -172,6 +172,16 @@ fn tasks_know_who_they_are() {
 }
 
 #[test]
+fn what_a_setup_starts_is_there_for_all_tasks_and_goes_with_the_agent() {
+    let desk = Desk::new();
+    let setup = "test -z \"$TITAN_TASK_ID\" || exit; sleep 1000 & HELPER=$!; export HELPER";
+    let outcome =
+        sh(&desk, &format!("$titan map -j1 --setup '{setup}' -n0 -s 'kill -0 $HELPER && echo it lives' ::: a b c"));
+    assert_eq!(outcome.expect(0).text(), "it lives\n".repeat(3));
+    desk.wait_until_tidy();
+}
+
+#[test]
 fn many_slots_need_more_open_files_than_the_user_has() {
     let desk = Desk::new();
     let many = "$titan map -j 60 -n0 -s 'sleep 0.3; echo done' ::: $(seq 60)";
@@ -189,7 +199,7 @@ fn many_slots_need_more_open_files_than_the_user_has() {
 fn when_memory_ends_tasks_go_before_the_agent() {
     let desk = Desk::new();
     let scores = "cat /proc/self/oom_score_adj /proc/$PPID/oom_score_adj";
-    let outcome = sh(&desk, &format!("$titan map -j1 -n0 -s 'sleep 0.1; {scores}' ::: a")).expect(0);
+    let outcome = sh(&desk, &format!("$titan map -j1 -n0 -s '{scores}' ::: a")).expect(0);
     let scores: Vec<i32> = outcome.text().split_whitespace().map(|score| score.parse().unwrap()).collect();
     assert!(scores[0] > scores[1] || scores[0] == 1000, "{scores:?}");
     desk.wait_until_tidy();

@@ -2,7 +2,7 @@
 //! them. That is so in a cgroup that was delegated and holds the agent alone; the user's systemd makes one when it is asked.
 //! Names begin with titan's and the agent's own, so that the watcher can clean up after an agent that was killed.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -97,9 +97,9 @@ pub(super) struct TaskCgroup {
 }
 
 impl TaskCgroup {
-    /// From here on all that this process starts belongs to it.
-    pub(super) fn take_in(&self, pid: Pid) -> io::Result<()> {
-        enter(&self.folder, pid)
+    /// Its `cgroup.procs`, open for writing: a process that writes `0` there belongs to it, and so does all that it starts.
+    pub(super) fn procs(&self) -> io::Result<File> {
+        File::options().write(true).open(self.folder.join("cgroup.procs"))
     }
 
     /// Whether the kernel has ended the task because it wanted more.

@@ -14,8 +14,8 @@ use titan_proto::message::Outcome;
 
 use super::Attempt;
 use super::environment::Environment;
+use super::limits;
 use super::spawn::Program;
-use crate::descriptors;
 
 /// Where programs are looked for if there is no PATH.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -54,6 +54,7 @@ impl Found {
 }
 
 /// The attempt's program, ready to be spawned in that folder; `by_shell`: as a script that doesn't name its interpreter.
+/// It is in no cgroup.
 ///
 /// # Errors
 /// It can't be: the outcome says whose fault that is.
@@ -79,11 +80,13 @@ pub(super) fn build<'e>(
     Ok(Program {
         path,
         words,
-        environment: environment.entries()?,
+        environment: environment.entries().map_err(Outcome::failed)?,
         folder: folder.map(|folder| c_string(folder).ok_or_else(no_string)).transpose()?,
         stdin: stdin(attempt, folder)?,
-        captures: attempt.job.spec.captures,
-        open_files: attempt.open_files.map(descriptors::lowered),
+        captures: [attempt.job.spec.captures; 2],
+        open_files: attempt.open_files,
+        oom_score: limits::oom_score(),
+        cgroup: None,
     })
 }
 

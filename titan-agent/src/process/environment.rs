@@ -4,15 +4,22 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use titan_proto::message::Outcome;
+use titan_proto::command::Secret;
 
 use super::Attempt;
 
 /// Variables for the agent, which are no task's affair.
 const AGENTS_VARIABLES: [&str; 4] =
     [crate::faults::VARIABLE, super::watcher::VARIABLE, super::lease::VARIABLE, crate::descriptors::VARIABLE];
+
+/// Where a setup leaves its environment.
+pub(super) const SETUP_FILE: &str = "TITAN_SETUP_FILE";
+
+/// What tells the processes of a task, or of a setup, from all others.
+const MARKS: [&str; 5] = ["TITAN_BATCH_ID", "TITAN_JOB_ID", "TITAN_TASK_ID", "TITAN_ATTEMPT", SETUP_FILE];
 
 /// An environment that tasks start from, as `NAME=value`, by name: made once, since it is the same for all of them.
 #[derive(Debug, Default)]
@@ -53,15 +60,36 @@ pub(super) struct Environment {
 
 impl Environment {
     /// The environment of an attempt.
-    pub(super) fn of(attempt: &Attempt, inherited: Arc<Inherited>) -> Self {
+    pub(super) fn of_task(attempt: &Attempt, inherited: Arc<Inherited>) -> Self {
         let mut environment = Self { inherited, set: BTreeMap::new() };
-        for (name, value) in attempt.job.spec.env.iter().chain(&attempt.command.env) {
-            environment.set(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
-        }
-        for (name, value) in titans(attempt) {
-            environment.set(name, value);
-        }
+        environment.set_all(&attempt.job.spec.env);
+        environment.set_all(&attempt.command.env);
+        environment.set_where(attempt);
+        environment.set("TITAN_TASK_ID", attempt.command.number.to_string());
+        environment.set("TITAN_ATTEMPT", attempt.tried.to_string());
+        environment.set("TITAN_SLOT", attempt.slot.to_string());
         environment
+    }
+
+    /// The environment of the setup of an attempt's job, which is no task's: `file` is where it leaves its own.
+    pub(super) fn of_setup(attempt: &Attempt, file: &Path) -> Self {
+        let mut environment = Self { inherited: Inherited::of_agent(), set: BTreeMap::new() };
+        environment.set_all(&attempt.job.spec.env);
+        environment.set_where(attempt);
+        environment.set(SETUP_FILE, file);
+        environment
+    }
+
+    fn set_all(&mut self, variables: &[(Vec<u8>, Secret)]) {
+        for (name, value) in variables {
+            self.set(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
+        }
+    }
+
+    fn set_where(&mut self, attempt: &Attempt) {
+        self.set("TITAN_BATCH_ID", &attempt.here.batch);
+        self.set("TITAN_JOB_ID", &attempt.job.spec.name);
+        self.set("TITAN_HOST", &attempt.here.host);
     }
 
     /// Sets a variable, whatever it was.
@@ -75,45 +103,25 @@ impl Environment {
         self.set.get(name).map(OsString::as_os_str).or_else(|| self.inherited.get(name))
     }
 
-    /// All of it.
-    pub(super) fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
-        let inherited = self.inherited.0.keys().filter(|name| !self.set.contains_key(*name));
-        let inherited = inherited.filter_map(|name| Some((name.as_os_str(), self.inherited.get(name)?)));
-        inherited.chain(self.set.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())))
+    /// What each process that has it has in its environment, and no other task's has, unless it has cleared that.
+    pub(super) fn marks(&self) -> Vec<Vec<u8>> {
+        let mark = |name: &&str| Some([name.as_bytes(), b"=", self.set.get(OsStr::new(name))?.as_bytes()].concat());
+        MARKS.iter().filter_map(mark).collect()
     }
 
     /// All of it, as a process gets it.
     ///
     /// # Errors
-    /// It can't be passed on: the outcome says why.
-    pub(super) fn entries(&self) -> Result<Vec<Cow<'_, CStr>>, Outcome> {
+    /// It can't be passed on: why.
+    pub(super) fn entries(&self) -> Result<Vec<Cow<'_, CStr>>, String> {
         let inherited = self.inherited.0.iter().filter(|(name, _)| !self.set.contains_key(*name));
         let inherited = inherited.map(|(_, entry)| Ok(Cow::Borrowed(entry.as_c_str())));
         let set = self.set.iter().map(|(name, value)| {
             let no_entry = || format!("a NUL byte in its variable {}, which no environment can hold", name.display());
-            entry(name, value).map(Cow::Owned).ok_or_else(|| Outcome::failed(no_entry()))
+            entry(name, value).map(Cow::Owned).ok_or_else(no_entry)
         });
         inherited.chain(set).collect()
     }
-}
-
-/// What titan tells every task.
-fn titans(attempt: &Attempt) -> [(&'static str, String); 6] {
-    [
-        ("TITAN_BATCH_ID", attempt.here.batch.clone()),
-        ("TITAN_JOB_ID", attempt.job.spec.name.clone()),
-        ("TITAN_TASK_ID", attempt.command.number.to_string()),
-        ("TITAN_ATTEMPT", attempt.tried.to_string()),
-        ("TITAN_SLOT", attempt.slot.to_string()),
-        ("TITAN_HOST", attempt.here.host.clone()),
-    ]
-}
-
-/// What every process of an attempt has in its environment, unless it has cleared that.
-pub(super) fn marks(attempt: &Attempt) -> Vec<Vec<u8>> {
-    let is_mark = |name: &str| ["TITAN_BATCH_ID", "TITAN_JOB_ID", "TITAN_TASK_ID", "TITAN_ATTEMPT"].contains(&name);
-    let marks = titans(attempt).into_iter().filter(|(name, _)| is_mark(name));
-    marks.map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
 }
 
 #[cfg(test)]
@@ -148,7 +156,6 @@ mod tests {
     fn a_variable_that_no_environment_can_hold_is_said() {
         let mut environment = environment(&[]);
         environment.set("X", "a\0b");
-        let Err(Outcome::Failed { reason, .. }) = environment.entries() else { panic!("it was taken") };
-        assert_eq!(reason, "a NUL byte in its variable X, which no environment can hold");
+        assert_eq!(environment.entries().unwrap_err(), "a NUL byte in its variable X, which no environment can hold");
     }
 }

@@ -2,10 +2,10 @@
 //! gets so that the agent outlives it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use titan_proto::command::CommandJob;
 
@@ -135,14 +135,15 @@ impl Drop for Share {
     }
 }
 
-/// When the machine's memory ends, the kernel is to take that process, and what it starts from now on, before the agent. A process can
-/// be made easier to take without a privilege.
-pub(super) fn sacrifice(task: Pid) {
-    static OWN: OnceLock<i32> = OnceLock::new();
-    let own = || fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|own| own.trim().parse().ok());
-    let score = *OWN.get_or_init(|| own().unwrap_or(0)) + OOM_SCORE_ABOVE;
-    // Where there is no such file tasks are as hard to take as the agent, and larger; one that has ended needs none.
-    let _ = fs::write(format!("/proc/{task}/oom_score_adj"), score.min(MOST_OOM_SCORE).to_string());
+/// What a task's `oom_score_adj` is to be: when the machine's memory ends, the kernel is to take it, and what it starts, before
+/// the agent. A process can be made easier to take without a privilege.
+pub(super) fn oom_score() -> &'static CStr {
+    static SCORE: OnceLock<CString> = OnceLock::new();
+    SCORE.get_or_init(|| {
+        let own = fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|own| own.trim().parse().ok());
+        let score = own.unwrap_or(0) + OOM_SCORE_ABOVE;
+        CString::new(score.min(MOST_OOM_SCORE).to_string()).expect("a number has no NUL")
+    })
 }
 
 /// `3.1 GiB`.

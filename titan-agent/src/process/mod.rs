@@ -37,6 +37,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rustix::process::Rlimit;
 use titan_proto::command::{CommandJob, CommandTask};
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::Outcome;
@@ -106,7 +107,7 @@ pub(crate) struct Attempt {
     pub(crate) scratch: Arc<ScratchRoot>,
     pub(crate) shares: Arc<Shares>,
     /// How many files it may open, if that isn't as many as the agent.
-    pub(crate) open_files: Option<u64>,
+    pub(crate) open_files: Option<Rlimit>,
     pub(crate) sink: Sink,
 }
 
@@ -129,7 +130,7 @@ pub(crate) struct Processes {
     scratch: Arc<ScratchRoot>,
     shares: Arc<Shares>,
     budget: Arc<Budget>,
-    open_files: Option<u64>,
+    open_files: Option<Rlimit>,
 }
 
 /// Where the deciding thread tells an attempt's thread to end the task.
@@ -182,7 +183,7 @@ impl Processes {
         let before = descriptors::limit();
         descriptors::make_room(slots.into(), FILES_EACH);
         let told = std::env::var(descriptors::VARIABLE).ok().and_then(|limit| limit.parse().ok());
-        let open_files = told.or(before).filter(|own| Some(*own) != descriptors::limit());
+        let open_files = told.or(before).filter(|own| Some(*own) != descriptors::limit()).map(descriptors::lowered);
         let crew = Crew::new(slots, |_| "task".to_owned(), STACK_BYTES);
         let (jobs, started, shares) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
         Self { here, jobs, started, crew, listener, scratch, shares, budget, open_files }

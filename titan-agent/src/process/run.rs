@@ -19,9 +19,9 @@ use titan_proto::files::encode_entry;
 use titan_proto::message::{Fault, Outcome, ResultSummary};
 
 use super::cgroup::TaskCgroup;
-use super::environment::{self, Environment};
+use super::environment::Environment;
 use super::output::{PIECE_BYTES, Sink};
-use super::spawn::{Process, Program, Used};
+use super::spawn::{Process, Program, SpawnError, Used};
 use super::tree::Tree;
 use super::{Attempt, command, limits, setup};
 use crate::core::Computed;
@@ -91,23 +91,24 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
         setup::Unset::Stopped => Outcome::Cancelled,
         setup::Unset::Failed(reason) => Outcome::setup_failed(reason),
     })?;
-    let mut environment = Environment::of(attempt, inherited);
+    let mut environment = Environment::of_task(attempt, inherited);
     let share = attempt.shares.take(&attempt.job.spec);
     share.tell(&mut environment);
-    let program = command::build(attempt, &environment, folder.as_deref(), false)?;
-    // This thread is the attempt's own: what is set for it is inherited, and if anything is it ends with the attempt.
-    share.apply(attempt.job.spec.nice);
     // Before the spawn: the agent may move for it, and only what is born beside it may be moved on.
     let cgroup = attempt.shares.bound_memory(attempt);
-    let process = match spawn(&program, attempt) {
+    // This thread is the attempt's own: what is set for it is inherited, and if anything is it ends with the attempt.
+    share.apply(attempt.job.spec.nice);
+    let build = |by_shell| {
+        let program = command::build(attempt, &environment, folder.as_deref(), by_shell)?;
+        Ok::<_, Outcome>(Program { cgroup: cgroup.as_ref().and_then(|cgroup| cgroup.procs().ok()), ..program })
+    };
+    let process = match spawn(&build(false)?, attempt) {
         // As shells do it with a script that begins with no interpreter.
-        Err(Unspawned::NoFormat(_)) => spawn(&command::build(attempt, &environment, folder.as_deref(), true)?, attempt),
+        Err(Unspawned::NoFormat(_)) => spawn(&build(true)?, attempt),
         spawned => spawned,
     }?;
-    let pid = process.pid;
-    limits::sacrifice(pid);
-    let cgroup = cgroup.filter(|cgroup| cgroup.take_in(pid).is_ok());
-    let tree = Tree::new(pid, environment::marks(attempt), cgroup);
+    let cgroup = cgroup.filter(|_| process.is_in_cgroup);
+    let tree = Tree::new(process.pid, environment.marks(), cgroup);
     let (begun, is_closing, is_stopped) = (Instant::now(), false, false);
     Ok(Running { process, is_closing, tree, begun, folder, is_stopped, _share: share })
 }
@@ -144,31 +145,45 @@ fn spawn(program: &Program<'_>, attempt: &Attempt) -> Result<Process, Unspawned>
         let first = attempt.command.words.first().map(|word| &word.text[..]).unwrap_or_default();
         String::from_utf8_lossy(first).into_owned()
     };
+    let host = &attempt.here.host;
     for _ in 0..BUSY_TRIES {
-        match program.spawn() {
+        let error = match program.spawn() {
             Ok(process) => return Ok(process),
-            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+            Err(SpawnError::Program(error)) => error,
+            Err(SpawnError::Folder(error)) => {
+                let folder = program.folder.as_deref().unwrap_or_default().to_string_lossy();
+                let reason = format!("cannot enter {folder} on {host}: {error}");
+                return Err(Unspawned::Failed(Outcome::failed_by_host(reason)));
+            }
+            Err(SpawnError::Process(error)) => {
+                return Err(Unspawned::Failed(super::lacks("process", host, &error)));
+            }
+        };
+        let reason = || format!("cannot start {} on {host}: {error}", name());
+        return Err(match error.kind() {
+            io::ErrorKind::ExecutableFileBusy => {
                 std::thread::sleep(Duration::from_millis(10));
+                continue;
             }
-            Err(error) if error.kind() == io::ErrorKind::ArgumentListTooLong => {
-                return Err(Unspawned::Failed(Outcome::failed("its arguments are longer than the system allows")));
+            io::ErrorKind::ArgumentListTooLong => {
+                Unspawned::Failed(Outcome::failed("its arguments are longer than the system allows"))
             }
-            Err(error) => {
-                let reason = format!("cannot start {} on {}: {error}{}", name(), attempt.here.host, hint(&error));
-                let is_no_format = error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::NOEXEC)
-                    && command::may_be_script(Path::new(OsStr::from_bytes(program.path.as_bytes())));
-                return Err(match error.kind() {
-                    io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason)),
-                    _ if is_no_format => Unspawned::NoFormat(Outcome::failed(reason)),
-                    _ if !hint(&error).is_empty() || error.kind() == io::ErrorKind::OutOfMemory => {
-                        Unspawned::Failed(Outcome::failed_by_machine(reason))
-                    }
-                    _ => Unspawned::Failed(Outcome::failed_by_host(reason)),
-                });
+            io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason())),
+            io::ErrorKind::OutOfMemory => Unspawned::Failed(Outcome::failed_by_machine(reason())),
+            _ if !hint(&error).is_empty() => {
+                Unspawned::Failed(Outcome::failed_by_machine(format!("{}{}", reason(), hint(&error))))
             }
-        }
+            _ if has_no_format(program, &error) => Unspawned::NoFormat(Outcome::failed(reason())),
+            _ => Unspawned::Failed(Outcome::failed_by_host(reason())),
+        });
     }
     Err(Unspawned::Failed(Outcome::failed(format!("{} is being written", name()))))
+}
+
+/// Whether a program can't be executed because it is a script that names no interpreter.
+fn has_no_format(program: &Program<'_>, error: &io::Error) -> bool {
+    error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::NOEXEC)
+        && command::may_be_script(Path::new(OsStr::from_bytes(program.path.as_bytes())))
 }
 
 /// What helps, where that is known.

@@ -1,23 +1,22 @@
 //! `setup`: run once under `sh` before a job's first task here; what it leaves in the environment is the tasks'.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use titan_proto::command::SETUP_CHECK;
 
-use super::Attempt;
-use super::environment::{Environment, Inherited};
+use super::environment::{Environment, Inherited, SETUP_FILE};
 use super::run::wait;
+use super::spawn::{Process, Program};
+use super::tree::Tree;
+use super::{Attempt, limits};
 
 /// How long a setup may take.
 const SETUP_SPAN: Duration = Duration::from_secs(600);
@@ -56,37 +55,38 @@ pub(super) enum Unset {
     Failed(String),
 }
 
-/// Waits for a setup's end, or ends it when it isn't to go on; keeps the last that it says.
-fn watch(child: &mut Child, stopped: &PipeReader, said: &mut Vec<u8>) -> io::Result<Option<Overdue>> {
-    let pid = Pid::from_child(child);
-    let exited = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut stderr = child.stderr.take();
+/// Waits for a setup's end, or ends it when it isn't to go on; keeps the last that it says. What it leaves running stays, for
+/// the tasks: it goes with the agent.
+fn watch(process: &mut Process, tree: &Tree, stopped: &PipeReader, said: &mut Vec<u8>) -> Option<Overdue> {
     let (begun, mut overdue) = (Instant::now(), None);
     let mut kill_at = None;
     loop {
         let stop = overdue.is_none().then(|| stopped.as_fd());
         let until = kill_at.unwrap_or(begun + SETUP_SPAN).saturating_duration_since(Instant::now());
-        let ready = wait([Some(exited.as_fd()), stop, stderr.as_ref().map(AsFd::as_fd), None], until);
+        let [_, stderr] = &mut process.pipes;
+        let ready = wait([Some(process.exited.as_fd()), stop, stderr.as_ref().map(AsFd::as_fd), None], until);
         if ready[2]
-            && let Some(pipe) = &mut stderr
+            && let Some(pipe) = stderr
         {
             let mut buffer = [0; 4 << 10];
-            let length = pipe.read(&mut buffer)?;
+            let length = pipe.read(&mut buffer).unwrap_or(0);
             said.extend_from_slice(&buffer[..length]);
             said.drain(..said.len().saturating_sub(SAID_BYTES));
-            stderr = stderr.filter(|_| length > 0);
+            if length == 0 {
+                *stderr = None;
+            }
             continue;
         }
         if ready[0] {
-            return Ok(overdue);
+            return overdue;
         }
         let now = Instant::now();
         if overdue.is_none() && (ready[1] || now >= begun + SETUP_SPAN) {
             overdue = Some(if ready[1] { Overdue::Stopped } else { Overdue::TooLong });
-            let _ = kill_process_group(pid, Signal::TERM);
+            tree.terminate();
             kill_at = Some(now + STOP_SPAN);
         } else if kill_at.is_some_and(|at| now >= at) {
-            let _ = kill_process_group(pid, Signal::KILL);
+            tree.kill();
             kill_at = Some(now + STOP_SPAN);
         }
     }
@@ -108,25 +108,13 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Inherite
     // In a file: everybody on the host can read a command line.
     let script = attempt.scratch.file(&format!("setup-{}", attempt.task.job.0)).map_err(cannot)?;
     write(&script, &[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()).map_err(cannot)?;
-    let mut command = Command::new("/bin/sh");
-    let mut child = command
-        .arg(&script)
-        .env_clear()
-        .envs(Environment::of(attempt, Inherited::of_agent()).variables())
-        .env("TITAN_SETUP_FILE", &file)
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(cannot)?;
+    let environment = Environment::of_setup(attempt, &file);
+    let program = program(attempt, &environment, &script).map_err(Unset::Failed)?;
+    let mut process = program.spawn().map_err(|error| cannot(error.into()))?;
+    let tree = Tree::new(process.pid, environment.marks(), None);
     let mut said = Vec::new();
-    let overdue = watch(&mut child, stopped, &mut said).map_err(|error| {
-        let _ = child.kill();
-        let _ = child.wait();
-        cannot(error)
-    })?;
-    let status = child.wait().map_err(cannot)?;
+    let overdue = watch(&mut process, &tree, stopped, &mut said);
+    let status = process.wait().map_err(cannot)?.status;
     let environment = fs::read(&file).unwrap_or_default();
     let _ = fs::remove_file(&file);
     let _ = fs::remove_file(&script);
@@ -152,6 +140,21 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Inherite
     Ok(parse(&environment))
 }
 
+fn program<'e>(attempt: &Attempt, environment: &'e Environment, script: &Path) -> Result<Program<'e>, String> {
+    let script = CString::new(script.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    Ok(Program {
+        path: c"/bin/sh".into(),
+        words: vec![c"/bin/sh".into(), script],
+        environment: environment.entries()?,
+        folder: None,
+        stdin: None,
+        captures: [false, true],
+        open_files: attempt.open_files,
+        oom_score: limits::oom_score(),
+        cgroup: None,
+    })
+}
+
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(text)
 }
@@ -160,7 +163,7 @@ fn parse(environment: &[u8]) -> Inherited {
     let variables = environment.split(|byte| *byte == 0).filter_map(|variable| {
         let at = variable.iter().position(|byte| *byte == b'=')?;
         let (name, value) = (&variable[..at], &variable[at + 1..]);
-        (name != b"TITAN_SETUP_FILE" && name != b"_")
+        (name != SETUP_FILE.as_bytes() && name != b"_")
             .then(|| (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
     });
     Inherited::new(variables)

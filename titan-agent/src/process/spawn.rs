@@ -36,24 +36,43 @@ pub(super) struct Program<'e> {
     pub(super) folder: Option<CString>,
     /// What it reads; None: nothing.
     pub(super) stdin: Option<File>,
-    /// Whether what it writes can be read; if not, it goes nowhere.
-    pub(super) captures: bool,
+    /// Which of stdout and stderr can be read; what isn't goes nowhere.
+    pub(super) captures: [bool; 2],
     /// How many files it may open; None: as many as this process.
     pub(super) open_files: Option<Rlimit>,
+    /// Its `oom_score_adj`, as text.
+    pub(super) oom_score: &'e CStr,
+    /// The `cgroup.procs` of the cgroup that it is to be in, open for writing.
+    pub(super) cgroup: Option<File>,
+}
+
+/// Why there is no process.
+#[derive(Debug)]
+pub(super) enum SpawnError {
+    /// It couldn't be made.
+    Process(io::Error),
+    /// It can't be in its folder.
+    Folder(io::Error),
+    /// Its program can't be executed.
+    Program(io::Error),
+}
+
+impl From<SpawnError> for io::Error {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::Process(error) | SpawnError::Folder(error) | SpawnError::Program(error) => error,
+        }
+    }
 }
 
 impl Program<'_> {
     /// Starts it, with a process group of its own, no signal blocked, and SIGPIPE as it is by default.
     ///
     /// # Errors
-    /// There is no process: why it couldn't be made, or couldn't execute the file.
-    pub(super) fn spawn(&self) -> io::Result<Process> {
-        let stdin = match &self.stdin {
-            Some(file) => file.as_fd(),
-            None => nothing(false)?,
-        };
-        let (stdout, stderr) = (Output::new(self.captures)?, Output::new(self.captures)?);
-        let streams = [stdin, stdout.end()?, stderr.end()?].map(|stream| stream.as_raw_fd());
+    /// There is no process.
+    pub(super) fn spawn(&self) -> Result<Process, SpawnError> {
+        let (stdin, stdout, stderr) = self.streams().map_err(SpawnError::Process)?;
+        let streams = [stdin, stdout.end(), stderr.end()].map(|stream| stream.as_raw_fd());
         let environment = pointers(self.environment.iter().map(AsRef::as_ref));
         let words = pointers(self.words.iter().map(CString::as_c_str));
         let (path, folder) = (self.path.as_c_str(), self.folder.as_deref());
@@ -61,36 +80,55 @@ impl Program<'_> {
             rlim_cur: limit.current.unwrap_or(libc::RLIM_INFINITY),
             rlim_max: limit.maximum.unwrap_or(libc::RLIM_INFINITY),
         });
-        let (pid, exited) = start(&mut Start { path, words, environment, folder, streams, open_files, error: None })?;
-        Ok(Process { pid, exited, pipes: [stdout.into_pipe(), stderr.into_pipe()] })
+        let mut child = Child {
+            path,
+            words,
+            environment,
+            folder,
+            streams,
+            open_files,
+            oom_score: self.oom_score,
+            cgroup: self.cgroup.as_ref().map(AsRawFd::as_raw_fd),
+            is_in_cgroup: false,
+            error: None,
+        };
+        let (pid, exited) = clone(&mut child)?;
+        let pipes = [stdout.into_pipe(), stderr.into_pipe()];
+        Ok(Process { pid, exited, pipes, is_in_cgroup: child.is_in_cgroup })
+    }
+
+    fn streams(&self) -> io::Result<(BorrowedFd<'_>, Output, Output)> {
+        let stdin = self.stdin.as_ref().map_or_else(|| nothing(false), |file| Ok(file.as_fd()))?;
+        let [stdout, stderr] = self.captures.map(Output::new);
+        Ok((stdin, stdout?, stderr?))
     }
 }
 
 /// What a process writes to.
 enum Output {
-    Nowhere,
+    Nowhere(BorrowedFd<'static>),
     Pipe(io::PipeReader, io::PipeWriter),
 }
 
 impl Output {
     fn new(is_captured: bool) -> io::Result<Self> {
-        if !is_captured {
-            return Ok(Self::Nowhere);
+        match is_captured {
+            true => io::pipe().map(|(reader, writer)| Self::Pipe(reader, writer)),
+            false => nothing(true).map(Self::Nowhere),
         }
-        io::pipe().map(|(reader, writer)| Self::Pipe(reader, writer))
     }
 
-    fn end(&self) -> io::Result<BorrowedFd<'_>> {
+    fn end(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Nowhere => nothing(true),
-            Self::Pipe(_, writer) => Ok(writer.as_fd()),
+            Self::Nowhere(nothing) => *nothing,
+            Self::Pipe(_, writer) => writer.as_fd(),
         }
     }
 
     /// What it writes, to be read; the end that became its own is closed here.
     fn into_pipe(self) -> Option<File> {
         match self {
-            Self::Nowhere => None,
+            Self::Nowhere(_) => None,
             Self::Pipe(reader, _) => Some(OwnedFd::from(reader).into()),
         }
     }
@@ -114,6 +152,8 @@ pub(super) struct Process {
     pub(super) exited: OwnedFd,
     /// Its stdout and its stderr, if they are captured.
     pub(super) pipes: [Option<File>; 2],
+    /// Whether it is where it was to be, and so is all that it starts.
+    pub(super) is_in_cgroup: bool,
 }
 
 /// How a process has ended, and what it and those that it waited for have used.
@@ -175,7 +215,7 @@ fn pointers<'s>(strings: impl Iterator<Item = &'s CStr>) -> Pointers<'s> {
 }
 
 /// What the child needs, and what it tells.
-struct Start<'p> {
+struct Child<'p> {
     path: &'p CStr,
     words: Pointers<'p>,
     environment: Pointers<'p>,
@@ -184,18 +224,21 @@ struct Start<'p> {
     /// has a higher number.
     streams: [RawFd; 3],
     open_files: Option<libc::rlimit>,
+    oom_score: &'p CStr,
+    cgroup: Option<RawFd>,
+    is_in_cgroup: bool,
     /// Why it executes nothing.
-    error: Option<io::Error>,
+    error: Option<SpawnError>,
 }
 
 #[repr(align(16))]
 struct Stack([MaybeUninit<u8>; STACK_BYTES]);
 
 /// A child that executes that program, and its pidfd.
-fn start(start: &mut Start<'_>) -> io::Result<(Pid, OwnedFd)> {
+fn clone(child: &mut Child<'_>) -> Result<(Pid, OwnedFd), SpawnError> {
     let mut stack = Stack([MaybeUninit::uninit(); STACK_BYTES]);
     let mut pidfd: RawFd = -1;
-    debug_assert!(start.streams.iter().all(|stream| *stream > 2), "{:?}", start.streams);
+    debug_assert!(child.streams.iter().all(|stream| *stream > 2), "{:?}", child.streams);
     // While the child sets itself up in this process's memory no signal is to interrupt it.
     let mask = block_signals();
     #[expect(unsafe_code, reason = "it is a call to the system that std and rustix lack")]
@@ -205,24 +248,24 @@ fn start(start: &mut Start<'_>) -> io::Result<(Pid, OwnedFd)> {
     let pid = unsafe {
         let (top, none) = (stack.0.as_mut_ptr_range().end.cast::<c_void>(), ptr::null_mut::<c_void>());
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-        libc::clone(become_program, top, flags, ptr::from_mut(start).cast(), &raw mut pidfd, none, none)
+        libc::clone(become_program, top, flags, ptr::from_mut(child).cast(), &raw mut pidfd, none, none)
     };
     let uncloned = io::Error::last_os_error();
     set_signals(&mask);
     if pid < 0 {
-        return Err(uncloned);
+        return Err(SpawnError::Process(uncloned));
     }
     let pid = Pid::from_raw(pid).expect("a child has a number");
     if pidfd < 0 {
         // A system that doesn't know the flag.
         let _ = kill_process(pid, Signal::KILL);
         let _ = wait(pid);
-        return Err(Errno::NOSYS.into());
+        return Err(SpawnError::Process(Errno::NOSYS.into()));
     }
     #[expect(unsafe_code, reason = "the number comes from the system")]
     // SAFETY: it was opened for this call, and nobody else knows it.
     let exited = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    match start.error.take() {
+    match child.error.take() {
         None => Ok((pid, exited)),
         Some(error) => {
             let _ = wait(pid);
@@ -232,25 +275,32 @@ fn start(start: &mut Start<'_>) -> io::Result<(Pid, OwnedFd)> {
 }
 
 /// The child's part, on a stack of its own in memory that isn't: it allocates nothing, locks nothing, and can't panic.
-extern "C" fn become_program(start: *mut c_void) -> c_int {
+extern "C" fn become_program(child: *mut c_void) -> c_int {
     #[expect(unsafe_code, reason = "calls to the system between clone and exec, where std can't be used")]
-    // SAFETY: it is given a `Start` that nobody else uses meanwhile; its strings end with NUL, its arrays with null, as they
+    // SAFETY: it is given a `Child` that nobody else uses meanwhile; its strings end with NUL, its arrays with null, as they
     // are made by `CStr` and `pointers`; each call only asks the system, and takes no lock that another thread may hold.
     unsafe {
-        let start = &mut *start.cast::<Start<'_>>();
+        let child = &mut *child.cast::<Child<'_>>();
         let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-        let is_ready = libc::setpgid(0, 0) == 0
-            && (0..).zip(start.streams).all(|(number, stream)| libc::dup2(stream, number) == number)
-            && start.folder.is_none_or(|folder| libc::chdir(folder.as_ptr()) == 0)
-            && start.open_files.as_ref().is_none_or(|most| libc::setrlimit(libc::RLIMIT_NOFILE, most) == 0)
+        // Before anything that it starts can be there. Where there is no such file it is as hard to take as the agent.
+        let oom_score = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        libc::write(oom_score, child.oom_score.as_ptr().cast(), child.oom_score.count_bytes());
+        child.is_in_cgroup = child.cgroup.is_some_and(|procs| libc::write(procs, c"0".as_ptr().cast(), 1) == 1);
+        let is_made = libc::setpgid(0, 0) == 0
+            && (0..).zip(child.streams).all(|(number, stream)| libc::dup2(stream, number) == number)
+            && child.open_files.as_ref().is_none_or(|most| libc::setrlimit(libc::RLIMIT_NOFILE, most) == 0)
             && libc::signal(libc::SIGPIPE, libc::SIG_DFL) != libc::SIG_ERR
             && libc::sigemptyset(none.as_mut_ptr()) == 0
             && libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), ptr::null_mut()) == 0;
-        if is_ready {
-            let (words, environment) = (start.words.pointers.as_ptr(), start.environment.pointers.as_ptr());
-            libc::execve(start.path.as_ptr(), words, environment);
-        }
-        start.error = Some(io::Error::last_os_error());
+        child.error = Some(if !is_made {
+            SpawnError::Process(io::Error::last_os_error())
+        } else if child.folder.is_some_and(|folder| libc::chdir(folder.as_ptr()) != 0) {
+            SpawnError::Folder(io::Error::last_os_error())
+        } else {
+            let (words, environment) = (child.words.pointers.as_ptr(), child.environment.pointers.as_ptr());
+            libc::execve(child.path.as_ptr(), words, environment);
+            SpawnError::Program(io::Error::last_os_error())
+        });
     }
     127
 }
@@ -289,8 +339,10 @@ mod tests {
             environment: Vec::new(),
             folder: None,
             stdin: None,
-            captures: true,
+            captures: [true; 2],
             open_files: None,
+            oom_score: c"700",
+            cgroup: None,
         }
     }
 
@@ -342,9 +394,24 @@ mod tests {
     }
 
     #[test]
+    fn it_is_easier_to_take_and_in_its_cgroup_before_it_begins() {
+        assert_eq!(ended(&shell(c"cat /proc/self/oom_score_adj")).1, "700\n");
+        let mut procs = tempfile::tempfile().unwrap();
+        let process = Program { cgroup: Some(procs.try_clone().unwrap()), ..shell(c":") }.spawn().unwrap();
+        process.wait().unwrap();
+        let mut written = String::new();
+        std::io::Seek::rewind(&mut procs).unwrap();
+        procs.read_to_string(&mut written).unwrap();
+        assert_eq!((process.is_in_cgroup, written.as_str()), (true, "0"));
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let process = Program { cgroup: Some(full), ..shell(c":") }.spawn().unwrap();
+        assert!(process.wait().unwrap().status.success() && !process.is_in_cgroup);
+    }
+
+    #[test]
     fn what_is_not_captured_goes_nowhere_and_nothing_is_read() {
         let script = c"for n in 0 1 2; do test /proc/$$/fd/$n -ef /dev/null || exit 1; done; ! echo written 2>&- >&0";
-        let process = Program { captures: false, ..shell(script) }.spawn().unwrap();
+        let process = Program { captures: [false; 2], ..shell(script) }.spawn().unwrap();
         assert!(process.pipes.iter().all(Option::is_none));
         assert!(process.wait().unwrap().status.success());
     }
@@ -375,12 +442,18 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_executed_is_an_error_and_leaves_no_process() {
-        let problem = |program: Program<'_>| program.spawn().unwrap_err().raw_os_error();
-        assert_eq!(problem(program(c"/no/such/file", &[c"x"])), Some(libc::ENOENT));
-        assert_eq!(problem(program(c"/etc/passwd", &[c"x"])), Some(libc::EACCES));
-        assert_eq!(problem(Program { folder: Some(c"/no/such".into()), ..shell(c":") }), Some(libc::ENOENT));
+        let problem = |program: Program<'_>| match program.spawn().unwrap_err() {
+            SpawnError::Process(error) => ("process", error.raw_os_error().unwrap()),
+            SpawnError::Folder(error) => ("folder", error.raw_os_error().unwrap()),
+            SpawnError::Program(error) => ("program", error.raw_os_error().unwrap()),
+        };
+        assert_eq!(problem(program(c"/no/such/file", &[c"x"])), ("program", libc::ENOENT));
+        assert_eq!(problem(program(c"/etc/passwd", &[c"x"])), ("program", libc::EACCES));
+        assert_eq!(problem(Program { folder: Some(c"/no/such".into()), ..shell(c":") }), ("folder", libc::ENOENT));
+        let nowhere = Some(Rlimit { current: Some(2), maximum: Some(1) });
+        assert_eq!(problem(Program { open_files: nowhere, ..shell(c":") }), ("process", libc::EINVAL));
         let long = CString::new(vec![b'x'; 4 << 20]).unwrap();
-        assert_eq!(problem(program(c"/bin/true", &[c"true", &long])), Some(libc::E2BIG));
+        assert_eq!(problem(program(c"/bin/true", &[c"true", &long])), ("program", libc::E2BIG));
         let own = std::fs::read_to_string("/proc/thread-self/children").unwrap();
         assert_eq!(own, "");
     }
