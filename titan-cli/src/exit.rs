@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::driver::signals::Ending;
-
 /// Everything COMPLETED, or nothing to do.
 pub(crate) const SUCCESS: u8 = 0;
 /// Some task FAILED or CANCELLED; for `titan hosts`: some hosts usable.
@@ -18,15 +16,6 @@ pub(crate) const CANNOT_WRITE: u8 = 4;
 pub(crate) const BUG: u8 = 70;
 /// The reader of stdout left.
 pub(crate) const BROKEN_PIPE: u8 = 141;
-
-/// The code for a signal: 128 and its number.
-pub(crate) fn of_signal(ending: Ending) -> u8 {
-    128 + match ending {
-        Ending::Hangup => 1,
-        Ending::Interrupt => 2,
-        Ending::Terminate => 15,
-    }
-}
 
 /// Why a command can't do what was asked: printed once, by `main`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,8 +13,11 @@ mod files;
 mod json;
 mod launch;
 mod output;
+mod paths;
 mod progress;
+mod runtime;
 mod state;
+mod tell;
 mod template;
 
 use std::io::Write;

@@ -95,7 +95,7 @@ impl Judged {
         }
         progress.clear();
         if batch.noise.json && self.code != exit::BROKEN_PIPE {
-            crate::commands::print(&format!("{json}\n"))?;
+            crate::tell::print(&format!("{json}\n"))?;
         }
         self.failure.map_or(Ok(self.code), Err)
     }
@@ -120,7 +120,7 @@ fn judge(
         let total = if ended.is_open { "?".to_owned() } else { total.to_string() };
         let hint = if ended.is_cancelled { "cancelled for good".to_owned() } else { continue_with(batch) };
         progress.say(&format!("interrupted: {done} of {total} done; {hint}"));
-        return Ok((exit::of_signal(ending), Vec::new()));
+        return Ok((ending.exit_code(), Vec::new()));
     }
     let files = committed.map_err(|error| write_failure(&error))?;
     let code = match ended.verdict {

@@ -4,11 +4,9 @@
 //! # Layout
 //! - this file: from a place and jobs to an exit code.
 //! - [`start`]: anew, or where an earlier titan was.
-//! - [`reuse`]: what an earlier batch has made and needn't be made again.
 //! - [`judge`]: what an end means.
 
 mod judge;
-pub(crate) mod reuse;
 pub(crate) mod start;
 
 use std::io;
@@ -39,13 +37,13 @@ use crate::driver::staging::Staging;
 use crate::driver::{BatchJob, Driver, Ended, Fed, Inlets, MAX_NEWS, Settings};
 use crate::exit::{self, Failure};
 use crate::files::Committed;
-use crate::launch::{Binaries, Gates, Launching, launcher_for};
+use crate::files::reuse::Reuse;
+use crate::launch::{Binaries, ControlDirectory, Gates, Launching, launcher_for};
 use crate::output::failures::Examples;
 use crate::progress::{Manner, Progress};
 use crate::state::dir::BatchDir;
 
 use judge::Judged;
-use reuse::Reuse;
 
 /// How long tasks may take to stop where nothing else was said: SIGTERM, and SIGKILL after this.
 pub(crate) const KILL_AFTER: Duration = Duration::from_secs(5);
@@ -135,7 +133,7 @@ impl Batch<'_> {
         work: impl FnOnce(&Context<'_>, &mut Past) -> io::Result<Work>,
         commit: impl FnOnce() -> io::Result<Vec<PathBuf>>,
     ) -> Result<u8, Failure> {
-        crate::commands::block_on(self.run_async(work, commit))
+        crate::runtime::block_on(self.run_async(work, commit))
     }
 
     async fn run_async(
@@ -302,7 +300,7 @@ impl Batch<'_> {
             reports_load: self.rules.max_load.is_some() || self.rules.min_free_memory_bytes.is_some(),
             next_worker: AtomicU32::new(0),
         });
-        let share = local_share_bytes(self.cluster);
+        let share = self.cluster.local_share_bytes();
         let id = |host: &Host| names.iter().position(|name| *name == host.name).expect("all hosts are among them");
         let task = |host: &Host| HostTask {
             id: HostId(id(host) as u32),
@@ -340,15 +338,9 @@ fn launching(cluster: &Cluster, directory: &BatchDir) -> Result<Launching, Failu
     Ok(Launching {
         binaries: Binaries::default(),
         gates: Gates::default(),
-        control: crate::commands::control_directory(cluster, &name, Some(&temporaries))?,
+        control: ControlDirectory::for_cluster(cluster, &name, Some(&temporaries))?,
         ssh: cluster.ssh.clone(),
     })
-}
-
-/// The part of this machine's memory that each of its agents may count on.
-pub(crate) fn local_share_bytes(cluster: &Cluster) -> u64 {
-    let agents = cluster.hosts.iter().filter(|host| host.reach == Reach::Local).count() as u64;
-    titan_agent::machine::memory_bytes() / agents.max(1)
 }
 
 /// A number that stands for what the tasks of these jobs are, but for what may be said anew: hosts, and how often and how long

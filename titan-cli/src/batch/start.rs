@@ -14,7 +14,6 @@ use crate::config::text::cut;
 use crate::exit::Failure;
 use crate::state::Store;
 use crate::state::dir::{BatchDir, Opened};
-use crate::state::prune::Keep;
 use crate::state::specification::{Heading, Specification};
 use crate::template::shell;
 
@@ -109,8 +108,7 @@ impl Start {
         let mut specification = Specification { heading, words, folder, ..Specification::default() };
         specification.secret = std::hash::RandomState::new().hash_one(specification.heading.began_ms);
         specify(&mut specification);
-        let keep = Keep { completed: cluster.state.keep };
-        let directory = Store::find(batch_dir.map(PathBuf::as_path))?.create(&specification, keep)?;
+        let directory = Store::find(batch_dir.map(PathBuf::as_path))?.create(&specification, cluster.state)?;
         Ok(Begun { directory, past: Past::default(), retries_failed: false })
     }
 }

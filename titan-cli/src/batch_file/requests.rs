@@ -23,7 +23,7 @@ pub(crate) struct KnownHost {
 impl KnownHost {
     /// The hosts of a cluster.
     pub(crate) fn all(cluster: &Cluster) -> Vec<Self> {
-        let share = crate::batch::local_share_bytes(cluster);
+        let share = cluster.local_share_bytes();
         cluster.hosts.iter().map(|host| Self::of(host, share)).collect()
     }
 

@@ -23,13 +23,13 @@ pub(crate) fn run(args: &BatchesArgs) -> Result<u8, Failure> {
         store.list().into_iter().map(|batch| (Brief::of(&batch), batch)).map(|(brief, batch)| (batch, brief)).collect();
     if args.json {
         let objects: Vec<_> = batches.iter().map(|(batch, brief)| object(batch, brief.as_ref())).collect();
-        return super::print(&format!("{}\n", line("batches", json!({ "batches": objects }))));
+        return crate::tell::print(&format!("{}\n", line("batches", json!({ "batches": objects }))));
     }
     if batches.is_empty() {
-        crate::progress::to_stderr("titan: there is no batch");
+        crate::tell::to_stderr("titan: there is no batch");
         return Ok(crate::exit::SUCCESS);
     }
-    super::print(&table(&batches))
+    crate::tell::print(&table(&batches))
 }
 
 fn object(batch: &Stored, brief: Option<&Brief>) -> serde_json::Value {

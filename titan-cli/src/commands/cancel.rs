@@ -16,7 +16,7 @@ use crate::config::text::printable;
 use crate::driver::greeting::{farewell, hear_hello, meeting};
 use crate::exit::{self, Failure};
 use crate::json::line;
-use crate::launch::{Binaries, Gates, LaunchError, Launching, launcher_for};
+use crate::launch::{Binaries, ControlDirectory, Gates, LaunchError, Launching, launcher_for};
 use crate::state::dir::{self, Conclusion, Opened};
 use crate::state::ended::{BatchState, EndMark};
 use crate::state::{Store, Stored};
@@ -43,8 +43,8 @@ pub(crate) fn run(args: &CancelArgs) -> Result<u8, Failure> {
         return Err(Failure::hinted(exit::CANNOT_WRITE, problem, format!("titan status {} tells how", batch.id)));
     };
     match args.json {
-        false => crate::progress::to_stderr(&over_line(&batch, &end)),
-        true => drop(super::print(&format!("{}\n", object(&batch, &end)))?),
+        false => crate::tell::to_stderr(&over_line(&batch, &end)),
+        true => drop(crate::tell::print(&format!("{}\n", object(&batch, &end)))?),
     }
     Ok(exit::SUCCESS)
 }
@@ -62,7 +62,7 @@ fn wait_for(batch: &Stored, holder: &dir::Holder) -> Result<(), Failure> {
             return Err(Failure::hinted(exit::CANNOT_WRITE, problem, hint));
         }
         if begun.elapsed() > PATIENCE && !std::mem::replace(&mut is_told, true) {
-            crate::progress::to_stderr(&format!("titan: {holder} was asked to end it, and hasn't yet; waiting"));
+            crate::tell::to_stderr(&format!("titan: {holder} was asked to end it, and hasn't yet; waiting"));
         }
         thread::sleep(LOOK_SPAN);
     }
@@ -97,26 +97,26 @@ fn send_away(batch: &Stored, opened: &Opened) {
         let launching = Arc::new(Launching {
             binaries: Binaries::default(),
             gates: Gates::default(),
-            control: super::control_directory(&cluster, batch.id.as_str(), Some(&opened.directory.temporaries()))?,
+            control: ControlDirectory::for_cluster(&cluster, batch.id.as_str(), Some(&opened.directory.temporaries()))?,
             ssh: cluster.ssh.clone(),
         });
         let (secret, epoch) = (opened.specification.secret, Epoch(opened.past.epoch.0 + 1));
         let act = move |host: Host, launching: Arc<Launching>| async move {
             send_away_from(&host, &launching, secret, epoch).await
         };
-        super::block_on(async { Ok(on_each_host(&cluster, &launching, act).await) })
+        crate::runtime::block_on(async { Ok(on_each_host(&cluster, &launching, act).await) })
     });
     let unreached: Vec<String> = match told {
         Ok(hosts) => hosts.into_iter().filter(|(_, told)| told.is_err()).map(|(name, _)| printable(&name)).collect(),
         Err(failure) => {
-            crate::progress::to_stderr(&failure.message.unwrap_or_default());
-            crate::progress::to_stderr("titan: its hosts aren't known: what may still run there ends with its lease");
+            crate::tell::to_stderr(&failure.message.unwrap_or_default());
+            crate::tell::to_stderr("titan: its hosts aren't known: what may still run there ends with its lease");
             return;
         }
     };
     if !unreached.is_empty() {
         let hosts = unreached.join(", ");
-        crate::progress::to_stderr(&format!(
+        crate::tell::to_stderr(&format!(
             "titan: {hosts} can't be reached: what may still run there ends with its lease"
         ));
     }

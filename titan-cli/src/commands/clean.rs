@@ -15,7 +15,7 @@ use crate::config::units::human_size;
 use crate::driver::signals::Signals;
 use crate::exit::{self, Failure};
 use crate::json::line;
-use crate::launch::{Binaries, Gates, LaunchError, Launching, bootstrap, launcher_for};
+use crate::launch::{Binaries, ControlDirectory, Gates, LaunchError, Launching, bootstrap, launcher_for};
 use crate::state::ended::EndMark;
 use crate::state::{Store, Stored, dir};
 
@@ -32,12 +32,12 @@ type Kept = (String, Result<Vec<(String, u64)>, LaunchError>);
 /// Removes it, or tells what would go.
 pub(crate) fn run(args: &CleanArgs) -> Result<u8, Failure> {
     let store = Store::existing(args.state.batch_dir.as_deref())?;
-    let Place { cluster, .. } = super::resolve_place(&args.place)?;
+    let Place { cluster, .. } = super::place::resolve_place(&args.place)?;
     let batches = remove_batches(&store, !args.dry_run);
     let hosts = clean_hosts(&cluster, !args.dry_run)?;
     let text =
         if args.json { json_text(&batches, &hosts, args.dry_run) } else { table(&batches, &hosts, args.dry_run) };
-    super::print(&text)?;
+    crate::tell::print(&text)?;
     let failed = hosts.iter().filter(|(_, kept)| kept.is_err()).count();
     Ok(if failed == 0 { exit::SUCCESS } else { exit::TASKS_FAILED })
 }
@@ -58,10 +58,10 @@ fn clean_hosts(cluster: &Cluster, removes: bool) -> Result<Vec<Kept>, Failure> {
     let launching = Arc::new(Launching {
         binaries: Binaries::default(),
         gates: Gates::default(),
-        control: super::control_directory(cluster, &format!("clean-{}", std::process::id()), None)?,
+        control: ControlDirectory::for_cluster(cluster, &format!("clean-{}", std::process::id()), None)?,
         ssh: cluster.ssh.clone(),
     });
-    super::block_on(async {
+    crate::runtime::block_on(async {
         let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
         let act = move |host: crate::config::cluster::Host, launching: Arc<Launching>| async move {
             let launcher = launcher_for(&host, &launching.ssh);
@@ -70,7 +70,7 @@ fn clean_hosts(cluster: &Cluster, removes: bool) -> Result<Vec<Kept>, Failure> {
         };
         tokio::select! {
             hosts = on_each_host(cluster, &launching, act) => Ok(hosts),
-            ending = signals.next() => Err(Failure::silent(exit::of_signal(ending))),
+            ending = signals.next() => Err(Failure::silent(ending.exit_code())),
         }
     })
 }

@@ -3,8 +3,8 @@
 use clap::CommandFactory;
 
 use crate::args::Cli;
-use crate::commands::print;
 use crate::exit::Failure;
+use crate::tell::print;
 
 /// Prints a shell's completions.
 pub(crate) fn run(shell: clap_complete::Shell) -> Result<u8, Failure> {

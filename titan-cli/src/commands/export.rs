@@ -53,7 +53,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<u8, Failure> {
             out.push(b'\n');
         }
     }
-    super::print_bytes(&out)
+    crate::tell::print_bytes(&out)
 }
 
 impl Table {

@@ -18,7 +18,7 @@ use crate::exit::{self, Failure};
 use crate::json::line;
 use crate::launch::bootstrap::{self, Requirements};
 use crate::launch::gate::jittered;
-use crate::launch::{Binaries, Gates, Lasting, LaunchError, Launching, Shell, launcher_for};
+use crate::launch::{Binaries, ControlDirectory, Gates, Lasting, LaunchError, Launching, Shell, launcher_for};
 
 /// How often the round trip is measured; the shortest counts.
 const ROUND_TRIPS: usize = 3;
@@ -51,9 +51,9 @@ struct Look {
 
 /// Looks at the hosts and prints what it saw.
 pub(crate) fn run(args: &HostsArgs) -> Result<u8, Failure> {
-    let Place { source, cluster, .. } = super::resolve_place(&args.place)?;
+    let Place { source, cluster, .. } = super::place::resolve_place(&args.place)?;
     if !args.json {
-        crate::progress::to_stderr(&format!("titan: {source}"));
+        crate::tell::to_stderr(&format!("titan: {source}"));
     }
     look_and_print(&cluster, args.json)
 }
@@ -63,19 +63,19 @@ pub(crate) fn look_and_print(cluster: &Cluster, json: bool) -> Result<u8, Failur
     let launching = Arc::new(Launching {
         binaries: Binaries::default(),
         gates: Gates::default(),
-        control: super::control_directory(cluster, &format!("hosts-{}", std::process::id()), None)?,
+        control: ControlDirectory::for_cluster(cluster, &format!("hosts-{}", std::process::id()), None)?,
         ssh: cluster.ssh.clone(),
     });
-    let looks = super::block_on(async {
+    let looks = crate::runtime::block_on(async {
         let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
         tokio::select! {
             looks = look_at_all(cluster, &launching) => Ok(looks),
-            ending = signals.next() => Err(Failure::silent(exit::of_signal(ending))),
+            ending = signals.next() => Err(Failure::silent(ending.exit_code())),
         }
     })?;
     drop(launching);
     let usable = looks.iter().filter(|look| look.result.is_ok()).count();
-    super::print(&if json { json_text(&looks) } else { table(&looks) })?;
+    crate::tell::print(&if json { json_text(&looks) } else { table(&looks) })?;
     Ok(match usable {
         usable if usable == looks.len() => exit::SUCCESS,
         0 => exit::NO_WORKERS,

@@ -28,18 +28,18 @@ pub(crate) fn run(args: &InitArgs) -> Result<u8, Failure> {
     let cluster =
         Cluster::parse(&text, Path::new(FILE), Trust::Named).map_err(|error| Failure::complete(exit::USAGE, error))?;
     write_new(&text)?;
-    crate::progress::to_stderr(&format!("titan: wrote ./{FILE}"));
+    crate::tell::to_stderr(&format!("titan: wrote ./{FILE}"));
     if cluster.hosts.is_empty() {
         let remedy =
             if known.is_empty() { "write a [[host]] there" } else { "take the # away before the hosts that you want" };
-        crate::progress::to_stderr(&format!(
+        crate::tell::to_stderr(&format!(
             "titan: {remedy}, then: titan hosts; until then commands in this folder need --local, or rm {FILE}"
         ));
         return Ok(exit::SUCCESS);
     }
     let code = look_and_print(&cluster, false)?;
     if code == exit::NO_WORKERS {
-        crate::progress::to_stderr(&format!("titan: ./{FILE} stays for whoever mends it; without it: rm {FILE}"));
+        crate::tell::to_stderr(&format!("titan: ./{FILE} stays for whoever mends it; without it: rm {FILE}"));
     }
     Ok(code)
 }

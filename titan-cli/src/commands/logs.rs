@@ -33,8 +33,8 @@ pub(crate) fn run(args: &LogsArgs) -> Result<u8, Failure> {
     let store = Store::existing(args.state.batch_dir.as_deref())?;
     let batch = store.named(&args.batch)?;
     match &args.task {
-        Some(task) => super::block_on(written(args, &batch, task)),
-        None => super::block_on(events(args, &batch)),
+        Some(task) => crate::runtime::block_on(written(args, &batch, task)),
+        None => crate::runtime::block_on(events(args, &batch)),
     }
 }
 
@@ -56,12 +56,12 @@ async fn events(args: &LogsArgs, batch: &Stored) -> Result<u8, Failure> {
             }
         })?;
         told = number;
-        super::print(&lines)?;
+        crate::tell::print(&lines)?;
         if !args.follow || !is_running {
             return Ok(exit::SUCCESS);
         }
         if wait(&mut signals).await {
-            crate::progress::to_stderr(&still_runs(batch));
+            crate::tell::to_stderr(&still_runs(batch));
             return Ok(exit::SUCCESS);
         }
     }
@@ -230,7 +230,7 @@ async fn written(args: &LogsArgs, batch: &Stored, word: &str) -> Result<u8, Fail
             return Ok(exit::SUCCESS);
         }
         if wait(&mut signals).await {
-            crate::progress::to_stderr(&still_runs(batch));
+            crate::tell::to_stderr(&still_runs(batch));
             return Ok(exit::SUCCESS);
         }
     }
@@ -242,7 +242,7 @@ fn explain_nothing(batch: &Stored, past: &Past, task: TaskId) {
         true => "wrote nothing, or more than is kept; --results DIR keeps all",
         false => "has written nothing yet",
     };
-    crate::progress::to_stderr(&format!("titan: task {} of batch {} {why}", printable(&label), batch.id));
+    crate::tell::to_stderr(&format!("titan: task {} of batch {} {why}", printable(&label), batch.id));
 }
 
 /// Where the output of a task is now.
@@ -318,13 +318,13 @@ fn tell_piece(channel: Channel, bytes: &[u8], json: bool, task: TaskId) -> Resul
     if json {
         let text = crate::output::record::text(bytes);
         let object = json!({ "job": task.job.0, "task": task.index, "stream": stream, "text": text });
-        return super::print(&format!("{}\n", line("output", object))).map(drop);
+        return crate::tell::print(&format!("{}\n", line("output", object))).map(drop);
     }
     if channel == Channel::Stderr {
         let _ = io::stderr().write_all(bytes);
         return Ok(());
     }
-    super::print_bytes(bytes).map(drop)
+    crate::tell::print_bytes(bytes).map(drop)
 }
 
 fn cannot_read(error: &io::Error) -> Failure {

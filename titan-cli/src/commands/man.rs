@@ -3,8 +3,8 @@
 use clap::CommandFactory;
 
 use crate::args::Cli;
-use crate::commands::print;
 use crate::exit::{self, Failure};
+use crate::tell::print;
 
 /// Prints the manual page: titan's own, then each command's.
 pub(crate) fn run() -> Result<u8, Failure> {

@@ -80,7 +80,7 @@ pub(super) fn cluster_of(opened: &Opened) -> Result<Cluster, Failure> {
         Some(Command::Batch(batch)) => batch.common.place,
         _ => return Err(Failure::plain(exit::CANNOT_WRITE, "it was begun by no command of this titan")),
     };
-    super::resolve_recorded(&place, &opened.specification).map(|place| place.cluster)
+    super::place::resolve_recorded(&place, &opened.specification).map(|place| place.cluster)
 }
 
 fn is_unfinished(batch: &Stored) -> bool {
@@ -100,7 +100,7 @@ fn nothing_to_do(store: &Store) -> Result<u8, Failure> {
         return Err(Failure::hinted(exit::USAGE, problem, format!("look at it: titan status -f {}", batch.id)));
     }
     let Some(newest) = store.list().into_iter().find(|batch| dir::holder(&batch.path).is_none()) else {
-        crate::progress::to_stderr("titan: there is no batch to go on with");
+        crate::tell::to_stderr("titan: there is no batch to go on with");
         return Ok(exit::SUCCESS);
     };
     match EndMark::read(&newest.path) {
@@ -110,14 +110,14 @@ fn nothing_to_do(store: &Store) -> Result<u8, Failure> {
 }
 
 fn over(batch: &Stored, end: &EndMark) -> Result<u8, Failure> {
-    crate::progress::to_stderr(&super::status::over_line(batch, end));
+    crate::tell::to_stderr(&super::status::over_line(batch, end));
     Ok(end.exit_code)
 }
 
 /// The hosts that are given anew, if any are.
 fn given_place(options: &PlaceOptions) -> Result<Option<Place>, Failure> {
     let is_given = options.cluster.is_some() || !options.hosts.is_empty() || options.local.is_some();
-    is_given.then(|| super::resolve_place(options)).transpose()
+    is_given.then(|| super::place::resolve_place(options)).transpose()
 }
 
 fn enter(opened: &Opened) -> Result<(), Failure> {

@@ -31,10 +31,10 @@ pub(crate) fn run(args: &StatusArgs) -> Result<u8, Failure> {
         None => newest(&store)?,
     };
     if args.follow {
-        return super::block_on(follow(args, &batch));
+        return crate::runtime::block_on(follow(args, &batch));
     }
     let view = View::of(&batch)?;
-    super::print(&shown(args, &batch, &view))?;
+    crate::tell::print(&shown(args, &batch, &view))?;
     Ok(code(args, &view))
 }
 
@@ -67,7 +67,7 @@ async fn follow(args: &StatusArgs, batch: &Stored) -> Result<u8, Failure> {
         let next = shown(args, batch, &view);
         if next != last {
             let up = if redraws && !last.is_empty() { format!("\x1b[{}F\x1b[J", rows(&last)) } else { String::new() };
-            super::print(&format!("{up}{next}"))?;
+            crate::tell::print(&format!("{up}{next}"))?;
             last = next;
         }
         if view.state != BatchState::Running {
@@ -76,7 +76,7 @@ async fn follow(args: &StatusArgs, batch: &Stored) -> Result<u8, Failure> {
         tokio::select! {
             () = tokio::time::sleep(LOOK_SPAN) => {}
             _ = signals.next() => {
-                crate::progress::to_stderr(&still_runs(batch));
+                crate::tell::to_stderr(&still_runs(batch));
                 return Ok(exit::SUCCESS);
             }
         }

@@ -21,10 +21,10 @@ use super::clock::Clock;
 use super::host::{Command, News};
 use super::keeper::Keeper;
 use super::offers::Offers;
-use super::spool::Spool;
 use super::staging::FullStart;
 use crate::config::units::human_duration;
 use crate::files::check::OutputCheck;
+use crate::state::spool::Spool;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;

@@ -29,13 +29,13 @@ use super::greeting::{farewell, hear_hello, last_words, meeting};
 use super::keeper::Keeper;
 use super::network::Network;
 use super::offers::Offers;
-use super::spool::Spool;
 use super::staging::FullStart;
 use crate::config::jobs::Slots;
 use crate::config::labels::labels;
 use crate::files::check::OutputCheck;
 use crate::launch::gate::jittered;
 use crate::launch::{Lasting, LaunchError, Launcher, Launching, Link, Story};
+use crate::state::spool::Spool;
 
 /// How long the other end may take to close after the goodbye.
 const CLOSE_SPAN: Duration = Duration::from_secs(2);

@@ -7,8 +7,9 @@ use titan_manager::desk::{Results, Unkept};
 use titan_proto::id::AttemptId;
 use titan_proto::message::{Fault, Outcome, ResultSummary};
 
-use super::spool::{SpoolError, Writer, named};
 use crate::files::check::{OutputCheck, Refused};
+use crate::paths::named;
+use crate::state::spool::{SpoolError, Writer};
 
 /// Takes the results of one session.
 pub(crate) struct Keeper {

@@ -6,9 +6,9 @@
 //! - [`events`]: what was heard becomes events, and the manager decides.
 //! - [`effects`]: what the manager wants is done.
 //! - [`host`], [`greeting`], [`backoff`], [`network`], [`connection`], [`offers`]: one host from start to end.
-//! - [`spool`]: results in the batch's directory; [`keeper`]: what a session's attempts send.
+//! - [`keeper`]: what a session's attempts send → the spool.
 //! - [`staging`]: a command's task is put together, with its files.
-//! - [`sink`], [`outputs`]: from results to files; [`steady`]: files that go to the disk while they are written.
+//! - [`sink`], [`outputs`]: from results to files.
 //! - [`note`]: what progress and reports are told.
 
 pub(crate) mod backoff;
@@ -25,9 +25,7 @@ pub(crate) mod offers;
 pub(crate) mod outputs;
 pub(crate) mod signals;
 pub(crate) mod sink;
-pub(crate) mod spool;
 pub(crate) mod staging;
-mod steady;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -44,16 +42,16 @@ use titan_proto::files::BlobId;
 use titan_proto::id::JobId;
 use titan_proto::message::Part;
 
-use crate::batch::reuse::Reuse;
+use crate::files::reuse::Reuse;
 use crate::files::{Input, TaskFiles};
 use crate::state::dir::BatchDir;
 use crate::state::journal::{Durable, Journal};
+use crate::state::spool::Spool;
 use clock::Clock;
 use host::{Command, HostTask, News};
 use note::Note;
 use signals::{Ending, Signals};
 use sink::{SinkNews, SinkThread, Written};
-use spool::Spool;
 use staging::Staging;
 
 /// News that may wait for the driver: beyond it the connections wait.

@@ -7,9 +7,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::spool::named;
-use super::steady::Steady;
+use crate::paths::{folder_of, named};
 use crate::state::dir::Temporaries;
+use crate::state::steady::Steady;
 
 /// Bytes gathered before a write.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -185,15 +185,6 @@ fn check_file(path: &Path) -> Result<(), String> {
 pub(crate) fn place_of(path: &Path) -> PathBuf {
     let folder = fs::canonicalize(folder_of(path)).unwrap_or_else(|_| folder_of(path).to_owned());
     fs::canonicalize(path).unwrap_or_else(|_| folder.join(path.file_name().unwrap_or_default()))
-}
-
-/// The folder that a path is in.
-pub(crate) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => Path::new("/"),
-    }
 }
 
 fn check_writable(folder: &Path) -> Result<(), String> {

@@ -14,6 +14,17 @@ pub(crate) enum Ending {
     Terminate,
 }
 
+impl Ending {
+    /// The exit code for it: 128 and its number.
+    pub(crate) fn exit_code(self) -> u8 {
+        128 + match self {
+            Self::Hangup => 1,
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+        }
+    }
+}
+
 /// Listens for those that aren't ignored.
 pub(crate) struct Signals {
     hangup: Option<Signal>,

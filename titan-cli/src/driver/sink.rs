@@ -11,7 +11,7 @@ use titan_manager::{Lifecycle, TaskEnd};
 use titan_proto::id::{AttemptId, TaskId};
 use tokio::sync::mpsc as async_mpsc;
 
-use super::spool::{Reader, Spool};
+use crate::state::spool::{Reader, Spool};
 
 /// Who looks at what attempts write looks this often.
 const LOOK_SPAN: Duration = Duration::from_millis(100);

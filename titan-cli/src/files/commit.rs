@@ -18,8 +18,8 @@ use titan_proto::files::{BlobId, Entry, EntryKind, EntryReader};
 use titan_proto::id::TaskId;
 
 use super::Output;
-use crate::driver::outputs::folder_of;
-use crate::driver::spool::named;
+use crate::paths::folder_of;
+use crate::paths::named;
 use crate::state::dir::{BatchDir, Temporaries};
 use crate::state::disk::{sync_files, sync_folders_of};
 use crate::state::journal::Journal;
@@ -314,15 +314,15 @@ mod tests {
     use titan_proto::id::JobId;
 
     use super::*;
+    use crate::config::cluster::StateOptions;
     use crate::state::Store;
-    use crate::state::prune::Keep;
     use crate::state::specification::Specification;
 
     const TASK: TaskId = TaskId { job: JobId(0), index: 3 };
 
     fn batch(folder: &Path) -> BatchDir {
         let store = Store::at(&folder.join("batches"));
-        store.try_create(&Specification::default(), Keep::default()).unwrap()
+        store.try_create(&Specification::default(), StateOptions::default()).unwrap()
     }
 
     /// What is noted in a batch's journal.

@@ -6,11 +6,13 @@
 //! - [`contents`]: which content a file has, and pieces of it as they are asked for.
 //! - [`check`]: whether what a host sends is what its task declared.
 //! - [`commit`]: what a task left → its places here.
+//! - [`reuse`]: what an earlier batch has left and needn't be made again.
 
 pub(crate) mod check;
 pub(crate) mod commit;
 pub(crate) mod contents;
 pub(crate) mod listing;
+pub(crate) mod reuse;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

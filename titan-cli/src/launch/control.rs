@@ -11,6 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::config::cluster::{Cluster, Reach};
+use crate::exit::{self, Failure};
+use crate::state::dir::Temporaries;
+
 /// Waits until titan is gone, however that came; then ends what is still noted, and removes the folder.
 const GUARD: &str = r#"trap '' 1 2 3 13 15
 read -r x
@@ -27,6 +31,40 @@ pub(crate) struct ControlDirectory {
 }
 
 impl ControlDirectory {
+    /// One if a host is reached by ssh: short, ours alone, noted as temporary if there is a batch.
+    ///
+    /// # Errors
+    /// It can't be made anywhere: exit code 4.
+    pub(crate) fn for_cluster(
+        cluster: &Cluster,
+        name: &str,
+        temporaries: Option<&Temporaries>,
+    ) -> Result<Option<Self>, Failure> {
+        if !cluster.hosts.iter().any(|host| matches!(host.reach, Reach::Ssh { .. })) {
+            return Ok(None);
+        }
+        let runtime = dirs::runtime_dir().filter(|folder| folder.is_dir());
+        let candidates = match &cluster.ssh.control_directory {
+            Some(folder) => vec![folder.clone()],
+            None => runtime.into_iter().chain([PathBuf::from("/tmp"), PathBuf::from("/var/tmp")]).collect(),
+        };
+        let mut problem = String::new();
+        for parent in candidates {
+            let folder = parent.join(format!("titan-{name}"));
+            if !is_short_enough(&folder) {
+                problem = format!("{} is too long for a socket", folder.display());
+                continue;
+            }
+            let make = || Self::create(folder.clone());
+            match temporaries.map_or_else(make, |temporaries| temporaries.make(&folder, make)) {
+                Ok(control) => return Ok(Some(control)),
+                Err(error) => problem = format!("{}: {error}", folder.display()),
+            }
+        }
+        let hint = "set control_directory in [ssh] to a short path that you can write";
+        Err(Failure::hinted(exit::CANNOT_WRITE, format!("no folder for ssh's sockets: {problem}"), hint))
+    }
+
     /// Makes the folder, which isn't there yet, for this user alone.
     pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
         DirBuilder::new().mode(0o700).create(&path)?;
@@ -98,7 +136,7 @@ impl Drop for Noted {
 }
 
 /// Whether that path is short enough for the sockets in it: an address holds 108 bytes, and ssh adds 17 of its own.
-pub(crate) fn is_short_enough(path: &Path) -> bool {
+fn is_short_enough(path: &Path) -> bool {
     const MAX_PATH_BYTES: usize = 80;
     path.as_os_str().len() <= MAX_PATH_BYTES
 }

@@ -9,7 +9,7 @@ use titan_proto::capture::Channel;
 
 use super::printer::each_piece;
 use super::record::TaskRecord;
-use crate::driver::spool::Spool;
+use crate::state::spool::Spool;
 
 /// Kinds of which an example is kept.
 const MAX_KINDS: usize = 100;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use super::record::TaskRecord;
-use crate::driver::spool::named;
+use crate::paths::named;
 
 /// What this machine is called where nobody has named it.
 const LOCALHOST: &str = "localhost";

@@ -9,8 +9,8 @@ use titan_proto::capture::header;
 use titan_proto::id::TaskId;
 
 use super::printer::each_written;
-use crate::driver::spool::Spool;
 use crate::state::make_folders;
+use crate::state::spool::Spool;
 
 /// In a batch's directory.
 const FOLDER: &str = "kept";

@@ -10,7 +10,7 @@ use titan_proto::capture::{Channel, Splitter};
 use titan_proto::id::{AttemptId, TaskId};
 
 use super::tagged::Tagged;
-use crate::driver::spool::Spool;
+use crate::state::spool::Spool;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;

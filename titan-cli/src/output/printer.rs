@@ -23,15 +23,15 @@ use super::record::{TaskRecord, tag};
 use super::results::ResultsFolder;
 use super::streams::Streams;
 use super::tagged::Tagged;
-use crate::batch::reuse::Reuse;
 use crate::driver::sink::JobSink;
-use crate::driver::spool::Spool;
 use crate::files::commit::{self, Committer, Placed};
+use crate::files::reuse::Reuse;
 use crate::files::{Committed, Output};
 use crate::progress::Stage;
 use crate::state::dir::BatchDir;
 use crate::state::journal::Journal;
 use crate::state::now_ms;
+use crate::state::spool::Spool;
 
 /// Bytes read from the spool at once.
 const READ_BYTES: usize = 64 << 10;
@@ -381,9 +381,9 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::config::cluster::StateOptions;
     use crate::output::Concluded;
     use crate::state::Store;
-    use crate::state::prune::Keep;
     use crate::state::specification::Specification;
 
     /// Notes which tasks it is asked of, for good.
@@ -421,7 +421,8 @@ mod tests {
     #[test]
     fn what_waits_for_its_turn_makes_no_room_for_more() {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Store::at(folder.path()).try_create(&Specification::default(), Keep::default()).unwrap();
+        let directory =
+            Store::at(folder.path()).try_create(&Specification::default(), StateOptions::default()).unwrap();
         let outlet = Outlet {
             hosts: &[],
             directory: &directory,

@@ -13,8 +13,8 @@ use titan_proto::capture::Channel;
 
 use super::Concluded;
 use super::printer::each_piece;
-use crate::driver::spool::Spool;
 use crate::json::line;
+use crate::state::spool::Spool;
 
 /// Bytes of each stream that an object holds.
 const MAX_SHOWN_BYTES: usize = 1 << 20;

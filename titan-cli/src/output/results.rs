@@ -10,8 +10,9 @@ use titan_proto::capture::Channel;
 
 use super::printer::each_piece;
 use super::record::TaskRecord;
-use crate::driver::spool::{Spool, named};
+use crate::paths::named;
 use crate::state::disk::{sync_files, sync_folders_of};
+use crate::state::spool::Spool;
 
 const TABLE: &str = "results.csv";
 const HEADER: &str = "seq,state,host,exit,signal,started,seconds,attempts,command,values\n";

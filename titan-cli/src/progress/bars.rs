@@ -60,7 +60,7 @@ impl Screen for Bars {
         let has_bars = self.drawn && !self.cleared && !self.all.is_hidden();
         let printed = has_bars && self.all.println(line).is_ok();
         if !printed {
-            super::to_stderr(line);
+            crate::tell::to_stderr(line);
         }
     }
 

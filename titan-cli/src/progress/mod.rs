@@ -19,7 +19,7 @@ pub(crate) mod summary;
 pub(crate) mod tally;
 
 use std::collections::BTreeSet;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -262,16 +262,10 @@ struct Lines;
 
 impl Screen for Lines {
     fn say(&mut self, line: &str) {
-        to_stderr(line);
+        crate::tell::to_stderr(line);
     }
 
     fn tick(&mut self, _view: &View) {}
-}
-
-/// A line to stderr. If nobody reads it, that is no reason to stop.
-pub(crate) fn to_stderr(line: &str) {
-    // One write: what a task prints doesn't come between a line and its end.
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// How many tasks there are; `?` as long as there may be more.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::screen::{Screen, View};
-use super::to_stderr;
+use crate::tell::to_stderr;
 
 const FIRST_DISTANCE: Duration = Duration::from_secs(10);
 const LAST_DISTANCE: Duration = Duration::from_secs(300);

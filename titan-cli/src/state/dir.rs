@@ -22,8 +22,9 @@ use super::ended::{BatchState, EndMark};
 use super::journal::{Journal, UNSURE};
 use super::specification::Specification;
 use super::{make_file, make_folders};
-use crate::driver::spool::{Damaged, Spool, named};
 use crate::exit::{self, Failure};
+use crate::paths::named;
+use crate::state::spool::{Damaged, Spool};
 
 /// In a batch's directory: held while its titan lives, with who that is.
 const LOCK: &str = "lock";
@@ -411,11 +412,11 @@ mod tests {
     use titan_proto::message::ResultSummary;
 
     use super::*;
+    use crate::config::cluster::StateOptions;
     use crate::state::Store;
-    use crate::state::prune::Keep;
 
     fn create(store: &Store) -> BatchDir {
-        store.try_create(&Specification::default(), Keep::default()).unwrap()
+        store.try_create(&Specification::default(), StateOptions::default()).unwrap()
     }
 
     fn began(epoch: u32) -> Entry {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use crate::driver::spool::named;
+use crate::paths::named;
 
 /// Files that are synced at the same time: a file system does several with one write of its own journal.
 const SYNCED_AT_ONCE: usize = 8;

@@ -13,7 +13,7 @@ use titan_manager::journal::{self, Entry, JournalError, Storage};
 use tokio::sync::watch;
 
 use super::disk::{sync_files, sync_folders_of};
-use crate::driver::spool::named;
+use crate::paths::named;
 
 /// In a batch's directory.
 pub(super) const FILE: &str = "journal";

@@ -4,6 +4,7 @@
 //! - this file: the folder of all batches; which one a person means.
 //! - [`dir`]: one batch's directory: its name, its lock, what goes with it.
 //! - [`specification`]: what was asked for; [`journal`]: what has come of it.
+//! - [`spool`]: results, until their sink has them; [`steady`]: files that go to the disk while they are written.
 //! - [`disk`]: files that have to stay when the power goes.
 //! - [`ended`]: the mark of a batch that is over.
 //! - [`live`]: where a batch is that somebody is working on.
@@ -19,6 +20,8 @@ pub(crate) mod journal;
 pub(crate) mod live;
 pub(crate) mod prune;
 pub(crate) mod specification;
+pub(crate) mod spool;
+pub(crate) mod steady;
 pub(crate) mod view;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -30,13 +33,13 @@ use std::time::SystemTime;
 
 use titan_proto::id::BatchId;
 
+use crate::config::cluster::StateOptions;
 use crate::config::suggest::nearest;
 use crate::config::text::printable;
-use crate::driver::spool::named;
 use crate::exit::{self, Failure};
+use crate::paths::named;
 use crate::template::shell;
 use dir::{BatchDir, Opened, check_ours, open_lock};
-use prune::Keep;
 use specification::{Heading, RecordedFile, Specification};
 
 /// Held while batches are made and pruned, so that nobody prunes what isn't locked yet.
@@ -90,8 +93,8 @@ impl Store {
     }
 
     /// A new batch. What is too old goes, and what killed titans have left elsewhere.
-    pub(crate) fn create(&self, specification: &Specification, keep: Keep) -> Result<BatchDir, Failure> {
-        self.try_create(specification, keep).map_err(|error| {
+    pub(crate) fn create(&self, specification: &Specification, options: StateOptions) -> Result<BatchDir, Failure> {
+        self.try_create(specification, options).map_err(|error| {
             let remedy = match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free space there, or set",
                 _ => "set",
@@ -105,11 +108,11 @@ impl Store {
     ///
     /// # Errors
     /// The folder can't be made or written.
-    pub(crate) fn try_create(&self, specification: &Specification, keep: Keep) -> io::Result<BatchDir> {
+    pub(crate) fn try_create(&self, specification: &Specification, options: StateOptions) -> io::Result<BatchDir> {
         make_folders(&self.folder).map_err(|error| named(&self.folder, &error))?;
         let door = open_lock(&self.folder.join(DOOR))?;
         door.lock()?;
-        prune::sweep(self, keep);
+        prune::sweep(self, options);
         BatchDir::create(&self.folder, specification)
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::Store;
 use super::dir::{remove_left, take_over};
 use super::ended::{self, BatchState, EndMark};
+use crate::config::cluster::StateOptions;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Batches that are COMPLETED and kept.
@@ -16,19 +17,6 @@ const MAX_COMPLETED: usize = 100;
 const KEEP_ENDED: Duration = DAY.saturating_mul(30);
 /// Batches that could be gone on with are kept so long.
 const KEEP_UNFINISHED: Duration = DAY.saturating_mul(90);
-
-/// How long batches are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Keep {
-    /// Those that are COMPLETED.
-    pub(crate) completed: Duration,
-}
-
-impl Default for Keep {
-    fn default() -> Self {
-        Self { completed: DAY.saturating_mul(7) }
-    }
-}
 
 /// How far a batch is, by the mark in its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +29,7 @@ enum Stage {
 }
 
 /// Removes batches that are too old, and what killed titans have left elsewhere. The door must be held.
-pub(super) fn sweep(store: &Store, keep: Keep) {
+pub(super) fn sweep(store: &Store, options: StateOptions) {
     let mut completed: Vec<(Duration, std::path::PathBuf)> = Vec::new();
     for (id, path) in store.entries() {
         let Ok(_lock) = take_over(&path) else { continue };
@@ -51,7 +39,7 @@ pub(super) fn sweep(store: &Store, keep: Keep) {
             Stage::Unborn => Duration::ZERO,
             Stage::Unfinished => KEEP_UNFINISHED,
             Stage::Ended => KEEP_ENDED,
-            Stage::Completed => keep.completed,
+            Stage::Completed => options.keep,
         };
         if age >= limit {
             let _ = fs::remove_dir_all(&path);
@@ -124,7 +112,7 @@ mod tests {
             make(folder.path(), &format!("{id}2"), ended, limit + hour);
         }
         let store = Store::at(folder.path());
-        let new = store.try_create(&Specification::default(), Keep::default()).unwrap();
+        let new = store.try_create(&Specification::default(), StateOptions::default()).unwrap();
         let mut left: Vec<_> = store.entries().map(|(id, _)| id.to_string()).collect();
         left.retain(|id| id != new.id().as_str());
         left.sort();
@@ -143,7 +131,7 @@ mod tests {
             );
         }
         let store = Store::at(folder.path());
-        sweep(&store, Keep::default());
+        sweep(&store, StateOptions::default());
         let mut left: Vec<_> = store.entries().map(|(id, _)| id.to_string()).collect();
         left.sort();
         assert_eq!((left.len(), left.last().unwrap().as_str()), (MAX_COMPLETED, "b0099"));

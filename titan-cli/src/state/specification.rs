@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use titan_proto::codec;
 
 use crate::config::place::Origin;
-use crate::driver::spool::named;
+use crate::paths::named;
 
 /// In a batch's directory.
 const FILE: &str = "specification";

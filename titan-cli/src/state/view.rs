@@ -14,8 +14,8 @@ use super::Stored;
 use super::dir::{Holder, holder};
 use super::ended::{BatchState, EndMark};
 use super::live::{Live, LiveFailure, LiveWorker};
-use crate::driver::spool::named;
 use crate::exit::{self, Failure};
+use crate::paths::named;
 
 /// Tasks of one kind of failure that are named.
 const MAX_FAILED: usize = 10;

@@ -219,7 +219,7 @@ impl Lines {
         if self.end == b'\n' && line.last() == Some(&b'\r') && !self.warned {
             self.warned = true;
             let what = "it ends in CR LF, and the CR is part of the value";
-            crate::progress::to_stderr(&format!("titan: {}", problem(&self.name, self.number, what)));
+            crate::tell::to_stderr(&format!("titan: {}", problem(&self.name, self.number, what)));
         }
         Ok(Some(line))
     }

@@ -10,7 +10,7 @@ use crate::config::text::counted;
 use crate::config::units::human_size;
 use crate::exit::{self, Failure};
 use crate::files::{TaskFiles, listing};
-use crate::progress::to_stderr;
+use crate::tell::to_stderr;
 use crate::template::shell;
 
 /// Tasks of a job whose files are looked at.
@@ -19,7 +19,7 @@ const MAX_LOOKED_AT: u32 = 10_000;
 /// Shows hosts, slots, jobs and tasks.
 pub(super) fn dry_run(plan: &Plan, source: &str, cluster: &Cluster) -> Result<u8, Failure> {
     to_stderr(&format!("titan: {source}"));
-    crate::commands::run::show_slots(cluster);
+    crate::commands::place::show_slots(cluster);
     for planned in &plan.jobs {
         let job = &planned.job;
         let count = job.count() as u32;
@@ -48,7 +48,7 @@ pub(super) fn dry_run(plan: &Plan, source: &str, cluster: &Cluster) -> Result<u8
                     }
                     words.push(format!("--{}", runs.output().name).into_bytes());
                     words.push(runs.target(index).as_os_str().as_bytes().to_vec());
-                    crate::commands::print_bytes(&[&shell::for_paste(&words)[..], b"\n"].concat())?;
+                    crate::tell::print_bytes(&[&shell::for_paste(&words)[..], b"\n"].concat())?;
                 }
             }
         }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use super::Plan;
 use crate::args::BatchArgs;
-use crate::batch::reuse::Reuse;
 use crate::config::text::counted;
 use crate::exit::Failure;
-use crate::progress::to_stderr;
+use crate::files::reuse::Reuse;
 use crate::state::ended::BatchState;
 use crate::state::specification::RecordedFile;
 use crate::state::view::Brief;
 use crate::state::{Store, Stored, dir};
+use crate::tell::to_stderr;
 use titan_proto::id::BatchId;
 
 /// What needn't be made again; says what could be kept where nobody has said anything.

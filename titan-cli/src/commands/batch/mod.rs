@@ -25,7 +25,6 @@ use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
 
 use crate::args::BatchArgs;
-use crate::batch::reuse::Reuse;
 use crate::batch::start::Start;
 use crate::batch::{Batch, Context, KILL_AFTER, Rules, Work};
 use crate::batch_file::{self, BatchFile, InputSpec, Job, KnownHost, Surroundings, What, has_files};
@@ -36,6 +35,7 @@ use crate::config::toml_file::Problems;
 use crate::driver::BatchJob;
 use crate::driver::sink::JobSink;
 use crate::exit::{self, Failure};
+use crate::files::reuse::Reuse;
 use crate::output::failures::Examples;
 use crate::output::printer::{Manners, Outlet};
 use crate::progress::{Manner, TaskNames};
@@ -50,8 +50,8 @@ pub(crate) fn run(args: &BatchArgs, mut start: Start) -> Result<u8, Failure> {
         let hint = "leave out --json: a dry run prints each task, a check what is wrong";
         return Err(Failure::hinted(exit::USAGE, "neither a dry run nor a check has JSON", hint));
     }
-    let Place { source, mut cluster, found } = crate::commands::resolve_start(&args.common.place, &mut start)?;
-    crate::commands::run::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
+    let Place { source, mut cluster, found } = crate::commands::place::resolve_start(&args.common.place, &mut start)?;
+    crate::commands::place::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
     let recorded = start.recorded().and_then(|recorded| recorded.file.clone());
     let surroundings = Surroundings { yes: args.yes, hosts: KnownHost::all(&cluster), recorded };
     let file = batch_file::read(&args.file, &surroundings).map_err(|error| Failure::complete(exit::USAGE, error))?;
@@ -61,7 +61,7 @@ pub(crate) fn run(args: &BatchArgs, mut start: Start) -> Result<u8, Failure> {
     if args.check {
         let tasks = plan.jobs.iter().map(|job| u64::from(job.tasks())).sum();
         let (jobs, tasks) = (counted(plan.jobs.len() as u64, "job"), counted(tasks, "task"));
-        crate::progress::to_stderr(&format!("{}: {jobs}, {tasks}, nothing wrong", args.file.display()));
+        crate::tell::to_stderr(&format!("{}: {jobs}, {tasks}, nothing wrong", args.file.display()));
         return Ok(exit::SUCCESS);
     }
     if args.dry_run {
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &BatchArgs, mut start: Start) -> Result<u8, Failure> {
     earlier::warn(args, &plan, &recorded, start.id())?;
     plan.reuse = earlier::reuse(args, &plan, &recorded, start.recorded().is_none())?;
     let begun = start.begin(&plan.name, args.common.state.batch_dir.as_ref(), &cluster, |specification| {
-        specification.cluster = crate::commands::run::recorded(found);
+        specification.cluster = crate::commands::place::recorded(found);
         specification.file = Some(recorded);
     })?;
     let file = shell::for_paste(&[args.file.as_os_str().as_bytes().to_vec()]);

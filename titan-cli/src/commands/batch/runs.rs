@@ -15,19 +15,21 @@ use titan_proto::id::{JobId, TaskId};
 use titan_proto::message::{Part, Work};
 
 use super::tasks::identity_of;
-use crate::batch::reuse::Reuse;
 use crate::batch_file::Job;
 use crate::batch_file::template::Template;
 use crate::driver::TaskSource;
-use crate::driver::outputs::{Outputs, Target, folder_of};
+use crate::driver::outputs::{Outputs, Target};
 use crate::driver::sink::JobSink;
-use crate::driver::spool::{Reader, Spool, named};
 use crate::files::commit::{self, Placed};
 use crate::files::contents::hash_of;
+use crate::files::reuse::Reuse;
 use crate::files::{self, Committed, TaskFiles};
 use crate::output::printer::Outlet;
+use crate::paths::folder_of;
+use crate::paths::named;
 use crate::state::dir::Temporaries;
 use crate::state::journal::Journal;
+use crate::state::spool::{Reader, Spool};
 
 /// The option that splits a run into tasks: a frame of a film is one task unless more is asked for.
 const TILES: (&str, &str) = ("tiles", "1x1");

@@ -29,7 +29,7 @@ use crate::config::place::Place;
 use crate::driver::signals::Signals;
 use crate::exit::{self, Failure};
 use crate::json::line;
-use crate::progress::to_stderr;
+use crate::tell::to_stderr;
 use figure::{Figure, Subject};
 use kernels::mandelbrot::escape::Simd;
 use runner::{Lasting, Runner};
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
         }
     }
     let missed = bench.figures.iter().filter(|figure| figure.is_far_off()).count();
-    super::print(&if args.json { json_text(&bench.figures) } else { figure::table(&bench.figures) })?;
+    crate::tell::print(&if args.json { json_text(&bench.figures) } else { figure::table(&bench.figures) })?;
     if args.check && missed > 0 {
         let message = format!("{missed} of {} figures are worse than half of what is promised", bench.figures.len());
         return Err(Failure::hinted(exit::TASKS_FAILED, message, "those are marked '!!'; see docs/performance.md"));
@@ -99,14 +99,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<u8, Failure> {
 /// Whoever ends a measurement before its time finds no folder of it, and nothing that runs.
 fn leave_nothing_when_ended(folder: PathBuf, lasting: Lasting) {
     thread::spawn(move || {
-        let ending = super::block_on(async {
+        let ending = crate::runtime::block_on(async {
             let mut signals = Signals::listen().map_err(|error| Failure::plain(exit::CANNOT_WRITE, error))?;
             Ok(signals.next().await)
         });
         if let Ok(ending) = ending {
             lasting.end();
             let _ = fs::remove_dir_all(folder);
-            process::exit(exit::of_signal(ending).into());
+            process::exit(ending.exit_code().into());
         }
     });
 }
@@ -115,7 +115,7 @@ fn leave_nothing_when_ended(folder: PathBuf, lasting: Lasting) {
 fn place(args: &BenchArgs) -> Result<Option<Place>, Failure> {
     let options = args.place();
     if options.cluster.is_some() || !options.hosts.is_empty() {
-        return Ok(Some(super::resolve_place(&options)?));
+        return Ok(Some(super::place::resolve_place(&options)?));
     }
     if args.sections.contains(&Section::Hosts) {
         let hint = "say which: --hosts render1, or --cluster FILE";

@@ -16,8 +16,8 @@ const MAX_LOOKED_AT: u64 = 10_000;
 
 /// Shows hosts, slots and tasks.
 pub(super) fn dry_run(mut asked: Asked, source: &str, cluster: &Cluster, rerun: Rerun) -> Result<u8, Failure> {
-    crate::progress::to_stderr(&format!("titan: {source}"));
-    crate::commands::run::show_slots(cluster);
+    crate::tell::to_stderr(&format!("titan: {source}"));
+    crate::commands::place::show_slots(cluster);
     let mut tasks = 0_u64;
     for values in std::mem::replace(&mut asked.values, Box::new(std::iter::empty())) {
         let values = values.map_err(|reason| Failure::plain(exit::USAGE, reason))?;
@@ -33,7 +33,7 @@ pub(super) fn dry_run(mut asked: Asked, source: &str, cluster: &Cluster, rerun: 
             }
             Err(problem) => {
                 crate::commands::print_task(&line, &TaskFiles::default())?;
-                crate::progress::to_stderr(&format!("  task {tasks}: {problem}"));
+                crate::tell::to_stderr(&format!("  task {tasks}: {problem}"));
             }
         }
     }
@@ -43,7 +43,7 @@ pub(super) fn dry_run(mut asked: Asked, source: &str, cluster: &Cluster, rerun: 
         }
         Rerun::Lost => "a task that is lost with its host runs again only when it is known to have ended",
     };
-    crate::progress::to_stderr(&format!("  {}; {what}", counted(tasks, "task")));
+    crate::tell::to_stderr(&format!("  {}; {what}", counted(tasks, "task")));
     Ok(exit::SUCCESS)
 }
 
@@ -55,12 +55,8 @@ fn show_files(asked: &Asked, files: TaskFiles, task: u64) {
     match listing::list(Path::new(""), &inputs) {
         Ok(found) => {
             let (count, bytes) = listing::total(&found);
-            crate::progress::to_stderr(&format!(
-                "  task {task}: {}, {}",
-                counted(count as u64, "file"),
-                human_size(bytes)
-            ));
+            crate::tell::to_stderr(&format!("  task {task}: {}, {}", counted(count as u64, "file"), human_size(bytes)));
         }
-        Err(problem) => crate::progress::to_stderr(&format!("  task {task}: {problem}")),
+        Err(problem) => crate::tell::to_stderr(&format!("  task {task}: {problem}")),
     }
 }

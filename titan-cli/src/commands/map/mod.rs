@@ -29,7 +29,6 @@ use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
 
 use crate::args::{MapArgs, PrintingOptions, ProcessOptions};
-use crate::batch::reuse::Reuse;
 use crate::batch::start::Start;
 use crate::batch::{Batch, Context, Rules, Work};
 use crate::batch_file::KnownHost;
@@ -37,6 +36,7 @@ use crate::config::cluster::{Cluster, Reach};
 use crate::config::place::{Place, PlaceSource};
 use crate::driver::BatchJob;
 use crate::exit::{self, Failure};
+use crate::files::reuse::Reuse;
 use crate::output::failures::Examples;
 use crate::output::joblog::JobLog;
 use crate::output::printer::{Manners, Outlet};
@@ -61,8 +61,8 @@ const MAX_FED: usize = 256;
 
 /// Runs a command for each value.
 pub(crate) fn run(args: &MapArgs, mut start: Start) -> Result<u8, Failure> {
-    let Place { source, mut cluster, found } = crate::commands::resolve_start(&args.common.place, &mut start)?;
-    crate::commands::run::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
+    let Place { source, mut cluster, found } = crate::commands::place::resolve_start(&args.common.place, &mut start)?;
+    crate::commands::place::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
     checks::check(args, start.recorded().is_none())?;
     let seed = start.recorded().map_or_else(template::seed, |recorded| recorded.seed);
     let asked = Asked::of(args, &cluster, seed, &start)?;
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &MapArgs, mut start: Start) -> Result<u8, Failure> {
     }
     let is_resumed = start.recorded().is_some();
     let begun = start.begin("map", args.common.state.batch_dir.as_ref(), &cluster, |specification| {
-        specification.cluster = crate::commands::run::recorded(found);
+        specification.cluster = crate::commands::place::recorded(found);
         specification.variables = variables;
         specification.seed = seed;
         specification.names = asked.names.clone();

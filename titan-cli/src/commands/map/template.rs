@@ -173,7 +173,7 @@ fn read_stdin() -> Result<Vec<u8>, Failure> {
 
 fn tell_terminal() {
     if io::stdin().is_terminal() {
-        crate::progress::to_stderr("titan: reading values from the terminal, one a line, Ctrl-D ends");
+        crate::tell::to_stderr("titan: reading values from the terminal, one a line, Ctrl-D ends");
     }
 }
 
@@ -225,9 +225,7 @@ impl Sources<'_> {
         };
         if is_gone && !self.is_closed {
             let name = if name == "-" { "stdin".to_owned() } else { printable(&name.to_string_lossy()) };
-            crate::progress::to_stderr(&format!(
-                "titan: {name} is gone: going on with the values that were read of it"
-            ));
+            crate::tell::to_stderr(&format!("titan: {name} is gone: going on with the values that were read of it"));
         }
         let name = if name == "-" { "stdin".to_owned() } else { name.display().to_string() };
         Ok(Opened::Lines { name, reader })

@@ -8,7 +8,6 @@ use kernels::{OutputKind, Plan, Request};
 use titan_proto::codec::MAX_MESSAGE_BYTES;
 
 use crate::args::RunArgs;
-use crate::batch::local_share_bytes;
 use crate::commands::kernel_command::KernelCommand;
 use crate::config::cluster::{Cluster, Host, Reach};
 use crate::config::units::human_size;
@@ -118,7 +117,7 @@ pub(super) fn targets_writable(targets: &BTreeMap<String, Target>) -> Result<(),
 
 /// What this machine's agents have can be known before any of them runs.
 pub(super) fn local_memory(plan: &dyn Plan, cluster: &Cluster) -> Result<(), Failure> {
-    let (needed, share) = (plan.task_memory_bytes(), local_share_bytes(cluster));
+    let (needed, share) = (plan.task_memory_bytes(), cluster.local_share_bytes());
     let fits = |host: &Host| match host.reach {
         Reach::Local => {
             let slots = u64::from(host.slots.resolve(titan_agent::machine::cores()));

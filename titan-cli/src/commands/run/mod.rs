@@ -4,9 +4,6 @@ mod checks;
 mod dry_run;
 mod space;
 
-pub(crate) use dry_run::show_slots;
-
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use titan_manager::JobSpec;
@@ -14,17 +11,17 @@ use titan_proto::id::JobId;
 use titan_proto::message::Work as TaskWork;
 use tokio::sync::mpsc;
 
-use crate::args::{RunArgs, ScheduleOptions};
-use crate::batch::reuse::Reuse;
+use super::place;
+use crate::args::RunArgs;
 use crate::batch::start::Start;
 use crate::batch::{Batch, Rules, Work};
-use crate::config::cluster::Scheduler;
-use crate::config::place::{Origin, Place};
+use crate::config::place::Place;
 use crate::driver::outputs::Outputs;
 use crate::driver::sink::KernelSink;
 use crate::driver::{BatchJob, KernelTasks};
 use crate::exit::{self, Failure};
 use crate::files::Committed;
+use crate::files::reuse::Reuse;
 use crate::output::failures::Examples;
 use crate::progress::Manner;
 
@@ -34,8 +31,8 @@ pub(crate) const KERNEL_RETRIES: u32 = 2;
 /// Runs a kernel.
 pub(crate) fn run(args: &RunArgs, mut start: Start) -> Result<u8, Failure> {
     let kernel = args.kernel.known()?;
-    let Place { source, mut cluster, found } = super::resolve_start(&args.common.place, &mut start)?;
-    override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
+    let Place { source, mut cluster, found } = place::resolve_start(&args.common.place, &mut start)?;
+    place::override_schedule(&mut cluster.scheduler, &args.common.schedule)?;
     let targets = checks::targets(kernel);
     checks::stdout(&targets, args)?;
     checks::folders(&targets)?;
@@ -53,7 +50,7 @@ pub(crate) fn run(args: &RunArgs, mut start: Start) -> Result<u8, Failure> {
     checks::local_memory(&*plan, &cluster)?;
     let name = kernel.kernel.name();
     let begun = start.begin(name, args.common.state.batch_dir.as_ref(), &cluster, |specification| {
-        specification.cluster = recorded(found);
+        specification.cluster = place::recorded(found);
         specification.slots = slots;
     })?;
     let directory = &begun.directory;
@@ -95,21 +92,4 @@ pub(crate) fn run(args: &RunArgs, mut start: Start) -> Result<u8, Failure> {
         })
     };
     batch.run(|_, _| work(), || outputs.commit())
-}
-
-/// A cluster file that was found, as it is kept for whoever goes on with the batch.
-pub(crate) fn recorded(found: Option<(PathBuf, Origin)>) -> Option<(Vec<u8>, Origin)> {
-    found.map(|(path, origin)| (path.into_os_string().into_vec(), origin))
-}
-
-pub(crate) fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOptions) -> Result<(), Failure> {
-    scheduler.policy = options.policy.unwrap_or(scheduler.policy);
-    scheduler.heartbeat = options.heartbeat.unwrap_or(scheduler.heartbeat);
-    scheduler.unhealthy_after = options.unhealthy_after.unwrap_or(scheduler.unhealthy_after);
-    scheduler.lease = options.lease.unwrap_or(scheduler.lease);
-    scheduler.wait_for_hosts = options.wait_for_hosts.or(scheduler.wait_for_hosts);
-    scheduler.quarantine = options.quarantine.unwrap_or(scheduler.quarantine);
-    scheduler.retries = options.retries.or(scheduler.retries);
-    scheduler.speculates = options.speculate.unwrap_or(scheduler.speculates);
-    scheduler.check().map_err(|error| Failure::hinted(exit::USAGE, &error, error.remedy()))
 }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use kernels::Plan;
 
 use crate::config::units::human_size;
-use crate::driver::outputs::{Target, folder_of};
+use crate::driver::outputs::Target;
 use crate::exit::{self, Failure};
+use crate::paths::folder_of;
 
 /// Compares what the spool and the outputs will take with what is free, for each filesystem.
 pub(crate) fn check(plan: &dyn Plan, batch: &Path, targets: &BTreeMap<String, Target>) -> Result<(), Failure> {

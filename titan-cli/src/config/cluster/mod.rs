@@ -54,6 +54,12 @@ impl Cluster {
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.hosts.iter().map(|host| host.name.as_str())
     }
+
+    /// The part of this machine's memory that each of its agents may count on.
+    pub(crate) fn local_share_bytes(&self) -> u64 {
+        let agents = self.hosts.iter().filter(|host| host.reach == Reach::Local).count() as u64;
+        titan_agent::machine::memory_bytes() / agents.max(1)
+    }
 }
 
 /// One machine, or one agent on this machine.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::config::toml_file::{Rules, Section};
-use crate::state::prune::Keep;
 
 /// The keys of `[state]`.
 pub(super) const RULES: Rules =
@@ -18,7 +17,7 @@ pub(crate) struct StateOptions {
 
 impl Default for StateOptions {
     fn default() -> Self {
-        Self { keep: Keep::default().completed }
+        Self { keep: Duration::from_secs(7 * 24 * 3600) }
     }
 }
 

@@ -11,8 +11,8 @@ use titan_manager::journal::{Entry, Identity, JobName, PlacedContent, PlacedFile
 use titan_manager::{Lifecycle, Record};
 use titan_proto::id::{JobId, TaskId};
 
-use crate::driver::outputs::folder_of;
 use crate::files::contents::hash_of;
+use crate::paths::folder_of;
 use crate::state::Stored;
 use crate::state::view;
 

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use titan_proto::id::{AttemptId, JobId, TaskId};
 use titan_proto::message::ResultSummary;
 
 use super::steady::Steady;
+use crate::paths::named;
 
 /// Files that a reader keeps open: a row of tiles, and fewer than a shell's usual limit of 1,024.
 const MAX_OPEN_FILES: usize = 256;
@@ -298,11 +299,6 @@ impl kernels::Results for Reader {
         };
         open[place].1.read_exact_at(buffer, offset)
     }
-}
-
-/// The same error with the file's name in it.
-pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ static SYNCING: LazyLock<Arc<()>> = LazyLock::new(Arc::default);
 
 /// The file.
 #[derive(Debug)]
-pub(super) struct Steady {
+pub(crate) struct Steady {
     file: File,
     /// Where it is.
     folder: PathBuf,
@@ -35,7 +35,7 @@ pub(super) struct Steady {
 
 impl Steady {
     /// A file in that folder of which so many bytes are there.
-    pub(super) fn new(file: File, folder: PathBuf, bytes: u64) -> Self {
+    pub(crate) fn new(file: File, folder: PathBuf, bytes: u64) -> Self {
         Self { file, folder, written_bytes: bytes, begun_bytes: bytes, synced_bytes: bytes }
     }
 
@@ -54,7 +54,7 @@ impl Steady {
     }
 
     /// How many bytes it has.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.written_bytes
     }
 }
