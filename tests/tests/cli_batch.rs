@@ -267,6 +267,12 @@ fn setups_that_run_at_once_do_not_get_into_each_others_way() {
 }
 
 #[test]
+fn a_setup_has_its_jobs_variables() {
+    let text = "[[job]]\nname = 'a'\nenv = { PLACE = 'there' }\nsetup = 'export IN=$PLACE.$TITAN_JOB_ID'\nshell = 'echo $IN'\n";
+    assert_eq!(batch(text, "", 0).1.text(), "there.a\n");
+}
+
+#[test]
 fn a_workdir_may_differ_from_task_to_task() {
     let job = "[[job]]\nname = 'a'\nshell = 'pwd; echo x > made'\nworkdir = 'in/{d}'\narray = { d = ['one', 'two'] }\n";
     let desk = desk(job);

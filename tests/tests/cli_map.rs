@@ -174,10 +174,13 @@ fn tasks_know_who_they_are() {
 #[test]
 fn what_a_setup_starts_is_there_for_all_tasks_and_goes_with_the_agent() {
     let desk = Desk::new();
-    let setup = "test -z \"$TITAN_TASK_ID\" || exit; sleep 1000 & HELPER=$!; export HELPER";
-    let outcome =
-        sh(&desk, &format!("$titan map -j1 --setup '{setup}' -n0 -s 'kill -0 $HELPER && echo it lives' ::: a b c"));
-    assert_eq!(outcome.expect(0).text(), "it lives\n".repeat(3));
+    // In a task of another titan it isn't that one's.
+    let setup = "test -z \"$TITAN_TASK_ID\" || exit; \
+                 while :; do echo it says something >&2; sleep 0.02; done & HELPER=$!; export HELPER";
+    let map =
+        format!("$titan map -j1 --setup '{setup}' -n0 -s 'sleep 0.1; kill -0 $HELPER && echo it lives' ::: a b c");
+    let outcome = sh(&desk, &format!("TITAN_TASK_ID=1 TITAN_ATTEMPT=1 {map}")).expect(0);
+    assert_eq!(outcome.text(), "it lives\n".repeat(3));
     desk.wait_until_tidy();
 }
 

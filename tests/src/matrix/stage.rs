@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What was lost is tried again within that time, once its agent's lease is over, if there is a slot for it.
 const GATE_SPAN: Duration = Duration::from_secs(45);
+/// So many slots each host has in cluster files of these tests.
+const SLOTS: usize = 2;
 /// What every agent's command line holds, and only an agent's.
 pub const AGENT: &str = " watched";
 
@@ -306,9 +308,12 @@ impl Stage {
             tasks
         };
         // It may be behind what doesn't end yet, in the slots of a host that lives.
-        if !holds_within(GATE_SPAN, || !tried(&self.run().events()).is_empty()) {
-            let struck_not = |host: &&Host| !struck.contains(&host.name());
-            self.hosts_that_are_up().into_iter().filter(struck_not).for_each(open_gate_on);
+        let mut is_over = || self.run().has_ended() || !tried(&self.run().events()).is_empty();
+        if !holds_within(GATE_SPAN, &mut is_over) {
+            let events = self.run().events();
+            let is_full = |host: &&Host| events.running_on(host.name()).len() >= SLOTS;
+            let lives = |host: &&Host| !struck.contains(&host.name());
+            self.hosts_that_are_up().into_iter().filter(lives).filter(is_full).for_each(open_gate_on);
         }
         self.run().wait_for(&format!("something of {running:?} is tried again"), |events| !tried(events).is_empty());
         self.recovered();

@@ -34,7 +34,7 @@ pub enum Event {
         /// It hadn't begun, and never will.
         had_waited: bool,
     },
-    /// A computation has ended.
+    /// An attempt has ended.
     Computed {
         /// Its attempt.
         attempt: AttemptId,
@@ -51,7 +51,7 @@ pub enum Event {
     Tick,
 }
 
-/// How a computation ended.
+/// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Computed {
     /// With a result.
@@ -176,7 +176,7 @@ pub enum Effect {
         /// The attempt.
         attempt: AttemptId,
     },
-    /// Stop a computation; `Computed` follows all the same.
+    /// Stop an attempt; `Computed` follows all the same.
     Stop {
         /// The attempt.
         attempt: AttemptId,

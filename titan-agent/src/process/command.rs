@@ -15,7 +15,7 @@ use titan_proto::message::Outcome;
 use super::Attempt;
 use super::environment::Environment;
 use super::limits;
-use super::spawn::Program;
+use super::spawn::{Goes, Program};
 
 /// Where programs are looked for if there is no PATH.
 const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -83,7 +83,10 @@ pub(super) fn build<'e>(
         environment: environment.entries().map_err(Outcome::failed)?,
         folder: folder.map(|folder| c_string(folder).ok_or_else(no_string)).transpose()?,
         stdin: stdin(attempt, folder)?,
-        captures: [attempt.job.spec.captures; 2],
+        writes: match attempt.job.spec.captures {
+            true => [Goes::Captured, Goes::Captured],
+            false => [Goes::Nowhere, Goes::Nowhere],
+        },
         open_files: attempt.open_files,
         oom_score: limits::oom_score(),
         cgroup: None,

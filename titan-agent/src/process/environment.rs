@@ -11,12 +11,21 @@ use titan_proto::command::Secret;
 
 use super::Attempt;
 
-/// Variables for the agent, which are no task's affair.
-const AGENTS_VARIABLES: [&str; 4] =
-    [crate::faults::VARIABLE, super::watcher::VARIABLE, super::lease::VARIABLE, crate::descriptors::VARIABLE];
+/// Variables that nobody inherits: those for the agent are no task's affair, and those of a task in which titan itself runs
+/// are no other task's.
+const NOT_INHERITED: [&str; 8] = [
+    crate::faults::VARIABLE,
+    super::watcher::VARIABLE,
+    super::lease::VARIABLE,
+    crate::descriptors::VARIABLE,
+    "TITAN_TASK_ID",
+    "TITAN_ATTEMPT",
+    "TITAN_SLOT",
+    SETUP_FILE,
+];
 
 /// Where a setup leaves its environment.
-pub(super) const SETUP_FILE: &str = "TITAN_SETUP_FILE";
+const SETUP_FILE: &str = "TITAN_SETUP_FILE";
 
 /// What tells the processes of a task, or of a setup, from all others.
 const MARKS: [&str; 5] = ["TITAN_BATCH_ID", "TITAN_JOB_ID", "TITAN_TASK_ID", "TITAN_ATTEMPT", SETUP_FILE];
@@ -32,9 +41,9 @@ impl Inherited {
         Arc::clone(VARIABLES.get_or_init(|| Arc::new(Self::new(std::env::vars_os()))))
     }
 
-    /// These variables, without those for the agent.
+    /// These variables, without those that nobody inherits.
     pub(super) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let tasks = variables.into_iter().filter(|(name, _)| !AGENTS_VARIABLES.iter().any(|hidden| name == hidden));
+        let tasks = variables.into_iter().filter(|(name, _)| !NOT_INHERITED.iter().any(|hidden| name == hidden));
         Self(tasks.filter_map(|(name, value)| entry(&name, &value).map(|entry| (name, entry))).collect())
     }
 
@@ -71,10 +80,12 @@ impl Environment {
         environment
     }
 
-    /// The environment of the setup of an attempt's job, which is no task's: `file` is where it leaves its own.
+    /// The environment of the setup of an attempt's job: what its tasks have but for what tells one from the other. `file` is
+    /// where it leaves its own.
     pub(super) fn of_setup(attempt: &Attempt, file: &Path) -> Self {
         let mut environment = Self { inherited: Inherited::of_agent(), set: BTreeMap::new() };
         environment.set_all(&attempt.job.spec.env);
+        environment.set_all(&attempt.command.env);
         environment.set_where(attempt);
         environment.set(SETUP_FILE, file);
         environment
@@ -103,7 +114,7 @@ impl Environment {
         self.set.get(name).map(OsString::as_os_str).or_else(|| self.inherited.get(name))
     }
 
-    /// What each process that has it has in its environment, and no other task's has, unless it has cleared that.
+    /// What tells processes of this task or setup from all others: they have it in their environment, unless they cleared that.
     pub(super) fn marks(&self) -> Vec<Vec<u8>> {
         let mark = |name: &&str| Some([name.as_bytes(), b"=", self.set.get(OsStr::new(name))?.as_bytes()].concat());
         MARKS.iter().filter_map(mark).collect()
@@ -148,7 +159,7 @@ mod tests {
 
     #[test]
     fn variables_for_the_agent_are_no_affair_of_tasks() {
-        let environment = environment(&[(AGENTS_VARIABLES[0], "x"), ("TITAN_COLOUR", "y")]);
+        let environment = environment(&[(NOT_INHERITED[0], "x"), ("TITAN_TASK_ID", "7"), ("TITAN_COLOUR", "y")]);
         assert_eq!(environment.entries().unwrap(), [c"TITAN_COLOUR=y"]);
     }
 

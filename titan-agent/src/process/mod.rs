@@ -5,7 +5,7 @@
 //! - this file: which jobs and attempts there are, and who hears of them.
 //! - [`run`]: one attempt from its spawn to its end.
 //! - [`command`]: words, environment and folder → a program.
-//! - [`environment`]: what a task sees in its environment.
+//! - [`environment`]: what a task, or a setup, sees in its environment.
 //! - [`spawn`]: a program → a process.
 //! - [`tree`]: who belongs to a task, and how all of it is ended.
 //! - [`output`]: what is read from a task, as records, with a bound on what waits; [`overflow`]: on the disk, when it is more.
@@ -53,8 +53,8 @@ pub(crate) use scratch::ScratchRoot;
 pub(crate) use tree::{end_everything, reap_orphans};
 
 /// What a running attempt has open: two pipes of its output, both ends of the one that stops it, its process, and while it is
-/// spawned the ends that become its own.
-const FILES_EACH: u64 = 8;
+/// spawned the ends that become its own, its cgroup's file and, the child alone, that of its `oom_score_adj`.
+const FILES_EACH: u64 = 10;
 
 /// Stack of an attempt's thread: it reads two pipes, a piece of 64 KiB at a time.
 const STACK_BYTES: usize = 256 << 10;

@@ -94,17 +94,18 @@ fn prepare(attempt: &Attempt, stopped: &PipeReader) -> Result<Running, Outcome> 
     let mut environment = Environment::of_task(attempt, inherited);
     let share = attempt.shares.take(&attempt.job.spec);
     share.tell(&mut environment);
-    // Before the spawn: the agent may move for it, and only what is born beside it may be moved on.
-    let cgroup = attempt.shares.bound_memory(attempt);
+    let program = command::build(attempt, &environment, folder.as_deref(), false)?;
     // This thread is the attempt's own: what is set for it is inherited, and if anything is it ends with the attempt.
     share.apply(attempt.job.spec.nice);
-    let build = |by_shell| {
-        let program = command::build(attempt, &environment, folder.as_deref(), by_shell)?;
-        Ok::<_, Outcome>(Program { cgroup: cgroup.as_ref().and_then(|cgroup| cgroup.procs().ok()), ..program })
-    };
-    let process = match spawn(&build(false)?, attempt) {
+    // Before the spawn: the agent may move for it, and only what is born beside it may be moved on.
+    let cgroup = attempt.shares.bound_memory(attempt);
+    let procs = || cgroup.as_ref().and_then(|cgroup| cgroup.procs().ok());
+    let process = match spawn(&Program { cgroup: procs(), ..program }, attempt) {
         // As shells do it with a script that begins with no interpreter.
-        Err(Unspawned::NoFormat(_)) => spawn(&build(true)?, attempt),
+        Err(Unspawned::NoFormat(_)) => {
+            let program = command::build(attempt, &environment, folder.as_deref(), true)?;
+            spawn(&Program { cgroup: procs(), ..program }, attempt)
+        }
         spawned => spawned,
     }?;
     let cgroup = cgroup.filter(|_| process.is_in_cgroup);
@@ -156,7 +157,11 @@ fn spawn(program: &Program<'_>, attempt: &Attempt) -> Result<Process, Unspawned>
                 return Err(Unspawned::Failed(Outcome::failed_by_host(reason)));
             }
             Err(SpawnError::Process(error)) => {
-                return Err(Unspawned::Failed(super::lacks("process", host, &error)));
+                let reason = format!("cannot start {} on {host}: {error}{}", name(), hint(&error));
+                return Err(Unspawned::Failed(match may_pass(&error) {
+                    true => Outcome::failed_by_machine(reason),
+                    false => Outcome::failed_by_host(reason),
+                }));
             }
         };
         let reason = || format!("cannot start {} on {host}: {error}", name());
@@ -169,8 +174,7 @@ fn spawn(program: &Program<'_>, attempt: &Attempt) -> Result<Process, Unspawned>
                 Unspawned::Failed(Outcome::failed("its arguments are longer than the system allows"))
             }
             io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason())),
-            io::ErrorKind::OutOfMemory => Unspawned::Failed(Outcome::failed_by_machine(reason())),
-            _ if !hint(&error).is_empty() => {
+            _ if may_pass(&error) => {
                 Unspawned::Failed(Outcome::failed_by_machine(format!("{}{}", reason(), hint(&error))))
             }
             _ if has_no_format(program, &error) => Unspawned::NoFormat(Outcome::failed(reason())),
@@ -184,6 +188,11 @@ fn spawn(program: &Program<'_>, attempt: &Attempt) -> Result<Process, Unspawned>
 fn has_no_format(program: &Program<'_>, error: &io::Error) -> bool {
     error.raw_os_error().map(Errno::from_raw_os_error) == Some(Errno::NOEXEC)
         && command::may_be_script(Path::new(OsStr::from_bytes(program.path.as_bytes())))
+}
+
+/// Whether the machine lacks something that it may have again.
+fn may_pass(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::OutOfMemory || !hint(error).is_empty()
 }
 
 /// What helps, where that is known.

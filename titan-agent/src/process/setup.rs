@@ -1,20 +1,20 @@
 //! `setup`: run once under `sh` before a job's first task here; what it leaves in the environment is the tasks'.
 
 use std::ffi::{CString, OsString};
-use std::fs::{self, OpenOptions};
-use std::io::{self, PipeReader, Read, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, PipeReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use titan_proto::command::SETUP_CHECK;
 
-use super::environment::{Environment, Inherited, SETUP_FILE};
-use super::run::wait;
-use super::spawn::{Process, Program};
+use super::environment::{Environment, Inherited};
+use super::run::{hint, wait};
+use super::spawn::{Goes, Process, Program};
 use super::tree::Tree;
 use super::{Attempt, limits};
 
@@ -22,8 +22,8 @@ use super::{Attempt, limits};
 const SETUP_SPAN: Duration = Duration::from_secs(600);
 /// From SIGTERM to SIGKILL.
 const STOP_SPAN: Duration = Duration::from_secs(2);
-/// What is kept of its stderr.
-const SAID_BYTES: usize = 8 << 10;
+/// What is read of the end of its stderr.
+const SAID_BYTES: u64 = 8 << 10;
 /// Lines of its stderr that are told when it fails.
 const TOLD_LINES: usize = 3;
 
@@ -55,28 +55,14 @@ pub(super) enum Unset {
     Failed(String),
 }
 
-/// Waits for a setup's end, or ends it when it isn't to go on; keeps the last that it says. What it leaves running stays, for
-/// the tasks: it goes with the agent.
-fn watch(process: &mut Process, tree: &Tree, stopped: &PipeReader, said: &mut Vec<u8>) -> Option<Overdue> {
+/// Waits for a setup's end, or ends it when it isn't to go on.
+fn watch(process: &Process, tree: &Tree, stopped: &PipeReader) -> Option<Overdue> {
     let (begun, mut overdue) = (Instant::now(), None);
     let mut kill_at = None;
     loop {
         let stop = overdue.is_none().then(|| stopped.as_fd());
         let until = kill_at.unwrap_or(begun + SETUP_SPAN).saturating_duration_since(Instant::now());
-        let [_, stderr] = &mut process.pipes;
-        let ready = wait([Some(process.exited.as_fd()), stop, stderr.as_ref().map(AsFd::as_fd), None], until);
-        if ready[2]
-            && let Some(pipe) = stderr
-        {
-            let mut buffer = [0; 4 << 10];
-            let length = pipe.read(&mut buffer).unwrap_or(0);
-            said.extend_from_slice(&buffer[..length]);
-            said.drain(..said.len().saturating_sub(SAID_BYTES));
-            if length == 0 {
-                *stderr = None;
-            }
-            continue;
-        }
+        let ready = wait([Some(process.exited.as_fd()), stop, None, None], until);
         if ready[0] {
             return overdue;
         }
@@ -103,21 +89,30 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Inherite
         return Err(Unset::Stopped);
     }
     let here = &attempt.here.host;
-    let cannot = |error: io::Error| Unset::Failed(format!("setup can't run on {here}: {error}"));
-    let file = attempt.scratch.file(&format!("environment-{}", attempt.task.job.0)).map_err(cannot)?;
-    // In a file: everybody on the host can read a command line.
-    let script = attempt.scratch.file(&format!("setup-{}", attempt.task.job.0)).map_err(cannot)?;
-    write(&script, &[setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat()).map_err(cannot)?;
+    let cannot = |error: io::Error| {
+        let hint = hint(&error);
+        Unset::Failed(format!("setup can't run on {here}: {error}{hint}"))
+    };
+    let named = |what| attempt.scratch.file(&format!("{what}-{}", attempt.task.job.0)).map_err(cannot);
+    // A script in a file: everybody on the host can read a command line.
+    let (script, file, log) = (named("setup")?, named("environment")?, named("setup-log")?);
+    let text = [setup, SETUP_CHECK, b"env -0 > \"$TITAN_SETUP_FILE\""].concat();
+    create(&script).and_then(|mut script| script.write_all(&text)).map_err(cannot)?;
+    // Not a pipe: what it leaves running may write there for as long as it likes.
+    let stderr = create(&log).map_err(cannot)?;
+    let said = stderr.try_clone().map_err(cannot)?;
     let environment = Environment::of_setup(attempt, &file);
-    let program = program(attempt, &environment, &script).map_err(Unset::Failed)?;
-    let mut process = program.spawn().map_err(|error| cannot(error.into()))?;
+    let program = program(attempt, &environment, &script, stderr).map_err(cannot)?;
+    let process = program.spawn().map_err(|error| cannot(error.into()))?;
     let tree = Tree::new(process.pid, environment.marks(), None);
-    let mut said = Vec::new();
-    let overdue = watch(&mut process, &tree, stopped, &mut said);
-    let status = process.wait().map_err(cannot)?.status;
+    let overdue = watch(&process, &tree, stopped);
     let environment = fs::read(&file).unwrap_or_default();
-    let _ = fs::remove_file(&file);
-    let _ = fs::remove_file(&script);
+    // What it leaves running is for the tasks, and goes with the agent; without tasks it goes now.
+    if overdue.is_some() || environment.is_empty() {
+        tree.end_rest(STOP_SPAN);
+    }
+    let status = process.wait().map_err(cannot)?.status;
+    [script, file, log].iter().for_each(|path| drop(fs::remove_file(path)));
     match overdue {
         Some(Overdue::Stopped) => return Err(Unset::Stopped),
         Some(Overdue::TooLong) => {
@@ -131,7 +126,7 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Inherite
         return Err(Unset::Failed(format!("setup failed on {here}: {what}")));
     }
     if !status.success() {
-        let stderr = String::from_utf8_lossy(&said);
+        let stderr = last_of(&said);
         let lines: Vec<&str> = stderr.lines().rev().take(TOLD_LINES).collect();
         let told = lines.into_iter().rev().collect::<Vec<_>>().join(" / ");
         let told = if told.is_empty() { "it said nothing on stderr" } else { &told };
@@ -140,31 +135,44 @@ fn run(attempt: &Attempt, setup: &[u8], stopped: &PipeReader) -> Result<Inherite
     Ok(parse(&environment))
 }
 
-fn program<'e>(attempt: &Attempt, environment: &'e Environment, script: &Path) -> Result<Program<'e>, String> {
-    let script = CString::new(script.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+fn program<'e>(
+    attempt: &Attempt,
+    environment: &'e Environment,
+    script: &Path,
+    stderr: File,
+) -> io::Result<Program<'e>> {
     Ok(Program {
         path: c"/bin/sh".into(),
-        words: vec![c"/bin/sh".into(), script],
-        environment: environment.entries()?,
+        words: vec![c"/bin/sh".into(), CString::new(script.as_os_str().as_bytes())?],
+        environment: environment.entries().map_err(io::Error::other)?,
         folder: None,
         stdin: None,
-        captures: [false, true],
+        writes: [Goes::Nowhere, Goes::To(stderr)],
         open_files: attempt.open_files,
         oom_score: limits::oom_score(),
         cgroup: None,
     })
 }
 
-fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(text)
+/// A file of the setup's, for this user alone.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// The end of what it has said.
+fn last_of(said: &File) -> String {
+    let length = said.metadata().map_or(0, |data| data.len());
+    let mut last = vec![0; length.min(SAID_BYTES) as usize];
+    let from = length.saturating_sub(SAID_BYTES);
+    let read = said.read_exact_at(&mut last, from);
+    String::from_utf8_lossy(if read.is_ok() { &last } else { &[] }).into_owned()
 }
 
 fn parse(environment: &[u8]) -> Inherited {
     let variables = environment.split(|byte| *byte == 0).filter_map(|variable| {
         let at = variable.iter().position(|byte| *byte == b'=')?;
         let (name, value) = (&variable[..at], &variable[at + 1..]);
-        (name != SETUP_FILE.as_bytes() && name != b"_")
-            .then(|| (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
+        (name != b"_").then(|| (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())))
     });
     Inherited::new(variables)
 }

@@ -36,14 +36,23 @@ pub(super) struct Program<'e> {
     pub(super) folder: Option<CString>,
     /// What it reads; None: nothing.
     pub(super) stdin: Option<File>,
-    /// Which of stdout and stderr can be read; what isn't goes nowhere.
-    pub(super) captures: [bool; 2],
+    /// Where its stdout and its stderr go.
+    pub(super) writes: [Goes; 2],
     /// How many files it may open; None: as many as this process.
     pub(super) open_files: Option<Rlimit>,
     /// Its `oom_score_adj`, as text.
     pub(super) oom_score: &'e CStr,
     /// The `cgroup.procs` of the cgroup that it is to be in, open for writing.
     pub(super) cgroup: Option<File>,
+}
+
+/// Where what a process writes goes.
+#[derive(Debug)]
+pub(super) enum Goes {
+    Nowhere,
+    /// Into a pipe, to be read.
+    Captured,
+    To(File),
 }
 
 /// Why there is no process.
@@ -97,30 +106,31 @@ impl Program<'_> {
         Ok(Process { pid, exited, pipes, is_in_cgroup: child.is_in_cgroup })
     }
 
-    fn streams(&self) -> io::Result<(BorrowedFd<'_>, Output, Output)> {
+    fn streams(&self) -> io::Result<(BorrowedFd<'_>, Output<'_>, Output<'_>)> {
         let stdin = self.stdin.as_ref().map_or_else(|| nothing(false), |file| Ok(file.as_fd()))?;
-        let [stdout, stderr] = self.captures.map(Output::new);
+        let [stdout, stderr] = self.writes.each_ref().map(Output::new);
         Ok((stdin, stdout?, stderr?))
     }
 }
 
 /// What a process writes to.
-enum Output {
-    Nowhere(BorrowedFd<'static>),
+enum Output<'p> {
+    File(BorrowedFd<'p>),
     Pipe(io::PipeReader, io::PipeWriter),
 }
 
-impl Output {
-    fn new(is_captured: bool) -> io::Result<Self> {
-        match is_captured {
-            true => io::pipe().map(|(reader, writer)| Self::Pipe(reader, writer)),
-            false => nothing(true).map(Self::Nowhere),
+impl<'p> Output<'p> {
+    fn new(goes: &'p Goes) -> io::Result<Self> {
+        match goes {
+            Goes::Nowhere => nothing(true).map(Self::File),
+            Goes::Captured => io::pipe().map(|(reader, writer)| Self::Pipe(reader, writer)),
+            Goes::To(file) => Ok(Self::File(file.as_fd())),
         }
     }
 
     fn end(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Nowhere(nothing) => *nothing,
+            Self::File(file) => *file,
             Self::Pipe(_, writer) => writer.as_fd(),
         }
     }
@@ -128,7 +138,7 @@ impl Output {
     /// What it writes, to be read; the end that became its own is closed here.
     fn into_pipe(self) -> Option<File> {
         match self {
-            Self::Nowhere(_) => None,
+            Self::File(_) => None,
             Self::Pipe(reader, _) => Some(OwnedFd::from(reader).into()),
         }
     }
@@ -339,7 +349,7 @@ mod tests {
             environment: Vec::new(),
             folder: None,
             stdin: None,
-            captures: [true; 2],
+            writes: [Goes::Captured, Goes::Captured],
             open_files: None,
             oom_score: c"700",
             cgroup: None,
@@ -411,9 +421,20 @@ mod tests {
     #[test]
     fn what_is_not_captured_goes_nowhere_and_nothing_is_read() {
         let script = c"for n in 0 1 2; do test /proc/$$/fd/$n -ef /dev/null || exit 1; done; ! echo written 2>&- >&0";
-        let process = Program { captures: [false; 2], ..shell(script) }.spawn().unwrap();
+        let process = Program { writes: [Goes::Nowhere, Goes::Nowhere], ..shell(script) }.spawn().unwrap();
         assert!(process.pipes.iter().all(Option::is_none));
         assert!(process.wait().unwrap().status.success());
+    }
+
+    #[test]
+    fn what_goes_to_a_file_is_there() {
+        let mut file = tempfile::tempfile().unwrap();
+        let writes = [Goes::Captured, Goes::To(file.try_clone().unwrap())];
+        assert_eq!(ended(&Program { writes, ..shell(c"echo out; echo err >&2") }).1, "out\n");
+        let mut written = String::new();
+        std::io::Seek::rewind(&mut file).unwrap();
+        file.read_to_string(&mut written).unwrap();
+        assert_eq!(written, "err\n");
     }
 
     #[test]

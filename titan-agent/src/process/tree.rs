@@ -131,10 +131,21 @@ fn is_subreaper() -> bool {
 
 /// Whether a group has members beside its leader that aren't zombies: asked only when the leader has exited.
 fn group_has_others(leader: Pid) -> bool {
+    let is_member = |pid: Pid| stat_of(pid).is_some_and(|stat| stat.group == leader && !stat.is_zombie);
+    if is_subreaper() {
+        // Whoever is left is an orphan, or below one.
+        let mut left = own_orphans();
+        while let Some(pid) = left.pop() {
+            if is_member(pid) {
+                return true;
+            }
+            left.extend(children(pid));
+        }
+        return false;
+    }
     let Ok(entries) = fs::read_dir("/proc") else { return false };
-    let pids = entries.flatten().filter_map(|entry| parse_pid(entry.file_name().to_str()?));
-    pids.filter(|pid| *pid != leader)
-        .any(|pid| stat_of(pid).is_some_and(|stat| stat.group == leader && !stat.is_zombie))
+    let mut pids = entries.flatten().filter_map(|entry| parse_pid(entry.file_name().to_str()?));
+    pids.any(|pid| pid != leader && is_member(pid))
 }
 
 fn parse_pid(text: &str) -> Option<Pid> {

@@ -14,7 +14,7 @@ pub(crate) mod kernel_command;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod map;
-pub(crate) mod place;
+mod place;
 pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod status;

@@ -13,12 +13,12 @@ use crate::exit::{self, Failure};
 use crate::state::specification::Specification;
 
 /// Where a command runs that is no batch.
-pub(crate) fn resolve_place(options: &PlaceOptions) -> Result<Place, Failure> {
+pub(super) fn resolve_place(options: &PlaceOptions) -> Result<Place, Failure> {
     place_in(options, &surroundings()?)
 }
 
 /// Where a batch runs: one that is gone on with, where it ran before, unless it was said anew.
-pub(crate) fn resolve_start(options: &PlaceOptions, start: &mut Start) -> Result<Place, Failure> {
+pub(super) fn resolve_start(options: &PlaceOptions, start: &mut Start) -> Result<Place, Failure> {
     if let Some(place) = start.take_place() {
         return Ok(place);
     }
@@ -29,7 +29,7 @@ pub(crate) fn resolve_start(options: &PlaceOptions, start: &mut Start) -> Result
 }
 
 /// Where a batch ran when it was begun.
-pub(crate) fn resolve_recorded(options: &PlaceOptions, recorded: &Specification) -> Result<Place, Failure> {
+pub(super) fn resolve_recorded(options: &PlaceOptions, recorded: &Specification) -> Result<Place, Failure> {
     let found = recorded.cluster.as_ref();
     let found = found.map(|(path, origin)| (PathBuf::from(OsStr::from_bytes(path)), *origin));
     place_in(options, &Surroundings { found_before: Some(found), ..surroundings()? })
@@ -45,11 +45,11 @@ fn place_in(options: &PlaceOptions, surroundings: &Surroundings) -> Result<Place
 }
 
 /// A cluster file that was found, as it is kept for whoever goes on with the batch.
-pub(crate) fn recorded(found: Option<(PathBuf, Origin)>) -> Option<(Vec<u8>, Origin)> {
+pub(super) fn recorded(found: Option<(PathBuf, Origin)>) -> Option<(Vec<u8>, Origin)> {
     found.map(|(path, origin)| (path.into_os_string().into_vec(), origin))
 }
 
-pub(crate) fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOptions) -> Result<(), Failure> {
+pub(super) fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOptions) -> Result<(), Failure> {
     scheduler.policy = options.policy.unwrap_or(scheduler.policy);
     scheduler.heartbeat = options.heartbeat.unwrap_or(scheduler.heartbeat);
     scheduler.unhealthy_after = options.unhealthy_after.unwrap_or(scheduler.unhealthy_after);
@@ -62,7 +62,7 @@ pub(crate) fn override_schedule(scheduler: &mut Scheduler, options: &ScheduleOpt
 }
 
 /// A line on stderr for each host.
-pub(crate) fn show_slots(cluster: &Cluster) {
+pub(super) fn show_slots(cluster: &Cluster) {
     for host in &cluster.hosts {
         let slots = match host.slots {
             Slots::Cores => "as many slots as cores".to_owned(),

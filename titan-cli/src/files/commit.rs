@@ -18,8 +18,7 @@ use titan_proto::files::{BlobId, Entry, EntryKind, EntryReader};
 use titan_proto::id::TaskId;
 
 use super::Output;
-use crate::paths::folder_of;
-use crate::paths::named;
+use crate::paths::{folder_of, named};
 use crate::state::dir::{BatchDir, Temporaries};
 use crate::state::disk::{sync_files, sync_folders_of};
 use crate::state::journal::Journal;

@@ -66,7 +66,7 @@ impl ControlDirectory {
     }
 
     /// Makes the folder, which isn't there yet, for this user alone.
-    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
+    fn create(path: PathBuf) -> io::Result<Self> {
         DirBuilder::new().mode(0o700).create(&path)?;
         let mut command = Command::new("/bin/sh");
         command.args(["-c", GUARD, "titan-guard"]).arg(&path).process_group(0);

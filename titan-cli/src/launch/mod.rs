@@ -13,7 +13,7 @@ pub(crate) mod binaries;
 pub(crate) mod bootstrap;
 pub(crate) mod child;
 pub(crate) mod command;
-pub(crate) mod control;
+mod control;
 #[cfg(test)]
 mod fuzz;
 pub(crate) mod gate;

@@ -26,15 +26,15 @@ pub(super) struct Executors {
 
 impl Executors {
     /// Those of a host with that many slots; the listener hears of what they do.
-    pub(super) fn new<L: Listener + 'static>(
+    pub(super) fn new(
         here: Here,
         slots: u32,
         scratch: Arc<ScratchRoot>,
         budget: Arc<Budget>,
         faults: Arc<Faults>,
-        listener: Arc<L>,
+        listener: Arc<dyn Listener>,
     ) -> Self {
-        let pool = Pool::new(slots, faults, Arc::clone(&listener) as Arc<dyn Listener>);
+        let pool = Pool::new(slots, faults, Arc::clone(&listener));
         Self { pool, processes: Processes::new(here, slots, scratch, budget, listener) }
     }
 
