@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::own_folder;
 
@@ -14,6 +15,10 @@ const PARENTS: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 /// What is said where there is none.
 pub(super) const NOWHERE: &str = "no folder of this user's own can be made in /tmp, /var/tmp or /dev/shm (is there another user's \
     titan-meet-UID?): the agent ends with its connection";
+/// A log without an agent is no agent's that is just being started after this.
+const STALE_SPAN: Duration = Duration::from_secs(60);
+/// The parts of a place.
+const PARTS: [&str; 3] = ["sock", "log", "alive"];
 /// The longest name that somebody can be met under.
 const MAX_NAME_CHARS: usize = 32;
 
@@ -103,11 +108,39 @@ impl Meeting {
 
     /// Nobody is met here any more.
     pub(crate) fn remove(&self) {
-        for part in ["sock", "log", "alive"] {
-            let _ = fs::remove_file(self.path(part));
-        }
+        self.remove_parts();
+        self.sweep(STALE_SPAN);
         // Goes only when it is empty.
         let _ = fs::remove_dir(&self.folder);
+    }
+
+    fn remove_parts(&self) {
+        PARTS.iter().for_each(|part| drop(fs::remove_file(self.path(part))));
+    }
+
+    /// Removes the places of agents that were killed with their watchers, or that never came to be: what is there of them is
+    /// older than that, and nobody holds it.
+    fn sweep(&self, stale: Duration) {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a file's age has no other clock; a wrong one leaves it for a later agent"
+        )]
+        let now = SystemTime::now();
+        let is_stale = |path: &PathBuf| {
+            let changed = path.symlink_metadata().and_then(|data| data.modified());
+            changed.is_ok_and(|changed| now.duration_since(changed).is_ok_and(|age| age >= stale))
+        };
+        let paths = fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_log = |path: &PathBuf| path.extension().is_some_and(|part| part == "log");
+        for log in paths.filter(is_log).filter(is_stale) {
+            let name = log.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let place = Self { folder: self.folder.clone(), name };
+            // Held until all is gone: nobody begins there meanwhile.
+            let alive = File::options().write(true).open(place.path("alive")).ok();
+            if alive.as_ref().is_none_or(|alive| alive.try_lock().is_ok()) {
+                place.remove_parts();
+            }
+        }
     }
 
     fn path(&self, part: &str) -> PathBuf {
@@ -149,6 +182,28 @@ mod tests {
         assert!(meeting.take_alive().unwrap().is_some());
         meeting.remove();
         assert!(!meeting.folder.exists());
+    }
+
+    #[test]
+    fn what_killed_agents_left_goes_with_the_next_and_living_ones_keep_theirs() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| Meeting { folder: folder.path().join("met"), name: name.to_owned() };
+        let (living, killed, unborn, last) = (place("living"), place("killed"), place("unborn"), place("last"));
+        let alive = living.take_alive().unwrap().unwrap();
+        drop(killed.take_alive().unwrap().unwrap());
+        drop(killed.listen().unwrap());
+        for meeting in [&living, &killed, &unborn, &last] {
+            meeting.make_log().unwrap();
+        }
+        last.remove();
+        assert!(unborn.path("log").exists(), "it may be about to begin");
+        last.sweep(Duration::ZERO);
+        let left = || fs::read_dir(&last.folder).into_iter().flatten().count();
+        assert_eq!(left(), 2);
+        assert!(living.path("log").exists() && living.path("alive").exists());
+        drop(alive);
+        living.remove();
+        assert_eq!(left(), 0);
     }
 
     #[test]
