@@ -7,8 +7,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use titan_proto::command::Secret;
-
 use super::Attempt;
 
 /// Variables that nobody inherits: those for the agent are no task's affair, and those of a task in which titan itself runs
@@ -70,10 +68,7 @@ pub(super) struct Environment {
 impl Environment {
     /// The environment of an attempt.
     pub(super) fn of_task(attempt: &Attempt, inherited: Arc<Inherited>) -> Self {
-        let mut environment = Self { inherited, set: BTreeMap::new() };
-        environment.set_all(&attempt.job.spec.env);
-        environment.set_all(&attempt.command.env);
-        environment.set_where(attempt);
+        let mut environment = Self::of_both(attempt, inherited);
         environment.set("TITAN_TASK_ID", attempt.command.number.to_string());
         environment.set("TITAN_ATTEMPT", attempt.tried.to_string());
         environment.set("TITAN_SLOT", attempt.slot.to_string());
@@ -83,24 +78,21 @@ impl Environment {
     /// The environment of the setup of an attempt's job: what its tasks have but for what tells one from the other. `file` is
     /// where it leaves its own.
     pub(super) fn of_setup(attempt: &Attempt, file: &Path) -> Self {
-        let mut environment = Self { inherited: Inherited::of_agent(), set: BTreeMap::new() };
-        environment.set_all(&attempt.job.spec.env);
-        environment.set_all(&attempt.command.env);
-        environment.set_where(attempt);
+        let mut environment = Self::of_both(attempt, Inherited::of_agent());
         environment.set(SETUP_FILE, file);
         environment
     }
 
-    fn set_all(&mut self, variables: &[(Vec<u8>, Secret)]) {
-        for (name, value) in variables {
-            self.set(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
+    /// What tasks and their setup have.
+    fn of_both(attempt: &Attempt, inherited: Arc<Inherited>) -> Self {
+        let mut environment = Self { inherited, set: BTreeMap::new() };
+        for (name, value) in attempt.job.spec.env.iter().chain(&attempt.command.env) {
+            environment.set(OsString::from_vec(name.clone()), OsString::from_vec(value.0.clone()));
         }
-    }
-
-    fn set_where(&mut self, attempt: &Attempt) {
-        self.set("TITAN_BATCH_ID", &attempt.here.batch);
-        self.set("TITAN_JOB_ID", &attempt.job.spec.name);
-        self.set("TITAN_HOST", &attempt.here.host);
+        environment.set("TITAN_BATCH_ID", &attempt.here.batch);
+        environment.set("TITAN_JOB_ID", &attempt.job.spec.name);
+        environment.set("TITAN_HOST", &attempt.here.host);
+        environment
     }
 
     /// Sets a variable, whatever it was.

@@ -147,6 +147,7 @@ fn spawn(program: &Program<'_>, attempt: &Attempt) -> Result<Process, Unspawned>
         String::from_utf8_lossy(first).into_owned()
     };
     let host = &attempt.here.host;
+    let reason = |error: &io::Error| format!("cannot start {} on {host}: {error}{}", name(), hint(error));
     for _ in 0..BUSY_TRIES {
         let error = match program.spawn() {
             Ok(process) => return Ok(process),
@@ -157,14 +158,12 @@ fn spawn(program: &Program<'_>, attempt: &Attempt) -> Result<Process, Unspawned>
                 return Err(Unspawned::Failed(Outcome::failed_by_host(reason)));
             }
             Err(SpawnError::Process(error)) => {
-                let reason = format!("cannot start {} on {host}: {error}{}", name(), hint(&error));
                 return Err(Unspawned::Failed(match may_pass(&error) {
-                    true => Outcome::failed_by_machine(reason),
-                    false => Outcome::failed_by_host(reason),
+                    true => Outcome::failed_by_machine(reason(&error)),
+                    false => Outcome::failed_by_host(reason(&error)),
                 }));
             }
         };
-        let reason = || format!("cannot start {} on {host}: {error}", name());
         return Err(match error.kind() {
             io::ErrorKind::ExecutableFileBusy => {
                 std::thread::sleep(Duration::from_millis(10));
@@ -173,12 +172,10 @@ fn spawn(program: &Program<'_>, attempt: &Attempt) -> Result<Process, Unspawned>
             io::ErrorKind::ArgumentListTooLong => {
                 Unspawned::Failed(Outcome::failed("its arguments are longer than the system allows"))
             }
-            io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason())),
-            _ if may_pass(&error) => {
-                Unspawned::Failed(Outcome::failed_by_machine(format!("{}{}", reason(), hint(&error))))
-            }
-            _ if has_no_format(program, &error) => Unspawned::NoFormat(Outcome::failed(reason())),
-            _ => Unspawned::Failed(Outcome::failed_by_host(reason())),
+            io::ErrorKind::PermissionDenied => Unspawned::Failed(Outcome::failed(reason(&error))),
+            _ if may_pass(&error) => Unspawned::Failed(Outcome::failed_by_machine(reason(&error))),
+            _ if has_no_format(program, &error) => Unspawned::NoFormat(Outcome::failed(reason(&error))),
+            _ => Unspawned::Failed(Outcome::failed_by_host(reason(&error))),
         });
     }
     Err(Unspawned::Failed(Outcome::failed(format!("{} is being written", name()))))
