@@ -223,6 +223,17 @@ fn a_host_whose_setup_fails_is_not_used() {
 }
 
 #[test]
+fn what_a_failed_setup_has_started_ends_while_the_batch_goes_on() {
+    let desk = Desk::new();
+    let setup = "test $TITAN_HOST != local-2 || { sleep 1000 & echo $! > pid; exit 4; }";
+    let task = "until test -s pid; do sleep 0.02; done; while kill -0 $(cat pid) 2>&-; do sleep 0.02; done; echo gone";
+    let map = format!("$titan map --local=2 --setup '{setup}' --timeout 60s -n0 -s '{task}' ::: 1 2 3 4 5 6");
+    let outcome = sh(&desk, &map).expect(0);
+    assert_eq!(outcome.text(), "gone\n".repeat(6), "{}", outcome.stderr);
+    desk.wait_until_tidy();
+}
+
+#[test]
 fn stdin_of_tasks_is_empty_unless_given() {
     prints("echo x | $titan map cat - ::: /dev/null", "");
     prints("echo x > f; $titan map --stdin f -n0 cat ::: a", "x\n");

@@ -225,3 +225,28 @@ fn a_batch_that_somebody_else_has_put_among_ours_removes_nothing() {
     let outcome = Running::start(&mut user.titan("cancel --batch-dir shared thesis")).wait().expect(2);
     assert!(outcome.stderr.contains("there is no batch 'thesis'"), "{}", outcome.stderr);
 }
+
+#[test]
+fn a_folder_that_cannot_be_entered_is_said() {
+    let Some(user) = OtherUser::become_one(54_406) else { return };
+    let shut = user.desk.path("shut");
+    fs::create_dir(&shut).unwrap();
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o600)).unwrap();
+    let outcome = Running::start(user.titan("map --workdir").arg(&shut).args(["echo", ":::", "1"])).wait().expect(1);
+    let told = format!("cannot enter {} on localhost: Permission denied", shut.display());
+    assert!(outcome.stderr.contains(&told), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_somebody_killed_left_where_agents_are_met_goes_with_the_next_agent() {
+    let Some(user) = OtherUser::become_one(54_407) else { return };
+    let [folder, ..] = user.meetings();
+    fs::create_dir(&folder).unwrap();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&folder, Some(54_407), Some(54_407)).unwrap();
+    let log = fs::File::create(folder.join("killed.log")).unwrap();
+    log.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let outcome = Running::start(&mut user.titan("map echo ::: 1")).wait().expect(0);
+    assert_eq!(outcome.text(), "1\n");
+    wait_until(PATIENCE, "the folder is gone", || !folder.exists());
+}
